@@ -1,0 +1,1 @@
+"""Times tracejit against hand-written Numba, JAX, PyTorch and HIPS/autograd."""

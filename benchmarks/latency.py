@@ -1,0 +1,141 @@
+"""How long a user waits: first calls, second processes, new shapes, new branches.
+
+`python -m benchmarks.latency` prints the table. Every figure of a first call is the
+median over fresh processes.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import duration, plain
+
+PROCESSES = 5
+CHAIN = 100
+
+
+@dataclass
+class Wait:
+    """One figure: what was waited for, seconds, and the most it may be, if any."""
+
+    what: str
+    seconds: float
+    target: float | None = None
+
+
+def measure():
+    """All waits, in the order of the table."""
+    compiling, loading = first_calls()
+    start = loading["import"] + loading["first"]
+    return [
+        Wait("Numba's own start, compiling one loop", compiling["numba"]),
+        Wait("Numba's own start, that loop from disk", loading["numba"]),
+        Wait("import tracejit, after Numba", loading["import"]),
+        Wait("first call, empty disk cache", compiling["first"], 0.25),
+        Wait("first call, from disk cache", loading["first"], 0.05),
+        Wait("import and first call, from disk cache", start),
+        Wait("second call", loading["second"]),
+        Wait("new shape", compiling["new shape"]),
+        Wait("new branch of equal structure", compiling["new branch, same code"]),
+        Wait("new branch of new structure", compiling["new branch, new code"]),
+        Wait("the same, from disk cache", loading["new branch, new code"]),
+        Wait("old branch again", compiling["old branch"]),
+        Wait("recording, a NumPy call", recording(), 25e-6),
+        Wait("retrace for a new shape, a NumPy call", retracing()),
+    ]
+
+
+def first_calls():
+    """Median seconds of `first_call`'s laps: with an empty disk cache, with a full one.
+
+    Raises:
+        AssertionError: a second process compiled something.
+    """
+    compiling, loading = [], []
+    for _ in range(PROCESSES):
+        with tempfile.TemporaryDirectory() as folder:
+            compiling.append(_process("compile", folder)["seconds"])
+            _process("load", folder)  # fills Numba's own cache
+            report = _process("load", folder)
+        compiled = report["stats"]["kernels_compiled"]
+        if compiled:
+            raise AssertionError(f"the second process compiled {compiled} kernels")
+        loading.append(report["seconds"])
+    return _medians(compiling), _medians(loading)
+
+
+def _process(way, folder):
+    environment = {
+        **os.environ,
+        "NUMBA_CACHE_DIR": str(Path(folder, "numba")),
+        "TRACEJIT_CACHE_DIR": str(Path(folder, "tracejit")),
+    }
+    command = [sys.executable, "-m", "benchmarks.first_call", way]
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        command, env=environment, cwd=root, check=True, stdout=subprocess.PIPE
+    )
+    return json.loads(done.stdout)
+
+
+def _medians(laps):
+    return {name: statistics.median(lap[name] for lap in laps) for name in laps[0]}
+
+
+def chain(x):
+    """A function of `CHAIN` NumPy calls on a small array."""
+    for _ in range((CHAIN - 1) // 3):
+        x = np.sin(x) * 0.5 + x
+    return np.sum(x)
+
+
+def recording():
+    """Seconds that the recording of one NumPy call takes, by `stats()`."""
+    from tracejit import value_and_grad
+
+    samples = []
+    for _ in range(PROCESSES):
+        graded = value_and_grad(chain)
+        graded(np.ones(4))
+        samples.append(graded.stats().record_seconds / CHAIN)
+    return statistics.median(samples)
+
+
+def retracing():
+    """Seconds a NumPy call, when `chain` meets a new shape and compiles nothing."""
+    from time import perf_counter
+
+    from tracejit import value_and_grad
+
+    graded = value_and_grad(chain)
+    graded(np.ones(100))
+    samples = []
+    for size in range(101, 101 + PROCESSES):
+        x = np.ones(size)
+        start = perf_counter()
+        graded(x)
+        samples.append((perf_counter() - start) / CHAIN)
+    return statistics.median(samples)
+
+
+def rows(waits):
+    """The table as lists of texts, titles first."""
+    table = [["wait for", "time", "target", ""]]
+    for wait in waits:
+        target, mark = "", ""
+        if wait.target is not None:
+            target = f"≤ {duration(wait.target)}"
+            mark = "met" if wait.seconds <= wait.target else "missed"
+        table.append([wait.what, duration(wait.seconds), target, mark])
+    return table
+
+
+if __name__ == "__main__":
+    print(plain(rows(measure())))

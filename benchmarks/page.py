@@ -1,0 +1,63 @@
+"""Writes docs/benchmarks.md from what was measured."""
+
+from benchmarks import latency, leak
+from benchmarks.harness import markdown, rows
+
+INTRODUCTION = """\
+# Benchmarks
+
+This page is written by `{command}`.
+Compare its columns with each other, not with another machine's.
+
+Measured on: {settings}.
+
+## Value and gradient
+
+Time of one call that takes NumPy arrays and gives the value and the gradient as NumPy
+arrays. The contestants take turns within one run; a time is the median over rounds, and
+*ratio* is tracejit's time by the hand-written one's, taken within each round; *to best*
+is the same by the fastest of the hand-written versions. All gradients were compared
+with the hand-written ones first.
+
+*hand-written* is a Numba function with forward and backward pass fused by hand, its
+output and workspace allocated beforehand, and Numba's scalar `exp`, `log` and `erf`.
+*hand, vector math* is the same code with the vector functions of glibc's libmvec.
+*hand, fresh output* is the same code as the first, but returns a new gradient array
+each time, as tracejit does.
+
+"""
+
+LATENCY = """
+## Latency
+
+Medians over fresh processes. The small function is a penalised least-squares loss with
+three branches; two of them differ by a constant only.
+
+"""
+
+LEAKS = """
+## Memory
+
+Growth of the process's resident memory over many calls, after a tenth as many to warm
+up.
+
+"""
+
+
+def render(outcomes, labels, waits, growths, *, settings, command):
+    """The page as Markdown.
+
+    Args:
+        outcomes, labels: of the workloads, as `harness.rows` takes them.
+        waits: of `latency.measure`; an empty list leaves the section out.
+        growths: of `leak.measure`; likewise.
+        settings: one line on machine and versions.
+        command: what was run.
+    """
+    page = INTRODUCTION.format(settings=settings, command=command)
+    page += markdown(rows(outcomes, labels)) + "\n"
+    if waits:
+        page += LATENCY + markdown(latency.rows(waits)) + "\n"
+    if growths:
+        page += LEAKS + markdown(leak.rows(growths)) + "\n"
+    return page

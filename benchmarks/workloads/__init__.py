@@ -1,0 +1,21 @@
+"""The workloads, one module per family, in the order of the table."""
+
+from benchmarks.workloads import (
+    black_scholes,
+    dot,
+    elementwise,
+    gaussian_process,
+    logistic,
+    network,
+    rosenbrock,
+)
+
+WORKLOADS = (
+    *dot.WORKLOADS,
+    *rosenbrock.WORKLOADS,
+    *elementwise.WORKLOADS,
+    *black_scholes.WORKLOADS,
+    *logistic.WORKLOADS,
+    *network.WORKLOADS,
+    *gaussian_process.WORKLOADS,
+)

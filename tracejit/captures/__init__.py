@@ -1,0 +1,7 @@
+"""What a trace took from closures and globals, and whether it still holds."""
+
+from .capture import Captures
+from .checks import Check, Checks, describe
+from .snapshot import Snapshot
+
+__all__ = ["Captures", "Check", "Checks", "Snapshot", "describe"]

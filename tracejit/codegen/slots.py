@@ -1,0 +1,73 @@
+"""The numbers of a program that become run-time parameters of its kernel.
+
+Integers above `STATIC_LIMIT` in absolute value and all scalar constants are slots,
+named n0, n1, ... and c0, c1, ... in order of first appearance; equal numbers share
+one.  Code may depend on a number only through its slot or, if it is small, as itself.
+So every n-slot is above the limit, and a large negative integer is written as -n.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+from ..program import STATIC_LIMIT
+
+__all__ = ["Slots", "const_bits"]
+
+
+def const_bits(dtype: np.dtype, value: Any) -> int:
+    """A scalar of any dtype as the signed 64-bit integer that stands in a slot.
+
+    Floats of both widths are stored as doubles.
+    """
+    if dtype.kind == "f":
+        return struct.unpack("<q", struct.pack("<d", float(dtype.type(value))))[0]
+    number = int(value) & (2**64 - 1)
+    return number - 2**64 if number >= 2**63 else number
+
+
+class Slots:
+    """The parameters of one program, in order."""
+
+    def __init__(self) -> None:
+        self._ints: dict[int, int] = {}
+        self._consts: dict[tuple[str, int], int] = {}
+        self._dtypes: list[np.dtype] = []
+
+    @property
+    def ints(self) -> list[int]:
+        return list(self._ints)
+
+    @property
+    def consts(self) -> list[tuple[np.dtype, int]]:
+        """Dtype and bits of every constant."""
+        return [
+            (d, bits) for d, (_, bits) in zip(self._dtypes, self._consts, strict=True)
+        ]
+
+    def int_slot(self, value: int) -> int | None:
+        """The slot of |value|, or None if it stays literal."""
+        if -STATIC_LIMIT <= value <= STATIC_LIMIT:
+            return None
+        return self._ints.setdefault(abs(value), len(self._ints))
+
+    def int_text(self, value: int) -> str:
+        slot = self.int_slot(value)
+        if slot is None:
+            return str(value)
+        return f"n{slot}" if value > 0 else f"-n{slot}"
+
+    def const_slot(self, dtype: np.dtype, value: Any) -> int:
+        key = (dtype.str, const_bits(dtype, value))
+        slot = self._consts.get(key)
+        if slot is None:
+            slot = self._consts[key] = len(self._consts)
+            self._dtypes.append(dtype)
+        return slot
+
+    def values(self) -> list[int]:
+        """What the kernel's parameter block holds: the ints, then the constants."""
+        return [*self._ints, *(bits for _, bits in self._consts)]

@@ -1,0 +1,70 @@
+"""Settings: what the environment says, the limits, and the event log.
+
+The only module that reads the environment.  A test that wants another setting sets
+the attribute here (`config.CHECK`), or the variable before tracejit is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+__all__ = [
+    "CHECK",
+    "FULL_TRACEBACK",
+    "LOG",
+    "MAX_EAGER_PATHS",
+    "MAX_SIGNATURES",
+    "MAX_VARIANTS",
+    "cache_dir",
+    "log",
+]
+
+
+def _flag(name: str) -> bool:
+    return os.environ.get(name, "0").lower() not in ("", "0", "false", "no", "off")
+
+
+#: `TRACEJIT_LOG=1`: one line on stderr per trace event.
+LOG = _flag("TRACEJIT_LOG")
+#: `TRACEJIT_CHECK=1`: compare every answer with the interpreter and a new recording.
+CHECK = _flag("TRACEJIT_CHECK")
+#: `TRACEJIT_TRACEBACK=1`: leave tracejit's own frames in the traceback of errors.
+FULL_TRACEBACK = _flag("TRACEJIT_TRACEBACK")
+
+#: So many paths of one signature are compiled at once; a further path is interpreted,
+#: and compiled when it comes back.
+MAX_EAGER_PATHS = 8
+#: So many signatures are kept per function, the oldest goes first.
+MAX_SIGNATURES = 512
+#: So many traces are kept that differ only in what they captured, the oldest goes.
+MAX_VARIANTS = 32
+
+
+def cache_dir() -> Path | None:
+    """The folder of compiled kernels; None if nothing is to be kept on disk.
+
+    `TRACEJIT_CACHE=0` says no; `TRACEJIT_CACHE_DIR` names another folder than the
+    user's own cache folder.  Read anew at each call.
+    """
+    if os.environ.get("TRACEJIT_CACHE", "1").lower() in ("0", "false", "no", "off"):
+        return None
+    if chosen := os.environ.get("TRACEJIT_CACHE_DIR"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        return Path(base).expanduser() / "tracejit"
+    except RuntimeError:  # no home folder
+        return None
+
+
+def log(line: str) -> None:
+    """Print one event, if the log is on."""
+    if LOG:
+        print(line, file=sys.stderr, flush=True)

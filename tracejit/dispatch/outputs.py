@@ -1,0 +1,105 @@
+"""What a trace returns: which leaves come from the kernel, and how they are put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from ..errors import UnsupportedError, message
+from ..signature import caller, flatten, unflatten
+from ..tape import Ref
+from ..tracer import Recorder, Tracer
+
+__all__ = ["Outputs", "StaticOutput"]
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice)
+
+
+class StaticOutput:
+    """Base of what tracejit itself passes through a trace as a constant."""
+
+
+class Outputs:
+    """The result of a recording, opened.
+
+    Attributes:
+        refs: the refs that the kernel is to return.
+        assemble: puts the kernel's outputs in their places.
+    """
+
+    def __init__(self, recorder: Recorder, result: Any) -> None:
+        self.refs: list[Ref] = []
+        leaves, spec = flatten(result)
+        self._weak: list[type | None] = []
+        self._constants: list[Any] = []
+        places = [self._place(recorder, leaf) for leaf in leaves]
+        self.assemble = _assembler(spec, places, self._constants)
+
+    def _place(self, recorder: Recorder, leaf: Any) -> str:
+        """Where this leaf comes from, as an expression over the kernel's outputs."""
+        if isinstance(leaf, np.ndarray) and type(leaf) is not Tracer:
+            if leaf.dtype == object:
+                leaf = np.stack(list(leaf.ravel())).reshape(leaf.shape)
+            else:
+                # The caller may write into what he gets: each call gives its own.
+                leaf = recorder.tracer(recorder.capture(leaf))
+        if type(leaf) is Tracer:
+            self.refs.append(leaf.ref)
+            place = f"o[{len(self.refs) - 1}]"
+            if leaf.weak is None:
+                return place
+            return f"{leaf.weak.__name__}({place})"
+        self._refuse_opaque(recorder, leaf)
+        self._constants.append(leaf)
+        return f"c[{len(self._constants) - 1}]"
+
+    def _refuse_opaque(self, recorder: Recorder, leaf: Any) -> None:
+        allowed = (*_PLAIN, np.generic, np.dtype, type, Enum, StaticOutput)
+        if isinstance(leaf, allowed):
+            return
+        name = type(leaf).__name__
+        raise UnsupportedError(
+            message(
+                f"{recorder.name} returned a {name}, which cannot be opened",
+                where=caller(),
+                way_out="Return arrays, numbers and containers of them, or register "
+                f"{name} with optree.register_pytree_node(..., namespace='tracejit')",
+            )
+        )
+
+
+def _assembler(
+    spec: Any, places: Sequence[str], constants: list[Any]
+) -> Callable[[tuple], Any]:
+    """Compile the function that rebuilds the result from the kernel's outputs."""
+    containers: list[Any] = []
+    expression = _expression(spec, iter(places), containers)
+    source = f"def assemble(o):\n    return {expression}"
+    namespace = {"c": constants, "k": containers, "unflatten": unflatten}
+    exec(compile(source, "<tracejit outputs>", "exec"), namespace)
+    return namespace["assemble"]
+
+
+def _expression(spec: Any, places: Any, containers: list[Any]) -> str:
+    """Plain containers become displays, all others go through optree."""
+    if spec.is_leaf():
+        return next(places)
+    if spec.type is type(None):
+        return "None"
+    parts = [_expression(child, places, containers) for child in spec.children()]
+    if spec.type is tuple:
+        return f"({''.join(part + ', ' for part in parts)})"
+    if spec.type is list:
+        return f"[{', '.join(parts)}]"
+    one_level = spec.one_level()
+    if spec.type is dict:
+        # Leaves are in the order of the sorted keys, the dict in its own.
+        order = unflatten(one_level, range(len(parts)))
+        if all(type(key) in (str, int) for key in order):
+            items = [f"{key!r}: {parts[i]}" for key, i in order.items()]
+            return f"{{{', '.join(items)}}}"
+    containers.append(one_level)
+    return f"unflatten(k[{len(containers) - 1}], [{', '.join(parts)}])"

@@ -1,0 +1,371 @@
+"""Reading by index, in all of NumPy's forms.
+
+A key is resolved in two steps.  Its basic part (ints, slices, `None`, `...`) is one
+`slice` and one `reshape`.  What is left are index arrays and traced ints on some axes:
+those axes are moved in front, linearised into one, and gathered; the result's axes go
+where NumPy puts them.  A boolean mask is a guard on its count, then the indices of its
+true elements.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..tracer import Tracer, refuse
+from .reductions import axis_of
+from .shape import permute, reshape_to, stack
+from .table import (
+    as_tracer,
+    cast,
+    emit,
+    emit_view,
+    implements,
+    no_keywords,
+    recorder_of,
+)
+from .ufuncs import BOOL, I64, call
+
+__all__ = ["getitem"]
+
+_ILL_TYPED = (
+    "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer "
+    "or boolean arrays are valid indices"
+)
+
+
+def getitem(x: Tracer, key: Any) -> Any:
+    """`x[key]`."""
+    # The commonest keys, without the general machinery.
+    if type(key) is int and x.ref.aval.shape:
+        return _take_int(x, key)
+    entries = _entries(x, key if isinstance(key, tuple) else (key,))
+    advanced = [e for e in entries if isinstance(e, _Array)]
+    view = _basic(x, entries)
+    if not advanced:
+        return view
+    out = _advanced(view, entries)
+    out.shared = False
+    return out
+
+
+def _take_int(x: Tracer, key: int) -> Tracer:
+    shape = x.ref.aval.shape
+    n = shape[0]
+    if not -n <= key < n:
+        raise IndexError(f"index {key} is out of bounds for axis 0 with size {n}")
+    rest = len(shape) - 1
+    row = emit_view(
+        "slice",
+        x,
+        start=(key + n if key < 0 else key,) + (0,) * rest,
+        size=(1, *shape[1:]),
+        step=(1,) * (rest + 1),
+    )
+    return emit_view("reshape", row, shape=shape[1:])
+
+
+# --- the key --------------------------------------------------------------------------
+
+
+class _Array(NamedTuple):
+    """An index array for one axis: int64, in range, traced."""
+
+    index: Tracer
+
+
+def _entries(x: Tracer, key: tuple) -> list[Any]:
+    """The key with one entry per axis, besides `None`s: int, slice or `_Array`."""
+    consumed = sum(_axes_taken(k) for k in key)
+    if consumed > x.ndim:
+        raise IndexError(
+            f"too many indices for array: array is {x.ndim}-dimensional, "
+            f"but {consumed} were indexed"
+        )
+    ellipses = [i for i, k in enumerate(key) if k is Ellipsis]
+    if len(ellipses) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    fill = (slice(None),) * (x.ndim - consumed)
+    at = ellipses[0] if ellipses else len(key)
+    key = (*key[:at], *fill, *key[at + 1 :])
+    entries: list[Any] = []
+    axis = 0
+    for k in key:
+        if k is None:
+            entries.append(None)
+        elif isinstance(k, slice):
+            entries.append(slice(*k.indices(x.shape[axis])))
+            axis += 1
+        elif _is_mask(k):
+            entries += _mask(x, k, axis)
+            axis += _ndim(k)
+        elif _is_array(k):
+            entries.append(_array(x, k, axis))
+            axis += 1
+        else:
+            entries.append(_int(k, x.shape[axis], axis))
+            axis += 1
+    return entries
+
+
+def _ndim(k: Any) -> int:
+    return k.ndim if isinstance(k, (Tracer, np.ndarray)) else np.ndim(k)
+
+
+def _axes_taken(k: Any) -> int:
+    if k is None or k is Ellipsis:
+        return 0
+    return _ndim(k) if _is_mask(k) else 1
+
+
+def _is_mask(k: Any) -> bool:
+    if type(k) is Tracer:
+        return k.dtype == BOOL
+    if isinstance(k, (list, np.ndarray, np.bool_)):
+        return np.asarray(k).dtype == BOOL
+    return type(k) is bool
+
+
+def _is_array(k: Any) -> bool:
+    return type(k) is Tracer or isinstance(k, (list, tuple, np.ndarray)) or _is_mask(k)
+
+
+def _int(k: Any, n: int, axis: int) -> int:
+    try:
+        i = operator.index(k)
+    except TypeError:
+        raise IndexError(_ILL_TYPED) from None
+    if not -n <= i < n:
+        raise IndexError(f"index {i} is out of bounds for axis {axis} with size {n}")
+    return i + n if i < 0 else i
+
+
+def _array(x: Tracer, k: Any, axis: int) -> _Array:
+    """An integer index array (or traced int): checked, wrapped, int64."""
+    n = x.shape[axis]
+    if type(k) is not Tracer:
+        plain = np.asarray(k)
+        if plain.size == 0 and isinstance(k, (list, tuple)):
+            plain = plain.astype(I64)
+        if plain.dtype.kind not in "iu":
+            raise IndexError(
+                "arrays used as indices must be of integer (or boolean) type"
+                if isinstance(k, np.ndarray)
+                else _ILL_TYPED
+            )
+        k = as_tracer(x.rec, k if isinstance(k, np.ndarray) else plain)
+    elif k.dtype.kind not in "iu":
+        raise IndexError(
+            "arrays used as indices must be of integer (or boolean) type"
+            if k.ndim
+            else _ILL_TYPED
+        )
+    return _Array(wrapped(cast(k, I64), n, axis))
+
+
+def wrapped(index: Tracer, n: int, axis: int) -> Tracer:
+    """Indices counted from the front; NumPy's IndexError if one is out of range."""
+    value = np.asarray(index.value)
+    if value.size:
+        low, high = value.min(), value.max()
+        if low < -n or high >= n:
+            bad = value[(value < -n) | (value >= n)].flat[0]
+            raise IndexError(
+                f"index {bad} is out of bounds for axis {axis} with size {n}"
+            )
+    return emit("wrap_index", index, n=n)
+
+
+def _mask(x: Tracer, k: Any, axis: int) -> list[_Array]:
+    """A boolean mask over some axes as one index array per axis."""
+    mask = as_tracer(x.rec, k)
+    shape = x.shape[axis : axis + mask.ndim]
+    for i, (have, want) in enumerate(zip(mask.shape, shape, strict=True)):
+        if have != want:
+            raise IndexError(
+                "boolean index did not match indexed array along axis "
+                f"{axis + i}; size of axis is {want} but size of corresponding boolean "
+                f"axis is {have}"
+            )
+    if mask.ndim == 0:
+        refuse("a[b] with a scalar bool b", "Use an if statement or np.where")
+    return [_Array(i) for i in nonzero(mask)]
+
+
+def flat_nonzero(mask: Tracer) -> Tracer:
+    """`np.flatnonzero` of a bool tracer, guarded on how many there are."""
+    counts = emit("sum", cast(mask, I64), axes=tuple(range(mask.ndim)))
+    count = int(counts.value)
+    mask.rec.guard(counts.ref, count, "the number of elements that a mask selects")
+    return emit("mask_indices", mask, count=count)
+
+
+@implements(np.flatnonzero)
+def flatnonzero(a: Any) -> Any:
+    a = as_tracer(recorder_of(a), a)
+    return flat_nonzero(a if a.dtype == BOOL else a != 0)
+
+
+@implements(np.nonzero)
+def nonzero(a: Any) -> tuple[Any, ...]:
+    mask = a if a.dtype == BOOL else a != 0
+    flat = flat_nonzero(mask)
+    found = []
+    step = mask.size
+    for n in mask.shape:
+        step //= max(n, 1)
+        place = flat // step if step > 1 else flat
+        found.append(place % n if found and n else place)
+    return tuple(found)
+
+
+@implements(np.argwhere)
+def argwhere(a: Any) -> Any:
+    return stack(nonzero(a), 1)
+
+
+# --- the basic part -------------------------------------------------------------------
+
+
+def _basic(x: Tracer, entries: Sequence[Any]) -> Tracer:
+    """A view by ints, slices and `None`s; the axes of index arrays stay whole."""
+    start, size, step, shape = [], [], [], []
+    axes = iter(x.ref.aval.shape)
+    for e in entries:
+        if e is None:
+            shape.append(1)
+            continue
+        n = next(axes)
+        if isinstance(e, slice):
+            count = len(range(e.start, e.stop, e.step))
+            start.append(e.start if count else 0)
+            size.append(count)
+            step.append(e.step if count else 1)
+            shape.append(count)
+        elif isinstance(e, _Array):
+            start.append(0)
+            size.append(n)
+            step.append(1)
+            shape.append(n)
+        else:
+            start.append(e)
+            size.append(1)
+            step.append(1)
+    same = (0,) * x.ndim, x.shape, (1,) * x.ndim
+    if (tuple(start), tuple(size), tuple(step)) != same:
+        x = emit_view(
+            "slice", x, start=tuple(start), size=tuple(size), step=tuple(step)
+        )
+    if tuple(shape) != x.shape:
+        return reshape_to(x, tuple(shape))
+    x.shared = True
+    return Tracer(x.rec, x.ref, None, True)
+
+
+# --- index arrays ---------------------------------------------------------------------
+
+
+def _advanced(view: Tracer, entries: Sequence[Any]) -> Tracer:
+    """Gather along the axes of `view` whose entries are index arrays."""
+    left = [e for e in entries if not isinstance(e, int)]
+    axes = [i for i, e in enumerate(left) if isinstance(e, _Array)]
+    indices = [e.index for e in left if isinstance(e, _Array)]
+    # Where the result's axes go: NumPy counts ints as index arrays here.
+    places = [i for i, e in enumerate(entries) if isinstance(e, (_Array, int))]
+    together = places[-1] - places[0] == len(places) - 1
+    first = places[0] if together else 0
+    try:
+        shape = np.broadcast_shapes(*[i.shape for i in indices])
+    except ValueError:
+        shapes = " ".join(str(i.shape).replace(" ", "") for i in indices)
+        raise IndexError(
+            "shape mismatch: indexing arrays could not be broadcast together with "
+            f"shapes {shapes} "
+        ) from None
+    if len(axes) == 1 and axes[0] == first:
+        return emit("gather", view, indices[0], axis=first)
+    flat = _linear(indices, [view.shape[a] for a in axes], shape)
+    rest = [i for i in range(view.ndim) if i not in axes]
+    moved = permute(view, (*rest[:first], *axes, *rest[first:]))
+    joined = math.prod([view.shape[a] for a in axes])
+    before = moved.shape[:first]
+    after = moved.shape[first + len(axes) :]
+    lined = emit("reshape", moved, shape=(*before, joined, *after))
+    return emit("gather", lined, flat, axis=first)
+
+
+def _linear(
+    indices: Sequence[Tracer], sizes: Sequence[int], shape: tuple[int, ...]
+) -> Tracer:
+    """Row-major position of the index arrays' elements among `sizes`."""
+    total: Any = None
+    for index, n in zip(indices, sizes, strict=True):
+        total = index if total is None else total * n + index
+    return total if total.shape == shape else emit("broadcast_to", total, shape=shape)
+
+
+# --- functions ------------------------------------------------------------------------
+
+
+@implements(np.take)
+def take(
+    a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise"
+) -> Any:
+    no_keywords(np.take, out=out)
+    rec = recorder_of(a, indices)
+    x = as_tracer(rec, a)
+    if axis is None:
+        x, axis = emit("reshape", x, shape=(x.size,)), 0
+    axis = axis_of(axis, x.ndim)
+    n = x.shape[axis]
+    if type(indices) is not Tracer and not isinstance(indices, np.ndarray):
+        plain = np.asarray(indices)
+        indices = plain.astype(I64) if plain.size == 0 else plain
+    index = as_tracer(rec, indices)
+    if index.dtype.kind not in "iub":
+        raise TypeError(
+            f"Cannot cast array data from {index.dtype!r} to {I64!r} "
+            "according to the rule 'safe'"
+        )
+    index = cast(index, I64)
+    if mode == "wrap":
+        index = index % n
+    elif mode == "clip":
+        index = _clipped(index, n)
+    else:
+        index = wrapped(index, n, axis)
+    return emit("gather", x, index, axis=axis)
+
+
+def _clipped(index: Any, n: int) -> Any:
+    return call(np.minimum, call(np.maximum, index, 0), n - 1)
+
+
+@implements(np.compress)
+def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
+    no_keywords(np.compress, out=out)
+    rec = recorder_of(condition, a)
+    x, mask = as_tracer(rec, a), as_tracer(rec, condition, BOOL)
+    if axis is None:
+        x, axis = emit("reshape", x, shape=(x.size,)), 0
+    axis = axis_of(axis, x.ndim)
+    if mask.size > x.shape[axis]:
+        refuse("np.compress with a condition longer than the axis")
+    return emit("gather", x, flatnonzero(mask), axis=axis)
+
+
+@implements(np.extract)
+def extract(condition: Any, arr: Any) -> Any:
+    rec = recorder_of(condition, arr)
+    mask = as_tracer(rec, condition, BOOL)
+    x = as_tracer(rec, arr)
+    return getitem(
+        emit("reshape", x, shape=(x.size,)), emit("reshape", mask, shape=(mask.size,))
+    )
+
+
+Tracer.__getitem__ = getitem  # type: ignore[attr-defined]

@@ -1,0 +1,130 @@
+"""ndarray's methods and attributes on tracers: each is a NumPy function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..tracer import FUNCTIONS, Tracer, refuse
+from .indexing import take
+from .shape import permute, reshape, transpose
+from .table import cast
+
+__all__: list[str] = []
+
+# fmt: off
+#: Methods that take what the function of the same name takes after the array.
+_SAME = (
+    np.all, np.any, np.argmax, np.argmin, np.argsort, np.clip, np.cumprod, np.cumsum,
+    np.diagonal, np.dot, np.max, np.mean, np.min, np.nonzero, np.prod, np.ravel,
+    np.repeat, np.round, np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.var,
+)
+_WRITES = (
+    "byteswap", "fill", "itemset", "partition", "put", "resize", "setfield", "setflags",
+    "sort",
+)
+# fmt: on
+
+
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        return FUNCTIONS[function](self, *args, **kwargs)
+
+    method.__name__ = function.__name__
+    return method
+
+
+for _function in _SAME:
+    setattr(Tracer, _function.__name__, _method(_function))
+
+
+def _write(name: str) -> Callable[..., Any]:
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        way_out = "Use np.sort(a)" if name == "sort" else "Make a new array instead"
+        refuse(f"a.{name}(), which writes into the traced array,", way_out)
+
+    return method
+
+
+for _name in _WRITES:
+    setattr(Tracer, _name, _write(_name))
+
+
+def _reshape(self: Tracer, *shape: Any, order: str = "C", copy: Any = None) -> Any:
+    one = shape[0] if len(shape) == 1 else shape
+    return reshape(self, one, order, copy=copy)
+
+
+def _transpose(self: Tracer, *axes: Any) -> Any:
+    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
+        return transpose(self, axes[0])
+    return transpose(self, axes or None)
+
+
+def _copy(self: Tracer, order: str = "C") -> Any:
+    return Tracer(self.rec, self.ref, None, False)
+
+
+def _flatten(self: Tracer, order: str = "C") -> Any:
+    return _copy(reshape(_copy(self), (self.size,), order))
+
+
+def _astype(
+    self: Tracer,
+    dtype: Any,
+    order: str = "K",
+    casting: str = "unsafe",
+    subok: bool = True,
+    copy: bool = True,
+) -> Any:
+    dtype = np.dtype(dtype)
+    if not np.can_cast(self.dtype, dtype, casting):  # type: ignore[arg-type]
+        raise TypeError(
+            f"Cannot cast array data from {self.dtype!r} to {dtype!r} according to "
+            f"the rule {casting!r}"
+        )
+    return self if not copy and self.dtype == dtype else cast(self, dtype)
+
+
+def _take(
+    self: Tracer, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise"
+) -> Any:
+    return take(self, indices, axis, out, mode)
+
+
+def _matrix_transpose(self: Tracer) -> Any:
+    if self.ndim < 2:
+        raise ValueError("matrix transpose with ndim < 2 is undefined")
+    axes = range(self.ndim)
+    return permute(self, (*axes[:-2], axes[-1], axes[-2]))
+
+
+def _same(self: Tracer) -> Any:
+    return Tracer(self.rec, self.ref, self.weak, True)
+
+
+def _imaginary(self: Tracer) -> Any:
+    return np.zeros(self.shape, self.dtype)[()]
+
+
+for _name, _implementation in {
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "copy": _copy,
+    "flatten": _flatten,
+    "astype": _astype,
+    "take": _take,
+    "conj": _copy,
+    "conjugate": _copy,
+}.items():
+    setattr(Tracer, _name, _implementation)
+for _name, _implementation in {
+    "T": transpose,
+    "mT": _matrix_transpose,
+    "real": _same,
+    "imag": _imaginary,
+}.items():
+    setattr(Tracer, _name, property(_implementation))
+

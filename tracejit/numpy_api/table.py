@@ -1,0 +1,228 @@
+"""The table from NumPy functions to implementations, and how operands become tracers.
+
+Every implementation has its NumPy function's signature and is a composition of
+primitives (`emit`), of other implementations, or of a tracer's own operators.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..errors import TracejitError, message
+from ..primitive import PRIMITIVES
+from ..tape import Ref
+from ..tracer import FUNCTIONS, HINTS, Recorder, Tracer, full_name, refuse, where
+
+__all__ = [
+    "as_array",
+    "as_refs",
+    "as_tracer",
+    "cast",
+    "emit",
+    "emit_view",
+    "hint",
+    "implements",
+    "no_keywords",
+    "recorder_of",
+    "stack_nested",
+    "static_array",
+    "tracers_in",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def implements(*functions: Callable[..., Any]) -> Callable[[F], F]:
+    """Enter the decorated function as the implementation of NumPy functions."""
+
+    def enter(implementation: F) -> F:
+        for function in functions:
+            FUNCTIONS[function] = implementation
+        return implementation
+
+    return enter
+
+
+def hint(way_out: str, *functions: Callable[..., Any]) -> None:
+    """Give unsupported functions a way out of their own."""
+    for function in functions:
+        HINTS[full_name(function)] = way_out
+
+
+def no_keywords(function: Callable[..., Any], **keywords: Any) -> None:
+    """Refuse the given keywords where they are not None (or `where` not True)."""
+    for name, value in keywords.items():
+        if value is not None and not (name == "where" and value is True):
+            refuse(
+                f"{full_name(function)} with {name}=",
+                f"Leave {name}= away and use the result",
+            )
+
+
+def tracers_in(args: Iterable[Any]) -> Iterable[Tracer]:
+    """All tracers in nested lists and tuples and in object arrays."""
+    for arg in args:
+        kind = type(arg)
+        if kind is Tracer:
+            yield arg
+        elif kind is list or kind is tuple:
+            yield from tracers_in(arg)
+        elif kind is np.ndarray and arg.dtype == object:
+            yield from tracers_in(arg.flat)
+
+
+def recorder_of(*args: Any) -> Recorder:
+    """The recorder that the tracers among the arguments belong to."""
+    found: Recorder | None = None
+    for tracer in tracers_in(args):
+        if found is None:
+            found = tracer.rec
+        elif tracer.rec is not found:
+            raise TracejitError(
+                message(
+                    f"values of two recordings meet: {found.name!r} and "
+                    f"{tracer.rec.name!r}",
+                    where=where(),
+                    way_out="Return values from the inner function",
+                )
+            )
+    if found is None:
+        raise TypeError("no traced value among the arguments")
+    return found
+
+
+def emit(name: str, *operands: Any, **params: Any) -> Any:
+    """Apply the primitive `name` to tracers of equal dtypes; a fresh tracer."""
+    rec = operands[0].rec
+    out = rec.apply(PRIMITIVES[name], [t.ref for t in operands], params)
+    if isinstance(out, Ref):
+        return Tracer(rec, out, None, False)
+    return tuple([Tracer(rec, o, None, False) for o in out])
+
+
+def emit_view(name: str, x: Tracer, **params: Any) -> Tracer:
+    """Apply a primitive whose NumPy counterpart gives a view of `x`.
+
+    Neither of the two can be written in place any more: the other would not see it.
+    """
+    x.shared = True
+    return Tracer(x.rec, x.rec.apply(PRIMITIVES[name], (x.ref,), params), None, True)
+
+
+def cast(x: Tracer, dtype: Any) -> Tracer:
+    """`x` with another dtype; the same value, a fresh tracer, where it has it."""
+    dtype = np.dtype(dtype)
+    if x.ref.aval.dtype == dtype:
+        return Tracer(x.rec, x.ref, None, False)
+    return emit("cast", x, dtype=dtype)
+
+
+def as_array(x: Any) -> Any:
+    """An array-like without tracers as an array or NumPy scalar."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return x
+    return np.asarray(x)
+
+
+def as_tracer(rec: Recorder, x: Any, dtype: Any = None) -> Tracer:
+    """Any array-like as a tracer of `rec`, with NumPy's default dtypes.
+
+    Lists and object arrays that hold tracers become traced stacks.
+    """
+    if type(x) is not Tracer:
+        x = _untraced(rec, x)
+    elif x.rec is not rec:
+        recorder_of(x, rec.tracer(Ref(rec, 0, x.ref.aval)))
+    return x if dtype is None or x.dtype == dtype else cast(x, dtype)
+
+
+def _untraced(rec: Recorder, x: Any) -> Tracer:
+    kind = type(x)
+    if kind in _NUMBERS:
+        return Tracer(rec, rec.constant(x, _NUMBERS[kind]), None, False)
+    if isinstance(x, np.generic):
+        x.dtype.kind in "biuf" or refuse(f"a constant of dtype {x.dtype}")
+        return Tracer(rec, rec.constant(x, x.dtype), None, False)
+    holds_tracers = next(iter(tracers_in([x])), None) is not None
+    if holds_tracers:
+        return stack_nested(rec, x)
+    return Tracer(rec, rec.capture(np.asarray(x)), None, True)
+
+
+_NUMBERS = {
+    bool: np.dtype(np.bool_),
+    int: np.dtype(np.int64),
+    float: np.dtype(np.float64),
+}
+
+
+def as_refs(rec: Recorder, *operands: Any) -> list[Tracer]:
+    """Operands as tracers of their common dtype, Python numbers being weak."""
+    kinds = []
+    for x in operands:
+        if type(x) is Tracer:
+            kinds.append(x.weak(0) if x.weak else x.dtype)
+        elif type(x) in _NUMBERS:
+            kinds.append(type(x)(0))
+        else:
+            kinds.append(_dtype_of(rec, x))
+    dtype = np.result_type(*kinds)
+    return [as_tracer_of(rec, x, dtype) for x in operands]
+
+
+def as_tracer_of(rec: Recorder, x: Any, dtype: np.dtype) -> Tracer:
+    """`x` as a tracer of exactly `dtype`; Python numbers become constants of it."""
+    if type(x) in _NUMBERS:
+        return Tracer(rec, rec.constant(x, dtype), None, False)
+    return as_tracer(rec, x, dtype)
+
+
+def _dtype_of(rec: Recorder, x: Any) -> np.dtype:
+    if next(iter(tracers_in([x])), None) is not None:
+        return as_tracer(rec, x).dtype
+    return as_array(x).dtype
+
+
+def static_array(rec: Recorder, x: Any) -> np.ndarray:
+    """The concrete value of counts, shifts or cuts that shape the tape itself.
+
+    A guard holds it fixed: an ordinary array may be changed in place later on, a traced
+    one is another with every call.
+    """
+    if type(x) is not Tracer and not isinstance(x, np.ndarray):
+        if next(iter(tracers_in([x])), None) is None:
+            return np.asarray(x)
+        return np.asarray([operator.index(i) for i in x])
+    given = as_tracer(rec, x)
+    value = np.array(given.value)
+    if given.ndim == 0:
+        rec.guard(given.ref, value.item())
+        return value
+    same = emit("eq", given, Tracer(rec, rec.capture(value)))
+    same = emit("all", same, axes=tuple(range(value.ndim)))
+    rec.guard(same.ref, True, "an array that counts, shifts or cuts")
+    return value
+
+
+def stack_nested(rec: Recorder, x: Any) -> Tracer:
+    """`np.array(x)` for nested sequences (or an object array) that hold tracers."""
+    if isinstance(x, np.ndarray):
+        x = x.tolist()
+    if type(x) is Tracer or not isinstance(x, (list, tuple)):
+        return as_tracer(rec, x)
+    rows = [stack_nested(rec, row) for row in x]
+    shape = rows[0].shape
+    for row in rows[1:]:
+        if row.shape != shape:
+            raise ValueError(
+                "setting an array element with a sequence. The requested array has an "
+                "inhomogeneous shape after 1 dimensions. The detected shape was "
+                f"({len(rows)},) + inhomogeneous part."
+            )
+    dtype = np.result_type(*[row.dtype for row in rows])
+    lines = [emit("reshape", cast(r, dtype), shape=(1, *shape)) for r in rows]
+    return emit("concatenate", *lines, axis=0)

@@ -1,0 +1,23 @@
+"""The table of primitives; importing this package registers all rows."""
+
+from . import (
+    contraction,
+    control,
+    elementwise,
+    indexing,
+    linalg,
+    logic,
+    reduction,
+    structural,
+)
+
+__all__ = [
+    "contraction",
+    "control",
+    "elementwise",
+    "indexing",
+    "linalg",
+    "logic",
+    "reduction",
+    "structural",
+]

@@ -1,0 +1,13 @@
+"""The passes, each a function on tapes; `optimise` is their ordered pipeline."""
+
+from __future__ import annotations
+
+from ..tape import Tape
+from .simplify import simplify
+
+__all__ = ["optimise"]
+
+
+def optimise(tape: Tape) -> Tape:
+    """All passes that a tape goes through before it is lowered."""
+    return simplify(tape)

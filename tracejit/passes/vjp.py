@@ -1,0 +1,187 @@
+"""Reverse mode: append to a tape the instrs that pull cotangents back.
+
+    %1 = sin %0                  %1 = sin %0
+    return %1            ->      %3 = cos %0              (%2: cotangent of %1)
+                                 %4 = mul %2 %3
+                                 return %1 %4
+
+The tape is straight-line, so one walk backwards over the instrs between `wrt` and
+`outs` suffices; a closure per operation, as in define-by-run systems, would only hide
+the program from the passes that follow.
+
+1. The result is instrs of the same builder: forward and backward part fuse later.
+2. A zero cotangent is None and costs nothing; so does an operand that no `wrt` reaches.
+3. Rules emit differentiable primitives only, so the vjp of a vjp is this function.
+4. An absolute zero stays zero.  Where a `select` or `maximum` did not choose an
+   operand, its cotangent is exactly 0 and is marked `masked`; the product of a masked
+   cotangent with a partial is `mulz`, which is 0 even if the partial is infinite.  So
+   where(x > 0, log(x), 0) has no NaN gradient.  The mark is kept where elements keep
+   their identity and dropped at sums and contractions.
+5. Every instr is visited at most once: linear in the length of the tape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..avals import is_float
+from ..errors import InvalidTapeError
+from ..ops.control import custom_jvp
+from ..ops.logic import mulz
+from ..ops.rows import unbroadcast, zeros
+from ..tape import Builder, Instr, Ref, const
+
+__all__ = ["vjp"]
+
+_MASKING = {"select", "maximum", "minimum", "fmax", "fmin", "mulz", "max", "min"}
+_DROPPING = {"sum", "prod", "cumsum", "cumprod", "broadcast_to", "gather"}
+
+
+def vjp(
+    builder: Builder,
+    outs: Sequence[Ref],
+    cts: Sequence[Ref | None],
+    wrt: Sequence[Ref],
+    start: int = 0,
+) -> list[Ref | None]:
+    """Emit the cotangents of `wrt`, given the cotangents of `outs`.
+
+    Args:
+        builder: holds the primal instrs; the new ones are appended.
+        outs: refs to differentiate, and `cts`: their cotangents, None for zero.
+        wrt: refs to differentiate with respect to; of float dtype.
+        start: instrs before this one do not depend on `wrt`.
+
+    Returns:
+        One ref per `wrt`, None where the derivative is zero everywhere.
+    """
+    walk = _Walk(builder, wrt, builder.instrs[start:])
+    for out, ct in zip(outs, cts, strict=True):
+        if ct is not None:
+            walk.add(out.index, ct, masked=False)
+    saved = builder.source
+    try:
+        walk.run()
+    finally:
+        builder.source = saved
+    return [walk.cts.get(ref.index) for ref in wrt]
+
+
+class _Walk:
+    """The state of one reverse walk: cotangents so far, and which are masked."""
+
+    def __init__(
+        self, builder: Builder, wrt: Iterable[Ref], instrs: list[Instr]
+    ) -> None:
+        self.builder = builder
+        self.cts: dict[int, Ref] = {}
+        self.masked: set[int] = set()
+        self.active = {ref.index for ref in wrt}
+        self.path = [instr for instr in instrs if self._activate(instr)]
+        self.finite = {
+            i.outs[0]
+            for i in builder.instrs
+            if i.prim is const and math.isfinite(i.params["value"])
+        }
+
+    def _activate(self, instr: Instr) -> bool:
+        """Whether a derivative flows through `instr`; if so its outputs are active."""
+        prim = instr.prim
+        if not prim.differentiable or self.active.isdisjoint(instr.args):
+            return False
+        outs = [out for out in instr.outs if is_float(self.builder.avals[out])]
+        self.active.update(outs)
+        return bool(outs)
+
+    def add(self, index: int, ct: Ref, masked: bool) -> None:
+        """Add a contribution to the cotangent of ref `index`."""
+        old = self.cts.get(index)
+        self.cts[index] = ct if old is None else old + ct
+        if masked:
+            self.masked.add(index)
+
+    def run(self) -> None:
+        for instr in reversed(self.path):
+            cts = [self.cts.get(out) for out in instr.outs]
+            if any(ct is not None for ct in cts):
+                self.builder.source = instr.source
+                self.pull(instr, cts)
+
+    def pull(self, instr: Instr, cts: list[Ref | None]) -> None:
+        """Add the contributions of one instr to the cotangents of its operands."""
+        prim, name = instr.prim, instr.prim.name
+        args = [self.builder.ref(a) for a in instr.args]
+        outs = [self.builder.ref(o) for o in instr.outs]
+        masked = not self.masked.isdisjoint(instr.outs)
+        if prim.partials is not None:
+            parts = self._elementwise(instr, cts[0], outs[0], args, masked)
+        elif prim is custom_jvp and not hasattr(instr.params["rule"], "vjp"):
+            parts = self._transposed_rule(instr, cts, args)
+        elif prim.n_out == 1:
+            parts = prim.vjp(cts[0], outs[0], *args, **instr.params)  # type: ignore
+            if name == "mulz" and masked:
+                parts = (lambda: mulz(cts[0], args[1]), parts[1])
+        else:
+            parts = prim.vjp(tuple(cts), tuple(outs), *args, **instr.params)  # type: ignore
+        keeps = prim.family in ("elementwise", "structural", "control")
+        masked = name in _MASKING or (masked and keeps and name not in _DROPPING)
+        for arg, part in zip(args, parts, strict=True):
+            if part is None or arg.index not in self.active:
+                continue
+            ct = part() if callable(part) else part
+            if ct is None:
+                continue
+            if prim.family == "elementwise":
+                ct = unbroadcast(ct, arg.shape)
+            if ct.aval != arg.aval:
+                raise InvalidTapeError(
+                    f"the vjp of {name} gives {ct.aval!r} for an operand {arg.aval!r}."
+                )
+            self.add(arg.index, ct, masked)
+
+    def _elementwise(
+        self, instr: Instr, ct: Any, out: Ref, args: list[Ref], masked: bool
+    ) -> list[Any]:
+        assert instr.prim.partials is not None
+        partials = instr.prim.partials(out, *args, **instr.params)
+        return [
+            None
+            if partial is None
+            else lambda partial=partial: self.product(ct, partial, masked)
+            for partial in partials
+        ]
+
+    def product(self, ct: Ref, partial: Any, masked: bool) -> Ref | None:
+        """ct times a partial, without an instr where the partial is 1."""
+        if callable(partial):
+            partial = partial()
+        if not isinstance(partial, Ref):
+            if partial in (1, -1):
+                return ct if partial == 1 else -ct
+            return ct * partial
+        if masked and partial.index not in self.finite:
+            return mulz(ct, partial)
+        return ct * partial
+
+    def _transposed_rule(
+        self, instr: Instr, cts: list[Ref | None], args: list[Ref]
+    ) -> tuple:
+        """Reverse mode through a forward rule: run it once at zero tangents, which is
+        as good as anywhere since it is linear in them, and transpose what it emits."""
+        rule, n = instr.params["rule"], instr.params["n"]
+        xs = args[n:]
+        tangents = [zeros(x) if is_float(x.aval) else None for x in xs]
+        start = len(self.builder.instrs)
+        outs = rule.jvp(self.builder, list(tangents), xs)
+        pairs = [
+            (out, ct)
+            for out, ct in zip(outs, cts, strict=True)
+            if out is not None and ct is not None
+        ]
+        wrt = [t for t in tangents if t is not None]
+        found = iter(
+            vjp(self.builder, [o for o, _ in pairs], [c for _, c in pairs], wrt, start)
+        )
+        return (None,) * n + tuple(None if t is None else next(found) for t in tangents)

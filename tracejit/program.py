@@ -1,0 +1,259 @@
+"""The fused program: loops over buffers and scalars, what a kernel does.
+
+`passes/fuse` makes it from a tape, `codegen` prints it as Python and emits it as
+LLVM.  It is a small imperative language.  A scalar value has a number and is assigned
+once (`dtypes[value]`); a buffer is a C-contiguous array; an accumulator is the one
+thing that changes.  All integers in it (trip counts, offsets, shapes) are the concrete
+ones of the trace; `codegen.source` abstracts those above `STATIC_LIMIT` and all scalar
+constants into parameters when it prints, and the printed text is the structural key.
+So whatever was decided on a concrete size is visible in the text, or does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = [
+    "STATIC_LIMIT",
+    "Accumulate",
+    "Accumulator",
+    "Affine",
+    "Buffer",
+    "Call",
+    "Check",
+    "Const",
+    "Counter",
+    "Exit",
+    "For",
+    "Let",
+    "Load",
+    "Program",
+    "Read",
+    "Statement",
+    "Store",
+    "walk",
+]
+
+#: Integers of at most this absolute value stay literal in the code.
+STATIC_LIMIT = 8
+
+
+class Affine(NamedTuple):
+    """An index: `step * var + offset`; var is a loop variable or None."""
+
+    var: int | None
+    step: int
+    offset: int
+
+
+@dataclass(eq=False)
+class Buffer:
+    """An array the program reads or writes.
+
+    kind: `arg` (an input of the tape; number counts all inputs, captures last),
+    `out` (an array output; number is its position among all outputs), `work`
+    (part of the workspace) or `local` (small and static: a stack slot).
+    of: the buffer whose memory this is, seen with another shape of equal size; None
+    for a buffer of its own.  `of` never has an `of` itself.
+    """
+
+    kind: str
+    number: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    of: Buffer | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}{self.number}"
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for n in self.shape:
+            size *= n
+        return size
+
+
+#: One index per axis of a buffer: affine in a loop variable, or a scalar value
+#: (its number) for gathered access.
+Index = tuple[Affine | int, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Const:
+    """`out = value` of dtype `dtypes[out]`."""
+
+    out: int
+    value: Any
+
+
+@dataclass(slots=True, eq=False)
+class Let:
+    """`out = prim(*args)` on scalars.
+
+    prim is the name of an elementwise primitive with its `params` (`cast` converts to
+    `dtypes[out]`; `wrap_index` is expanded by fuse and never occurs here), or `powi`
+    with params {"n": n}: the integer power, by multiplication.
+    """
+
+    out: int
+    prim: str
+    args: tuple[int, ...]
+    params: dict[str, Any]
+
+
+@dataclass(slots=True, eq=False)
+class Counter:
+    """`out = index`, an int64 (`iota`, `tril`)."""
+
+    out: int
+    index: Affine
+
+
+@dataclass(slots=True, eq=False)
+class Load:
+    """`out = buffer[index]`; a scalar input is a buffer of shape ()."""
+
+    out: int
+    buffer: Buffer
+    index: Index
+
+
+@dataclass(slots=True, eq=False)
+class Store:
+    """`buffer[index] = value`, or `+= value`."""
+
+    buffer: Buffer
+    index: Index
+    value: int
+    add: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Accumulator:
+    """Declare accumulator number `acc` with its start value (a scalar value)."""
+
+    acc: int
+    dtype: np.dtype
+    start: int
+
+
+@dataclass(slots=True, eq=False)
+class Accumulate:
+    """Update `acc` with a value.
+
+    kind: `set`, `sum`, `prod`, `max`, `min` (NaN wins), `any`, `all`.  Sums and products
+    may be reassociated.
+    """
+
+    acc: int
+    kind: str
+    value: int
+
+
+@dataclass(slots=True, eq=False)
+class Read:
+    """`out = acc`."""
+
+    out: int
+    acc: int
+
+
+@dataclass(slots=True, eq=False)
+class For:
+    """`for var in range(lo, hi)`: counts upwards by one."""
+
+    var: int
+    lo: int
+    hi: int
+    body: list[Statement]
+
+
+@dataclass(slots=True, eq=False)
+class Exit:
+    """A guard: leave with status `exit + 1` and outcome `value` unless it is expected."""
+
+    value: int
+    expected: Any
+    exit: int
+
+
+@dataclass(slots=True, eq=False)
+class Check:
+    """Leave with status -1 (NumPy would raise) unless the bool value is true."""
+
+    value: int
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A library routine or serial algorithm on whole buffers.
+
+    name and params:
+      gemm {ta, tb}        outs[0][..., m, n] = op(a)[..., m, k] @ op(b)[..., k, n], stacked
+                           (all leading axes equal); op transposes the last two axes
+      cholesky             lower factor of a, upper triangle zeroed; Check inside
+      triangular_solve {lower, trans}, solve, inv, det, slogdet   as the primitives
+      argsort {axis}       stable, NaN last
+      mask_indices         positions of true entries of the flattened mask
+    """
+
+    name: str
+    ins: tuple[Buffer, ...]
+    outs: tuple[Buffer, ...]
+    params: dict[str, Any]
+
+
+Statement = (
+    Const
+    | Let
+    | Counter
+    | Load
+    | Store
+    | Accumulator
+    | Accumulate
+    | Read
+    | For
+    | Exit
+    | Check
+    | Call
+)
+
+
+@dataclass(eq=False)
+class Program:
+    """A kernel's whole work.
+
+    Attributes:
+        name: the recorded function.
+        args: one buffer per tape input, captures last (shape () = passed by value).
+        captures: how many of the last args are captured arrays.
+        outputs: per tape output either a buffer of kind `out`, a scalar value number,
+            or an `arg` buffer (the output is that input itself; the caller copies).
+            An output that equals an earlier output has the same object again.
+        works, locals: the other buffers.
+        body: the statements.
+        dtypes: dtype of every scalar value.
+    """
+
+    name: str
+    args: list[Buffer] = field(default_factory=list)
+    captures: int = 0
+    outputs: list[Buffer | int] = field(default_factory=list)
+    works: list[Buffer] = field(default_factory=list)
+    locals: list[Buffer] = field(default_factory=list)
+    body: list[Statement] = field(default_factory=list)
+    dtypes: list[np.dtype] = field(default_factory=list)
+
+
+def walk(body: list[Statement]) -> Iterator[Statement]:
+    """All statements, in program order, loops before what they contain."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, For):
+            yield from walk(statement.body)

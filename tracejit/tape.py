@@ -1,0 +1,271 @@
+"""The tape: a linear program of primitives in single assignment.
+
+A tape is inputs, instrs in program order, outputs.  A value is known by its ref, a
+small integer, printed `%7`; `avals[7]` is its shape and dtype.  Guards are instrs
+without outputs.  Tapes are immutable; a `Builder` makes them, and a pass reads one
+tape and builds the next.
+
+`Ref` is the handle that rules are written on: it has Python's arithmetic operators,
+each of which emits one instr on the ref's builder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .avals import Aval
+from .primitive import PRIMITIVES, Primitive, register
+
+__all__ = ["Builder", "Instr", "Ref", "Source", "Tape", "const", "guard"]
+
+
+class Source(NamedTuple):
+    """The position of the user's code that an instr came from."""
+
+    code: CodeType
+    lasti: int
+
+    @property
+    def file(self) -> str:
+        return self.code.co_filename
+
+    @property
+    def function(self) -> str:
+        return self.code.co_name
+
+    @property
+    def line(self) -> int:
+        found = self.code.co_firstlineno
+        for start, stop, line in self.code.co_lines():
+            if start <= self.lasti < stop and line is not None:
+                found = line
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.file.rsplit('/', 1)[-1]}:{self.line}"
+
+
+class Instr:
+    """One instruction: `outs = prim(args, **params)`, and where it came from."""
+
+    __slots__ = ("args", "outs", "params", "prim", "source")
+
+    prim: Primitive
+    args: tuple[int, ...]
+    params: dict[str, Any]
+    outs: tuple[int, ...]
+    source: Source | None
+
+    def __init__(
+        self,
+        prim: Primitive,
+        args: tuple[int, ...],
+        params: dict[str, Any],
+        outs: tuple[int, ...],
+        source: Source | None = None,
+    ) -> None:
+        self.prim = prim
+        self.args = args
+        self.params = params
+        self.outs = outs
+        self.source = source
+
+
+@dataclass(frozen=True, eq=False)
+class Tape:
+    """A finished program.
+
+    Attributes:
+        inputs: refs of the inputs, in order.
+        instrs: instructions in program order.
+        outputs: refs of the results; the same ref may stand twice.
+        avals: aval of every ref, indexed by ref.
+        name: the function that was recorded.
+    """
+
+    inputs: tuple[int, ...]
+    instrs: tuple[Instr, ...]
+    outputs: tuple[int, ...]
+    avals: tuple[Aval, ...]
+    name: str = "tape"
+
+    def __repr__(self) -> str:
+        # The one syntax lives in text.py, which imports this module.
+        return _printer[0](self) if _printer else object.__repr__(self)
+
+
+_printer: list[Callable[[Tape], str]] = []
+
+
+class Ref:
+    """A value on a tape under construction."""
+
+    __slots__ = ("aval", "builder", "index")
+
+    # NumPy must not try to turn a ref into an array element by element.
+    __array_ufunc__ = None
+
+    def __init__(self, builder: Builder, index: int, aval: Aval) -> None:
+        self.builder = builder
+        self.index = index
+        self.aval = aval
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.aval.shape)
+
+    def __repr__(self) -> str:
+        return f"%{self.index}: {self.aval!r}"
+
+
+def _operator(name: str, reflected: bool = False) -> Callable[[Ref, Any], Ref]:
+    def method(self: Ref, other: Any) -> Ref:
+        a, b = (other, self) if reflected else (self, other)
+        return self.builder.emit(PRIMITIVES[name], (a, b), {})
+
+    return method
+
+
+for _method, _name in {
+    "add": "add",
+    "sub": "sub",
+    "mul": "mul",
+    "truediv": "div",
+    "pow": "pow",
+}.items():
+    setattr(Ref, f"__{_method}__", _operator(_name))
+    setattr(Ref, f"__r{_method}__", _operator(_name, reflected=True))
+for _method in ("lt", "le", "gt", "ge"):
+    setattr(Ref, f"__{_method}__", _operator(_method))
+Ref.__neg__ = lambda self: self.builder.emit(PRIMITIVES["neg"], (self,), {})  # type: ignore[attr-defined]
+
+
+class Builder:
+    """Makes a tape: `input`, `emit` and `const` give refs, `finish` the tape.
+
+    Operands of `emit` are refs of this builder or Python numbers; a number becomes a
+    `const` of the dtype of the first ref operand (Python numbers are weakly typed).
+    `source` is stamped on every instr emitted while it is set.
+    """
+
+    def __init__(self, name: str = "tape") -> None:
+        self.name = name
+        self.inputs: list[int] = []
+        self.instrs: list[Instr] = []
+        self.avals: list[Aval] = []
+        self.source: Source | None = None
+
+    def ref(self, index: int) -> Ref:
+        return Ref(self, index, self.avals[index])
+
+    def input(self, aval: Aval) -> Ref:
+        ref = self.new(aval)
+        self.inputs.append(ref.index)
+        return ref
+
+    def new(self, aval: Aval) -> Ref:
+        """A fresh ref; whoever asks must define it."""
+        self.avals.append(aval)
+        return Ref(self, len(self.avals) - 1, aval)
+
+    def const(self, value: Any, dtype: np.dtype) -> Ref:
+        """A scalar constant of the given dtype."""
+        value = dtype.type(value).item()
+        return self.emit(const, (), {"value": value, "dtype": dtype})
+
+    def emit(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Append one instr; return its output ref, or a tuple where n_out is not 1."""
+        refs = self.as_refs(args)
+        out = prim.aval(*[r.aval for r in refs], **params)
+        outs = (out,) if prim.n_out == 1 else tuple(out)
+        results = tuple(self.new(aval) for aval in outs)
+        self.append(prim, refs, params, results)
+        return results[0] if prim.n_out == 1 else results
+
+    def append(
+        self,
+        prim: Primitive,
+        refs: Sequence[Ref],
+        params: dict[str, Any],
+        outs: Sequence[Ref],
+    ) -> None:
+        self.instrs.append(
+            Instr(
+                prim,
+                tuple([r.index for r in refs]),
+                params,
+                tuple([r.index for r in outs]),
+                self.source,
+            )
+        )
+
+    def as_refs(self, args: Iterable[Any]) -> list[Ref]:
+        args = list(args)
+        dtype = None
+        for arg in args:
+            if isinstance(arg, Ref):
+                if arg.builder is not self:
+                    raise ValueError(f"{arg!r} belongs to another tape")
+                # The last ref operand: in select(cond, a, 0) the number is like a.
+                dtype = arg.aval.dtype
+        return [a if isinstance(a, Ref) else self.const(a, dtype) for a in args]
+
+    def replay(self, instr: Instr, env: dict[int, Ref]) -> tuple[Ref, ...]:
+        """Emit `instr` of another tape, its operands looked up in `env`."""
+        self.source = instr.source
+        out = self.emit(instr.prim, [env[a] for a in instr.args], instr.params)
+        outs = (out,) if instr.prim.n_out == 1 else tuple(out)
+        env.update(zip(instr.outs, outs, strict=True))
+        return outs
+
+    def finish(self, outputs: Iterable[Ref]) -> Tape:
+        return Tape(
+            tuple(self.inputs),
+            tuple(self.instrs),
+            tuple(r.index for r in outputs),
+            tuple(self.avals),
+            self.name,
+        )
+
+
+def _const_reference(*, value: Any, dtype: np.dtype) -> Any:
+    return dtype.type(value)
+
+
+const = register(
+    Primitive(
+        "const",
+        "control",
+        _const_reference,
+        lambda *, value, dtype: Aval((), dtype),
+    )
+)
+
+
+def _guard_reference(value: Any, *, expected: Any, exit: int) -> tuple[()]:
+    return ()
+
+
+#: `guard %4 is True -> exit 1`: the recording holds only while %4 has this outcome.
+guard = register(
+    Primitive(
+        "guard",
+        "control",
+        _guard_reference,
+        lambda aval, *, expected, exit: (),
+        n_out=0,
+    )
+)

@@ -1,0 +1,231 @@
+"""The tape's one syntax: `print_tape` and `parse_tape` are inverse to each other.
+
+    tape loss(%0: f64[3], %1: f64[]):
+      %2: f64[3] = mul %0 %1                        ; model.py:12
+      %3: f64[] = sum %2 {axes=(0,)}                ; model.py:12
+      %4: bool[] = gt %3 %1                         ; model.py:13
+      guard %4 is True -> exit 0                    ; model.py:13  if r > 0:
+      return %3
+
+One instruction a line, types on what is defined, the user's position at the right
+margin.  Params are Python literals and dtype names.  Rule objects (`custom_vjp`) print
+as `<name>`; `parse_tape` finds them in its `rules`.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from .avals import DTYPE_NAMES, Aval, dtype_name, parse_aval
+from .primitive import PRIMITIVES
+from .tape import Instr, Source, Tape, _printer, const, guard
+
+__all__ = ["Position", "parse_tape", "print_instr", "print_tape", "rule_name"]
+
+_MARGIN = 48
+
+
+class Position(str):
+    """A source position that was read from text: `model.py:12`, and no more."""
+
+    __slots__ = ()
+
+    @property
+    def file(self) -> str:
+        return self.rpartition(":")[0]
+
+    @property
+    def line(self) -> int:
+        return int(self.split("  ")[0].rpartition(":")[2])
+
+    @property
+    def function(self) -> str:
+        return ""
+
+
+# --- printing
+
+
+def print_tape(tape: Tape, *, sources: bool = True) -> str:
+    """The text of a tape.
+
+    Args:
+        tape: what to print.
+        sources: whether the user's positions stand at the right margin.
+
+    Example:
+        >>> import tracejit.ops
+        >>> text = "tape f(%0: f64[]):\\n  %1: f64[] = neg %0\\n  return %1"
+        >>> print(print_tape(parse_tape(text)))
+        tape f(%0: f64[]):
+          %1: f64[] = neg %0
+          return %1
+    """
+    head = ", ".join(_typed(tape, ref) for ref in tape.inputs)
+    lines = [f"tape {tape.name}({head}):"]
+    for instr in tape.instrs:
+        line = f"  {print_instr(tape, instr)}"
+        if sources and instr.source is not None:
+            line = f"{line:<{_MARGIN}}; {_position(instr)}"
+        lines.append(line)
+    lines.append(" ".join(["  return", *map(_ref, tape.outputs)]))
+    return "\n".join(lines)
+
+
+def print_instr(tape: Tape, instr: Instr) -> str:
+    """One instruction without its position."""
+    if instr.prim is guard:
+        expected, exit = instr.params["expected"], instr.params["exit"]
+        return f"guard %{instr.args[0]} is {_value(expected)} -> exit {exit}"
+    if instr.prim is const:
+        return f"{_typed(tape, instr.outs[0])} = {_value(instr.params['value'])}"
+    params = ", ".join(f"{k}={_value(v)}" for k, v in instr.params.items())
+    words = [instr.prim.name, *map(_ref, instr.args)]
+    if params:
+        words.append(f"{{{params}}}")
+    outs = ", ".join(_typed(tape, ref) for ref in instr.outs)
+    return f"{outs} = {' '.join(words)}" if outs else " ".join(words)
+
+
+def _ref(ref: int) -> str:
+    return f"%{ref}"
+
+
+def _typed(tape: Tape, ref: int) -> str:
+    return f"%{ref}: {tape.avals[ref]!r}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, np.dtype):
+        return dtype_name(value)
+    if isinstance(value, tuple):
+        inner = ", ".join(map(_value, value))
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    return f"<{rule_name(value)}>"
+
+
+def rule_name(rule: Any) -> str:
+    """How a rule object is called on a tape."""
+    return getattr(rule, "name", None) or type(rule).__name__
+
+
+def _position(instr: Instr) -> str:
+    source = instr.source
+    if instr.prim is not guard or not isinstance(source, Source):
+        return str(source)
+    code = linecache.getline(source.file, source.line).strip()
+    return f"{source}  {code}".rstrip()
+
+
+# --- parsing
+
+_HEAD = re.compile(r"tape (?P<name>\S+)\((?P<inputs>.*)\):")
+_GUARD = re.compile(r"guard %(?P<ref>\d+) is (?P<expected>.+) -> exit (?P<exit>\d+)")
+_TYPED = re.compile(r"%(\d+): (\w+\[[\d,]*\])")
+_INSTR = re.compile(
+    r"((?P<outs>%.*?) = )?(?P<name>[a-z_]\w*)(?P<args>( %\d+)*)( \{(?P<params>.*)\})?"
+)
+_CONST = re.compile(r"(?P<outs>%\S+ \S+) = (?P<value>-?[\dTFin].*)")
+
+
+def parse_tape(text: str, rules: Mapping[str, Any] | None = None) -> Tape:
+    """Read a tape back.
+
+    Args:
+        text: what `print_tape` gives; empty lines are allowed.
+        rules: the objects that `<name>` params stand for.
+
+    Raises:
+        ValueError: with the line that is not an instruction.
+    """
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    head = _HEAD.fullmatch(lines[0].strip())
+    if head is None:
+        raise ValueError(f"not the head of a tape: {lines[0]!r}")
+    avals: dict[int, Aval] = {}
+    inputs = _define(head["inputs"], avals)
+    instrs = []
+    for line in lines[1:-1]:
+        body, _, comment = line.partition(";")
+        instrs.append(_parse_instr(body.strip(), comment.strip(), avals, rules or {}))
+    words = lines[-1].split()
+    if words[0] != "return":
+        raise ValueError(f"a tape ends with return, not with {lines[-1]!r}")
+    outputs = tuple(int(word[1:]) for word in words[1:])
+    # Numbers that no instr defines (a pass may leave gaps) get an empty type.
+    gap = Aval((), np.dtype(np.float64))
+    table = tuple(avals.get(i, gap) for i in range(max(avals, default=-1) + 1))
+    return Tape(inputs, tuple(instrs), outputs, table, head["name"])
+
+
+def _define(text: str | None, avals: dict[int, Aval]) -> tuple[int, ...]:
+    refs = []
+    for number, aval in _TYPED.findall(text or ""):
+        avals[int(number)] = parse_aval(aval)
+        refs.append(int(number))
+    return tuple(refs)
+
+
+def _parse_instr(
+    body: str, comment: str, avals: dict[int, Aval], rules: Mapping[str, Any]
+) -> Instr:
+    source = cast(Source, Position(comment)) if comment else None
+    if match := _GUARD.fullmatch(body):
+        params = {"expected": _literal(match["expected"], rules)}
+        params["exit"] = int(match["exit"])
+        return Instr(guard, (int(match["ref"]),), params, (), source)
+    if match := _CONST.fullmatch(body):
+        outs = _define(match["outs"], avals)
+        value = _literal(match["value"], rules)
+        params = {"value": value, "dtype": avals[outs[0]].dtype}
+        return Instr(const, (), params, outs, source)
+    match = _INSTR.fullmatch(body)
+    if match is None or match["name"] not in PRIMITIVES:
+        raise ValueError(f"not an instruction: {body!r}")
+    args = tuple(int(word[1:]) for word in match["args"].split())
+    params = _params(match["params"], rules)
+    outs = _define(match["outs"], avals)
+    return Instr(PRIMITIVES[match["name"]], args, params, outs, source)
+
+
+def _params(text: str | None, rules: Mapping[str, Any]) -> dict[str, Any]:
+    if not text:
+        return {}
+    call = ast.parse(f"f({_quote_rules(text)})", mode="eval").body
+    assert isinstance(call, ast.Call)
+    return {str(k.arg): _evaluate(k.value, rules) for k in call.keywords}
+
+
+def _literal(text: str, rules: Mapping[str, Any]) -> Any:
+    return _evaluate(ast.parse(_quote_rules(text), mode="eval").body, rules)
+
+
+def _quote_rules(text: str) -> str:
+    return re.sub(r"<([^<>]+)>", r"rule(\1=0)", text) if "<" in text else text
+
+
+def _evaluate(tree: ast.expr, rules: Mapping[str, Any]) -> Any:
+    if isinstance(tree, ast.Tuple):
+        return tuple(_evaluate(e, rules) for e in tree.elts)
+    if isinstance(tree, ast.Name):
+        special = {"inf": math.inf, "nan": math.nan}
+        return special[tree.id] if tree.id in special else DTYPE_NAMES[tree.id]
+    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
+        return -_evaluate(tree.operand, rules)
+    if isinstance(tree, ast.Call):
+        return rules[str(tree.keywords[0].arg)]
+    return ast.literal_eval(tree)
+
+
+_printer.append(print_tape)

@@ -1,0 +1,30 @@
+"""Recording: tracers that stand for the arguments, and the recorder they write to."""
+
+from .frames import user_frame, user_source, where
+from .recorder import (
+    SERVED,
+    TAPE_DTYPES,
+    GuardInfo,
+    Recorder,
+    active_recorder,
+    recording,
+)
+from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
+
+__all__ = [
+    "FUNCTIONS",
+    "HINTS",
+    "SERVED",
+    "TAPE_DTYPES",
+    "UFUNC_METHODS",
+    "GuardInfo",
+    "Recorder",
+    "Tracer",
+    "active_recorder",
+    "full_name",
+    "recording",
+    "refuse",
+    "user_frame",
+    "user_source",
+    "where",
+]

@@ -1,0 +1,109 @@
+"""Where the user's code is: the first frame outside tracejit, NumPy and SciPy."""
+
+from __future__ import annotations
+
+import dis
+import linecache
+import os.path
+import re
+import sys
+from types import FrameType
+
+import numpy as np
+import scipy
+
+from ..tape import Source
+
+__all__ = ["Concretized", "outermost_library_call", "user_frame", "user_source", "where"]
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_LIBRARIES = tuple(
+    os.path.dirname(os.path.abspath(module.__file__)) + os.sep for module in (np, scipy)
+)
+_INSIDE = (_PACKAGE + os.sep, *_LIBRARIES)
+
+#: file name -> whether it is ours, NumPy's or SciPy's; a string hashes once only.
+_memo: dict[str, bool] = {}
+
+
+def _inside(filename: str) -> bool:
+    found = filename.startswith((*_INSIDE, "<__array_function__"))
+    _memo[filename] = found
+    return found
+
+
+def user_frame() -> FrameType:
+    """The innermost frame of the user's code (the outermost frame if there is none)."""
+    frame = sys._getframe(1)
+    while True:
+        filename = frame.f_code.co_filename
+        inside = _memo.get(filename)
+        if inside is None:
+            inside = _inside(filename)
+        if not inside:
+            return frame
+        caller = frame.f_back
+        if caller is None:
+            return frame
+        frame = caller
+
+
+def user_source() -> Source:
+    """The source position that a new instr is stamped with."""
+    frame = user_frame()
+    return Source(frame.f_code, frame.f_lasti)
+
+
+def where(source: Source | None = None) -> str:
+    """The user's position as errors print it: `model.py:12 in loss`."""
+    if source is None:
+        source = user_source()
+    return f"{source} in {source.function}"
+
+
+def outermost_library_call() -> str:
+    """The NumPy or SciPy function that the user called, if it is written in Python.
+
+    Returns a dotted name such as `scipy.special.logsumexp`, or an empty string when
+    no frame of NumPy or SciPy stands between the user and us.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    name = ""
+    while frame is not None:
+        code = frame.f_code
+        if not _memo.get(code.co_filename, _inside(code.co_filename)):
+            break
+        if code.co_filename.startswith(_LIBRARIES):
+            module = frame.f_globals.get("__name__", "")
+            public = [part for part in module.split(".") if not part.startswith("_")]
+            name = ".".join([*public, code.co_name])
+        frame = frame.f_back
+    return name
+
+
+class Concretized:
+    """What the user's code was doing when a traced value was asked for its number.
+
+    Only for the wording of errors: C code (`math.sin`, item assignment) has no frame,
+    so the instruction and the text of the user's line are all there is to see.
+
+    Attributes:
+        opcode: name of the user's current instruction (`CALL`, `STORE_SUBSCR`).
+        called: what was called, as written, `math.sin`; empty if nothing was.
+    """
+
+    def __init__(self) -> None:
+        frame = user_frame()
+        code, lasti = frame.f_code, frame.f_lasti
+        self.opcode = dis.opname[code.co_code[lasti]] if lasti >= 0 else ""
+        self.called = ""
+        positions = list(code.co_positions())[lasti // 2] if lasti >= 0 else None
+        if positions is None or None in positions:
+            return
+        first, last, left, right = positions
+        # linecache is what tracebacks read too; it knows notebooks' cells.
+        line = linecache.getline(code.co_filename, first, frame.f_globals)
+        stop = right if first == last else None
+        text = line.encode()[left:stop].decode(errors="replace")
+        if match := re.match(r"([\w.]+)\(", text):
+            self.called = match[1]

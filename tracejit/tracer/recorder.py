@@ -1,0 +1,407 @@
+"""The recorder: a tape builder that computes while it records.
+
+    values   NumPy computes every primitive that the user's code asks for, at once, so
+             that control flow is concrete and NumPy's errors come from the user's line
+    emit     what transforms append (`Builder.emit`) is abstract: its value is computed
+             from the references when somebody asks for it
+    guards   traced values that became a Python bool or int, with their outcomes
+    captures ordinary arrays that met a traced one, taken by reference
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..avals import DTYPE_NAMES, Aval
+from ..errors import TracejitError, UnsupportedError, message
+from ..primitive import Primitive
+from ..tape import Builder, Instr, Ref, Source, Tape, const, guard
+from .frames import user_frame, user_source, where
+
+__all__ = [
+    "SERVED",
+    "TAPE_DTYPES",
+    "GuardInfo",
+    "Recorder",
+    "active_recorder",
+    "recording",
+]
+
+TAPE_DTYPES = frozenset(DTYPE_NAMES.values())
+
+#: Families whose references can meet the floating-point unit's warnings.
+_NOISY = frozenset({"elementwise", "reduction", "contraction", "linalg"})
+
+#: NumPy's word for a primitive in its warnings, where it is not the primitive's name.
+_NUMPY_WORDS = {
+    "sub": "subtract",
+    "mul": "multiply",
+    "div": "divide",
+    "pow": "power",
+    "abs": "absolute",
+    "neg": "negative",
+    "mod": "remainder",
+    "sum": "reduce",
+    "prod": "reduce",
+    "cumsum": "accumulate",
+    "cumprod": "accumulate",
+    "dot": "matmul",
+}
+
+
+class GuardInfo(NamedTuple):
+    """One guard: the recording holds only while `ref` has the outcome `expected`."""
+
+    exit: int
+    ref: Ref
+    expected: bool | int
+    source: Source | None
+    note: str = ""
+
+
+class _Capture(NamedTuple):
+    array: np.ndarray
+    ref: Ref
+    snapshot: np.ndarray
+    source: Source
+
+
+class Recorder(Builder):
+    """A builder whose user-facing operations compute at once.
+
+    Attributes:
+        captures: ordinary arrays that became hidden inputs, in order, by reference.
+        guards: the guards in program order; a guard's `exit` is its index.
+        closed: whether the recording is over; a tracer that outlives it is an error.
+
+    Example:
+        >>> rec = Recorder("double")
+        >>> x = rec.input_tracer(np.arange(3.0))
+        >>> rec.value((x + x).ref)
+        array([0., 2., 4.])
+    """
+
+    def __init__(self, name: str = "tape") -> None:
+        super().__init__(name)
+        self.values: list[Any] = []
+        self.producers: list[Instr | None] = []
+        self.hidden: list[int] = []
+        self.captures: list[np.ndarray] = []
+        self.guards: list[GuardInfo] = []
+        self.closed = False
+        self._captured: dict[int, _Capture] = {}
+        self._running = ""
+        self._source = Source(_NO_CODE, 0)
+
+    # --- inputs -----------------------------------------------------------------------
+
+    def input_value(self, value: Any) -> Ref:
+        """A new input that holds `value`, an array or NumPy scalar."""
+        check_dtype(value.dtype)
+        ref = self.input(Aval(value.shape, value.dtype))
+        self.values[ref.index] = value
+        return ref
+
+    def input_tracer(self, value: Any, weak: type | None = None) -> Any:
+        """A tracer for one argument.
+
+        Args:
+            value: array, NumPy scalar or Python number.
+            weak: `float`, `int` or `bool` if the argument was a Python number, which
+                takes the dtype of what it meets.
+        """
+        if weak is None and type(value) in (bool, int, float):
+            weak = type(value)
+        if not isinstance(value, (np.ndarray, np.generic)):
+            value = np.asarray(value)[()]
+        return self.tracer(self.input_value(value), weak)
+
+    def tracer(self, ref: Ref, weak: type | None = None, *, shared: bool = True) -> Any:
+        """A tracer for a ref of this recorder.
+
+        Args:
+            shared: whether somebody else may see the array's memory, so that writing
+                into it in place is refused.
+        """
+        return _tracer_class[0](self, ref, weak, shared)
+
+    def capture(self, array: np.ndarray) -> Ref:
+        """The hidden input that stands for an ordinary array.
+
+        The array is taken by reference, so that a kernel sees later changes in place;
+        one that changes during the recording itself is refused, because both states
+        would be the same input.
+        """
+        known = self._captured.get(id(array))
+        if known is not None:
+            self._check_unchanged(known)
+            return known.ref
+        check_dtype(array.dtype)
+        ref = self.new(Aval(array.shape, array.dtype))
+        self.values[ref.index] = array.copy() if array.ndim else array[()]
+        self.hidden.append(ref.index)
+        self.captures.append(array)
+        self._captured[id(array)] = _Capture(
+            array, ref, self.values[ref.index], user_source()
+        )
+        return ref
+
+    def _check_unchanged(self, known: _Capture) -> None:
+        if _same_bytes(known.array, known.snapshot):
+            return
+        raise UnsupportedError(
+            message(
+                "an ordinary array that met a traced value at "
+                f"{where(known.source)} was written to afterwards",
+                where=where(),
+                way_out="Finish the array before its first use, or use a copy there",
+            )
+        )
+
+    # --- instrs -----------------------------------------------------------------------
+
+    def new(self, aval: Aval) -> Ref:
+        self.values.append(None)
+        self.producers.append(None)
+        self.avals.append(aval)
+        return Ref(self, len(self.avals) - 1, aval)
+
+    def append(
+        self,
+        prim: Primitive,
+        refs: Sequence[Ref],
+        params: dict[str, Any],
+        outs: Sequence[Ref],
+    ) -> None:
+        super().append(prim, refs, params, outs)
+        instr = self.instrs[-1]
+        for out in outs:
+            self.producers[out.index] = instr
+
+    def apply(self, prim: Primitive, refs: Sequence[Ref], params: dict[str, Any]) -> Any:
+        """Append one instr and compute it, at the user's line.
+
+        Returns the output's ref, or a tuple of refs where `prim.n_out` is not 1.
+        """
+        if self.closed:
+            raise TracejitError(
+                message(
+                    f"a traced value of {self.name!r} was used after its recording",
+                    where=where(),
+                    way_out="Return the value from the function instead of storing it",
+                )
+            )
+        args = []
+        for ref in refs:
+            value = self.values[ref.index]
+            args.append(self.value(ref) if value is None else value)
+        frame = user_frame()
+        self.source = Source(frame.f_code, frame.f_lasti)
+        if prim.family in _NOISY:
+            out = self._run(prim, args, params)
+        else:
+            out = prim.reference(*args, **params)
+        if prim.n_out == 1:
+            return self._append_value(prim, refs, params, out)
+        results = tuple([self._new_value(o) for o in out])
+        self.append(prim, refs, params, results)
+        return results
+
+    def _append_value(
+        self, prim: Primitive, refs: Sequence[Ref], params: dict[str, Any], out: Any
+    ) -> Ref:
+        ref = self._new_value(out)
+        instr = Instr(
+            prim,
+            tuple([r.index for r in refs]),
+            params,
+            (ref.index,),
+            self.source,
+        )
+        self.instrs.append(instr)
+        self.producers[ref.index] = instr
+        return ref
+
+    def _new_value(self, value: Any) -> Ref:
+        aval = Aval(value.shape, value.dtype)
+        self.values.append(value)
+        self.producers.append(None)
+        self.avals.append(aval)
+        return Ref(self, len(self.avals) - 1, aval)
+
+    def _run(self, prim: Primitive, args: list[Any], params: dict[str, Any]) -> Any:
+        """Compute with NumPy's warnings pointing at the user's line."""
+        modes = {kind: "call" for kind, m in np.geterr().items() if m == "warn"}
+        if not modes:
+            return prim.reference(*args, **params)
+        self._running = prim.name
+        with np.errstate(call=self._warn, **modes):  # type: ignore[arg-type]
+            return prim.reference(*args, **params)
+
+    def _warn(self, kind: str, flag: int) -> None:
+        word = _NUMPY_WORDS.get(self._running, self._running)
+        self.warn(f"{kind} encountered in {word}")
+
+    def warn(self, text: str) -> None:
+        """Issue a RuntimeWarning at the user's line."""
+        frame = user_frame()
+        warnings.warn_explicit(
+            text,
+            RuntimeWarning,
+            frame.f_code.co_filename,
+            frame.f_lineno,
+            module=frame.f_globals.get("__name__"),
+            registry=frame.f_globals.setdefault("__warningregistry__", {}),
+        )
+
+    def constant(self, value: Any, dtype: np.dtype) -> Ref:
+        """A scalar constant, stamped with the user's line."""
+        value = dtype.type(value).item()
+        return self.apply(const, (), {"value": value, "dtype": dtype})
+
+    def guard(self, ref: Ref, expected: bool | int, note: str = "") -> None:
+        """Record that what follows holds only while `ref` is `expected`."""
+        number = len(self.guards)
+        self.source = user_source()
+        self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
+        self.guards.append(GuardInfo(number, ref, expected, self.source, note))
+
+    # --- values -----------------------------------------------------------------------
+
+    def value(self, ref: Ref) -> Any:
+        """The NumPy value of a ref; what transforms emitted is computed now."""
+        found = self.values[ref.index]
+        if found is None:
+            with np.errstate(all="ignore"):
+                self._compute(ref.index)
+            found = self.values[ref.index]
+        return found
+
+    def _compute(self, wanted: int) -> None:
+        """Fill in `wanted` and what it needs, without recursion: chains are long."""
+        stack = [wanted]
+        while stack:
+            index = stack[-1]
+            instr = self.producers[index]
+            if self.values[index] is not None or instr is None:
+                stack.pop()
+                continue
+            missing = [a for a in instr.args if self.values[a] is None]
+            if missing:
+                stack.extend(missing)
+                continue
+            args = [self.values[a] for a in instr.args]
+            out = instr.prim.reference(*args, **instr.params)
+            outs = (out,) if instr.prim.n_out == 1 else out
+            for i, value in zip(instr.outs, outs, strict=True):
+                self.values[i] = value
+            stack.pop()
+
+    def finish_trace(self, outputs: Iterable[Ref]) -> Tape:
+        """The tape: argument inputs first, then the hidden inputs of `captures`."""
+        for known in self._captured.values():
+            self._check_unchanged(known)
+        return Tape(
+            (*self.inputs, *self.hidden),
+            tuple(self.instrs),
+            tuple(r.index for r in outputs),
+            tuple(self.avals),
+            self.name,
+        )
+
+
+_NO_CODE = compile("", "<unknown>", "exec")
+
+#: The Tracer class, which imports this module.
+_tracer_class: list[Callable[..., Any]] = []
+
+
+def check_dtype(dtype: np.dtype) -> None:
+    """Refuse what no tape holds, with the user's line."""
+    if dtype in TAPE_DTYPES:
+        return
+    raise UnsupportedError(
+        message(
+            f"arrays of dtype {dtype} cannot be recorded",
+            where=where(),
+            way_out="Use float64, float32, an integer dtype or bool",
+        )
+    )
+
+
+def _same_bytes(a: np.ndarray, b: Any) -> bool:
+    """Whether two arrays of one shape and dtype are equal, NaN being NaN."""
+    if a.ndim and a.flags.c_contiguous and b.flags.c_contiguous and a.size:
+        # Comparing bytes is a memcmp; comparing floats makes two temporaries.
+        return memoryview(a).cast("B") == memoryview(b).cast("B")
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+# --- the recording that is going on ---------------------------------------------------
+
+_local = threading.local()
+
+#: NumPy's creation functions as they look while anybody records, by name
+#: (`numpy_api.creation` fills this): they serve tracers and pass all else through.
+SERVED: dict[str, Callable[..., Any]] = {}
+
+_lock = threading.Lock()
+_recordings = 0
+_originals: dict[str, Callable[..., Any]] = {}
+
+
+def active_recorder() -> Recorder | None:
+    """The recorder of this thread's innermost recording, if there is one."""
+    stack = getattr(_local, "stack", None)
+    return stack[-1] if stack else None
+
+
+class recording:
+    """Make `recorder` the active one of this thread; everything is put back on exit.
+
+    Example:
+        >>> rec = Recorder()
+        >>> with recording(rec):
+        ...     active_recorder() is rec
+        True
+        >>> active_recorder() is None
+        True
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def __enter__(self) -> Recorder:
+        global _recordings
+        stack = _local.__dict__.setdefault("stack", [])
+        with _lock:
+            if _recordings == 0:
+                for name, served in SERVED.items():
+                    _originals[name] = getattr(np, name)
+                    setattr(np, name, served)
+            _recordings += 1
+        stack.append(self.recorder)
+        self.recorder.closed = False
+        return self.recorder
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        global _recordings
+        _local.stack.pop()
+        self.recorder.closed = self.recorder not in _local.stack
+        with _lock:
+            _recordings -= 1
+            if _recordings == 0:
+                for name, original in _originals.items():
+                    setattr(np, name, original)
+                _originals.clear()

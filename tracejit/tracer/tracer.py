@@ -1,0 +1,287 @@
+"""The tracer: what the user's function sees in place of an array or a number.
+
+A tracer is no ndarray subclass.  NumPy hands its functions over through the dispatch
+protocols; Python's operators, NumPy's methods and attributes are added to the class
+by `numpy_api`, which imports this module.  Here are the protocols, what a tracer looks
+like to Python, and the places where a traced value leaves the trace:
+
+* as a `bool` or an `int`, for control flow and sizes: a guard remembers the outcome;
+* as a `float` or an ordinary array: an error, because nothing could guard it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+from scipy import special
+
+from ..errors import ConcretizationError, UnsupportedError, message
+from ..primitive import PRIMITIVES
+from ..tape import Ref
+from .frames import Concretized, outermost_library_call, where
+from .recorder import Recorder, _tracer_class
+
+__all__ = ["FUNCTIONS", "HINTS", "UFUNC_METHODS", "Tracer", "full_name", "refuse"]
+
+#: NumPy function -> implementation on tracers, filled by `numpy_api`.
+FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+#: ufunc method name -> implementation `(ufunc, inputs, kwargs)`, filled by `numpy_api`.
+UFUNC_METHODS: dict[str, Callable[..., Any]] = {}
+
+#: Full name of an unsupported function -> its way out, where there is a special one.
+HINTS: dict[str, str] = {}
+
+_WAY_OUT = "Write it with supported NumPy functions, or compute it outside the function"
+
+
+def full_name(func: Any) -> str:
+    """A function's name as the user writes it: `np.linalg.eigh`."""
+    module = getattr(func, "__module__", None) or ""
+    name = getattr(func, "__name__", repr(func))
+    if isinstance(func, np.ufunc):
+        module = "numpy" if getattr(np, name, None) is func else "scipy.special"
+    parts = ["np" if p == "numpy" else p for p in module.split(".")]
+    return ".".join([p for p in parts if p and not p.startswith("_")] + [name])
+
+
+def refuse(what: str, way_out: str = _WAY_OUT) -> NoReturn:
+    """Raise UnsupportedError at the user's line: `what` cannot be recorded."""
+    raise UnsupportedError(
+        message(f"{what} cannot be recorded", where=where(), way_out=way_out)
+    )
+
+
+class Tracer:
+    """A traced array or scalar.
+
+    Attributes:
+        rec: the recorder it belongs to.
+        ref: its value on the tape; a write in place gives it another one.
+        weak: `float`, `int` or `bool` for what would be a Python number, else None.
+        shared: whether another object may see the same memory (an argument, a view, an
+            array with views), so that writing in place is refused.
+    """
+
+    __slots__ = ("__weakref__", "rec", "ref", "shared", "weak")
+
+    def __init__(
+        self, rec: Recorder, ref: Ref, weak: type | None = None, shared: bool = True
+    ) -> None:
+        self.rec = rec
+        self.ref = ref
+        self.weak = weak
+        self.shared = shared
+
+    # --- NumPy's protocols ------------------------------------------------------------
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any
+    ) -> Any:
+        serve = UFUNC_METHODS.get(method)
+        if serve is None:
+            refuse(f"{full_name(ufunc)}.{method}")
+        return serve(ufunc, inputs, kwargs)
+
+    def __array_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple, kwargs: dict[str, Any]
+    ) -> Any:
+        serve = FUNCTIONS.get(func)
+        if serve is None:
+            name = full_name(func)
+            refuse(name, HINTS.get(name, _WAY_OUT))
+        return serve(*args, **kwargs)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        _refuse_concrete(self, "an ordinary array")
+
+    # --- what it looks like -----------------------------------------------------------
+
+    @property
+    def value(self) -> Any:
+        """The concrete NumPy value; what depends on it is not recorded."""
+        return self.rec.value(self.ref)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        if self.weak is not None:
+            return self.weak
+        return np.ndarray if self.ref.aval.shape else self.ref.aval.dtype.type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.ref.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.ref.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.ref.aval.shape)
+
+    @property
+    def size(self) -> int:
+        return self.ref.aval.size
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        if not self.ref.aval.shape:
+            raise TypeError(f"object of type {self.__class__.__name__!r} has no len()")
+        return self.ref.aval.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.ref.aval.shape:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(self.ref.aval.shape[0]))
+
+    def __repr__(self) -> str:
+        return f"traced {self.ref.aval!r} {self.value!r}"
+
+    def __str__(self) -> str:
+        return f"traced {self.ref.aval!r} {self.value}"
+
+    def __format__(self, spec: str) -> str:
+        # A message for people: what is printed is not part of the computation.
+        return format(self.value, spec) if spec else str(self)
+
+    def __copy__(self) -> Tracer:
+        return Tracer(self.rec, self.ref, self.weak, shared=False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tracer:
+        return self.__copy__()
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        _refuse_concrete(self, "bytes (pickle)")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or not hasattr(self.__class__, name):
+            kind = self.__class__.__name__
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+        return refuse(f"the attribute {name!r} of a traced array")
+
+    # --- leaving the trace ------------------------------------------------------------
+
+    def __bool__(self) -> bool:
+        expected = bool(self.value)  # NumPy's own error for an array
+        ref = self.ref
+        if ref.aval.dtype.kind != "b":
+            zero = self.rec.constant(0, ref.aval.dtype)
+            ref = self.rec.apply(PRIMITIVES["ne"], (ref, zero), {})
+        self._guard(ref, expected)
+        return expected
+
+    def __index__(self) -> int:
+        expected = operator.index(self.value)
+        self._guard(self.ref, expected)
+        return expected
+
+    def __int__(self) -> int:
+        return self._guarded_int("trunc", int(self.value))
+
+    def __trunc__(self) -> int:
+        return self._guarded_int("trunc", int(self.value))
+
+    def __floor__(self) -> int:
+        return self._guarded_int("floor", int(np.floor(self.value)))
+
+    def __ceil__(self) -> int:
+        return self._guarded_int("ceil", int(np.ceil(self.value)))
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        if ndigits is None:
+            return self._guarded_int("rint", round(self.value))
+        return FUNCTIONS[np.round](self, ndigits)
+
+    def _guarded_int(self, rounding: str, expected: int) -> int:
+        ref, rec = self.ref, self.rec
+        if ref.aval.dtype.kind == "f":
+            ref = rec.apply(PRIMITIVES[rounding], (ref,), {})
+        if ref.aval.dtype != np.int64:
+            ref = rec.apply(PRIMITIVES["cast"], (ref,), {"dtype": np.dtype(np.int64)})
+        self._guard(ref, expected)
+        return expected
+
+    def _guard(self, ref: Ref, expected: bool | int) -> None:
+        if ref.aval.shape:
+            ref = self.rec.apply(PRIMITIVES["reshape"], (ref,), {"shape": ()})
+        self.rec.guard(ref, expected)
+
+    def __float__(self) -> NoReturn:
+        _refuse_concrete(self, "a Python float")
+
+    def __complex__(self) -> NoReturn:
+        _refuse_concrete(self, "a Python complex")
+
+    def item(self, *args: Any) -> NoReturn:
+        _refuse_concrete(self, "a Python number")
+
+    def tolist(self) -> NoReturn:
+        _refuse_concrete(self, "a list of Python numbers")
+
+    def __hash__(self) -> int:
+        raise ConcretizationError(
+            message(
+                f"unhashable type: a traced value ({self.ref.aval!r}) as a dict key or "
+                "set element",
+                where=where(),
+                way_out="Use a list, or a key that does not depend on the arguments",
+            )
+        )
+
+
+_tracer_class.append(Tracer)
+
+
+def _refuse_concrete(tracer: Tracer, became: str) -> NoReturn:
+    """Raise ConcretizationError; the way out depends on what the user was doing."""
+    seen = Concretized()
+    library = outermost_library_call()
+    name = library or seen.called
+    what = f"a traced value ({tracer.ref.aval!r}) would become {became}"
+    if name:
+        what += f" in {name}()"
+    raise ConcretizationError(
+        message(what, where=where(), way_out=_way_out(name, seen))
+    )
+
+
+def _way_out(name: str, seen: Concretized) -> str:
+    last = name.rpartition(".")[2]
+    if seen.opcode == "STORE_SUBSCR":
+        return (
+            "Traced values cannot be written into an ordinary array: "
+            "collect them in a list and use np.array(list)"
+        )
+    if name.startswith("scipy.special.") and last in _OWN_SPECIAL:
+        return f"Use tracejit.scipy.special.{last}"
+    if name.startswith("math."):
+        if isinstance(getattr(np, last, None), np.ufunc):
+            return f"Use np.{last}"
+        if isinstance(getattr(special, last, None), np.ufunc):
+            return f"Use scipy.special.{last}"
+        return _WAY_OUT
+    if name in {"float", "complex"} or last in {"item", "tolist"}:
+        return "Leave the conversion away: a traced scalar works like a NumPy scalar"
+    if seen.opcode == "BINARY_SUBSCR":
+        return (
+            "To index an ordinary array with a traced one, "
+            "write np.take(array, index, axis)"
+        )
+    if last in {"array", "asarray"}:
+        return "Call it as np.array or np.asarray, or use np.stack"
+    return _WAY_OUT
+
+
+#: What SciPy computes in Python, and `tracejit.scipy.special` has under the same name.
+_OWN_SPECIAL = ("logsumexp", "softmax", "log_softmax")
