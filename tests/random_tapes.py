@@ -105,7 +105,11 @@ def _step(
             r
             for r in same
             if r.ndim == ndim
-            and all(a == b for k, (a, b) in enumerate(zip(r.shape, x.shape, strict=True)) if k != axis)
+            and all(
+                a == b
+                for k, (a, b) in enumerate(zip(r.shape, x.shape, strict=True))
+                if k != axis
+            )
         ]
         picked = [fitting[int(k)] for k in rng.integers(len(fitting), size=2)]
         return P["concatenate"](x, *picked, axis=axis)
@@ -120,10 +124,7 @@ def _step(
         return P["scatter_add"](y, P["wrap_index"](at, n=length), axis=axis, n=length)
     if kind == "dot" and ndim:
         fitting = [
-            (r, k)
-            for r in same
-            for k in range(r.ndim)
-            if r.shape[k] == x.shape[axis]
+            (r, k) for r in same for k in range(r.ndim) if r.shape[k] == x.shape[axis]
         ]
         y, k = fitting[int(rng.integers(len(fitting)))]
         return P["dot"](x, y, contract=((axis,), (k,)), batch=((), ())) * 0.1

@@ -147,8 +147,8 @@ class Accumulator:
 class Accumulate:
     """Update `acc` with a value.
 
-    kind: `set`, `sum`, `prod`, `max`, `min` (NaN wins), `any`, `all`.  Sums and products
-    may be reassociated.
+    kind: `set`, `sum`, `prod`, `max`, `min` (NaN wins), `any`, `all`.  Sums and
+    products may be reassociated.
     """
 
     acc: int
@@ -176,7 +176,7 @@ class For:
 
 @dataclass(slots=True, eq=False)
 class Exit:
-    """A guard: leave with status `exit + 1` and outcome `value` unless it is expected."""
+    """A guard: unless `value` is expected, leave with status `exit + 1` and it."""
 
     value: int
     expected: Any
@@ -195,8 +195,8 @@ class Call:
     """A library routine or serial algorithm on whole buffers.
 
     name and params:
-      gemm {ta, tb}        outs[0][..., m, n] = op(a)[..., m, k] @ op(b)[..., k, n], stacked
-                           (all leading axes equal); op transposes the last two axes
+      gemm {ta, tb}        outs[0][..., m, n] = op(a)[..., m, k] @ op(b)[..., k, n],
+                           leading axes equal; op transposes the last two axes
       cholesky             lower factor of a, upper triangle zeroed; Check inside
       triangular_solve {lower, trans}, solve, inv, det, slogdet   as the primitives
       argsort {axis}       stable, NaN last

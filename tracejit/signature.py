@@ -204,9 +204,15 @@ class Call:
     static_args: dict[int, Any]
     static_kwargs: dict[str, Any]
 
-    def rebuild(self, tracers: Iterable[Any]) -> tuple[tuple, dict[str, Any]]:
-        """The call's (args, kwargs) with the traced leaves replaced."""
+    def rebuild(
+        self,
+        tracers: Iterable[Any],
+        wrap: Callable[[Any, str], Any] = lambda value, label: value,
+    ) -> tuple[tuple, dict[str, Any]]:
+        """The call's (args, kwargs) with the traced leaves replaced, objects wrapped."""
         leaves = list(self.leaves)
+        for position, value in self.objects:
+            leaves[position] = wrap(value, f"argument {position}")
         for position, tracer in zip(self.traced, tracers, strict=True):
             leaves[position] = tracer
         args, kwargs = unflatten(self.spec, leaves)

@@ -136,7 +136,8 @@ _TYPED = re.compile(r"%(\d+): (\w+\[[\d,]*\])")
 _INSTR = re.compile(
     r"((?P<outs>%.*?) = )?(?P<name>[a-z_]\w*)(?P<args>( %\d+)*)( \{(?P<params>.*)\})?"
 )
-_CONST = re.compile(r"(?P<outs>%\S+ \S+) = (?P<value>-?[\dTFin].*)")
+_NUMBER = r"-?[\d.]+(e[+-]?\d+)?|-?inf|nan|True|False"
+_CONST = re.compile(rf"(?P<outs>%\S+ \S+) = (?P<value>{_NUMBER})")
 
 
 def parse_tape(text: str, rules: Mapping[str, Any] | None = None) -> Tape:

@@ -59,12 +59,18 @@ def literal(dtype: np.dtype, value: Any) -> Value:
 
 
 class Module:
-    """Everything outside of functions: declarations, metadata, whole functions."""
+    """Everything outside of functions: declarations, metadata, whole functions.
+
+    Metadata node `!0` is the empty one, `!1` says that a branch is nearly always taken.
+    """
 
     def __init__(self) -> None:
         self.functions: dict[str, str] = {}
         self.declarations: dict[str, str] = {}
-        self.metadata: list[str] = []
+        self.metadata: list[str] = [
+            "!0 = !{}",
+            '!1 = !{!"branch_weights", i32 2000, i32 1}',
+        ]
         #: Vector functions that calls name in their attributes.
         self.vectors: dict[str, str] = {}
         self.attributes: dict[str, int] = {}
@@ -80,9 +86,9 @@ class Module:
         return f"#{self.attributes.setdefault(text, len(self.attributes))}"
 
     def node(self, text: str, *, distinct: bool = False) -> str:
-        """Add a metadata node; `{}` in the text stands for the node itself."""
+        """Add a metadata node; `SELF` in the text stands for the node itself."""
         name = f"!{len(self.metadata)}"
-        body = text.replace("{}", name)
+        body = text.replace("SELF", name)
         self.metadata.append(f"{name} = {'distinct ' if distinct else ''}{body}")
         return name
 

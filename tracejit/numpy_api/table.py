@@ -19,9 +19,9 @@ from ..tracer import FUNCTIONS, HINTS, Recorder, Tracer, full_name, refuse, wher
 
 __all__ = [
     "as_array",
-    "as_refs",
     "as_tracer",
     "cast",
+    "common",
     "emit",
     "emit_view",
     "hint",
@@ -160,31 +160,10 @@ _NUMBERS = {
 }
 
 
-def as_refs(rec: Recorder, *operands: Any) -> list[Tracer]:
-    """Operands as tracers of their common dtype, Python numbers being weak."""
-    kinds = []
-    for x in operands:
-        if type(x) is Tracer:
-            kinds.append(x.weak(0) if x.weak else x.dtype)
-        elif type(x) in _NUMBERS:
-            kinds.append(type(x)(0))
-        else:
-            kinds.append(_dtype_of(rec, x))
-    dtype = np.result_type(*kinds)
-    return [as_tracer_of(rec, x, dtype) for x in operands]
-
-
-def as_tracer_of(rec: Recorder, x: Any, dtype: np.dtype) -> Tracer:
-    """`x` as a tracer of exactly `dtype`; Python numbers become constants of it."""
-    if type(x) in _NUMBERS:
-        return Tracer(rec, rec.constant(x, dtype), None, False)
-    return as_tracer(rec, x, dtype)
-
-
-def _dtype_of(rec: Recorder, x: Any) -> np.dtype:
-    if next(iter(tracers_in([x])), None) is not None:
-        return as_tracer(rec, x).dtype
-    return as_array(x).dtype
+def common(tracers: list[Tracer]) -> list[Tracer]:
+    """Tracers cast to the dtype that arrays of theirs have in common."""
+    dtype = np.result_type(*[t.dtype for t in tracers])
+    return [t if t.dtype == dtype else cast(t, dtype) for t in tracers]
 
 
 def static_array(rec: Recorder, x: Any) -> np.ndarray:

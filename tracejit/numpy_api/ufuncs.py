@@ -25,7 +25,7 @@ from ..tracer import (
 )
 from .table import as_array, as_tracer, cast, emit, recorder_of, tracers_in
 
-__all__ = ["COMPOSED", "UFUNCS", "call", "composed", "operate"]
+__all__ = ["COMPOSED", "UFUNCS", "call", "composed", "loop_dtype", "operate"]
 
 BOOL = np.dtype(np.bool_)
 I64 = np.dtype(np.int64)
@@ -122,6 +122,11 @@ def _loop(ufunc: np.ufunc, kinds: tuple[Any, ...]) -> tuple[np.dtype, ...]:
             )
     _loops[ufunc, kinds] = dtypes
     return dtypes
+
+
+def loop_dtype(ufunc: np.ufunc, *inputs: Any) -> np.dtype:
+    """The dtype in which a ufunc would compute these operands."""
+    return _loop(ufunc, tuple([_kind(x) for x in inputs]))[0]
 
 
 def _named(kinds: Sequence[Any]) -> str:

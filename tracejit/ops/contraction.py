@@ -71,11 +71,9 @@ def _transposed_dot(
     free = free_axes(len(shape), contract, batch)
     other_free = free_axes(other.ndim, other_contract, other_batch)
     n = len(batch)
-    first, second = range(n, n + len(free)), range(n + len(free), ct.ndim)
-    if not leads:
-        middle = ct.ndim - len(free)
-        first, second = range(middle, ct.ndim), range(n, middle)
-    ct_contract, ct_batch = tuple(second), tuple(range(n))
+    start = n + len(free) if leads else n
+    ct_contract = tuple(range(start, start + len(other_free)))
+    ct_batch = tuple(range(n))
     # What is left of the other operand are its contracted axes, in its own order.
     partner = dict(zip(other_contract, contract, strict=True))
     rest = tuple(partner[i] for i in sorted(other_contract))
@@ -83,13 +81,11 @@ def _transposed_dot(
     # The order of the operands that leaves no transpose to do, if there is one.
     identity = tuple(range(len(shape)))
     if orders[1] == identity and orders[0] != identity:
-        out = dot(
-            other,
-            ct,
-            contract=(other_free, ct_contract),
-            batch=(other_batch, ct_batch),
-        )
-        return out
+        axes = {
+            "contract": (other_free, ct_contract),
+            "batch": (other_batch, ct_batch),
+        }
+        return dot(other, ct, **axes)
     out = dot(
         ct, other, contract=(ct_contract, other_free), batch=(ct_batch, other_batch)
     )

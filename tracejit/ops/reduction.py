@@ -188,6 +188,8 @@ def _prod_jvp(tangents: Any, y: Any, x: Any, *, axes: Axes) -> Any:
     return sum_(tangents[0] * _others(x, axes), axes=axes)
 
 
+_ZEROS = np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 1.0]])
+
 prod = _reduction(
     "prod",
     lambda x, *, axes: np.prod(x, axis=axes, dtype=x.dtype),
@@ -235,14 +237,10 @@ def _extremum_jvp(tangents: Any, y: Any, x: Any, *, axes: Axes) -> Any:
 
 _EXTREMUM = {"vjp": _extremum_vjp, "jvp": _extremum_jvp}
 _ANY = (*_axes_samples(REAL, "?"), sample(((0, 2), REAL, "?"), axes=(0,)))
-_WITH_INTS = (*_axes_samples(REAL), sample(((2, 3), REAL, "i8"), axes=(1,)))
+_NUMS = (*_axes_samples(REAL), sample(((2, 3), REAL, "i8"), axes=(1,)))
 
-max_ = _reduction(
-    "max", lambda x, *, axes: np.max(x, axis=axes), _WITH_INTS, **_EXTREMUM
-)
-min_ = _reduction(
-    "min", lambda x, *, axes: np.min(x, axis=axes), _WITH_INTS, **_EXTREMUM
-)
+max_ = _reduction("max", lambda x, *, axes: np.max(x, axis=axes), _NUMS, **_EXTREMUM)
+min_ = _reduction("min", lambda x, *, axes: np.min(x, axis=axes), _NUMS, **_EXTREMUM)
 any_ = _reduction("any", lambda x, *, axes: np.any(x, axis=axes), _ANY, BOOL)
 all_ = _reduction("all", lambda x, *, axes: np.all(x, axis=axes), _ANY, BOOL)
 

@@ -71,8 +71,7 @@ def _batch_one(
     elif prim.family == "elementwise":
         out = prim(*_aligned(args, flags), **instr.params)
     elif prim in (custom_vjp, custom_jvp, checkpoint):
-        rule = BatchedRule(instr.params["rule"], flags[instr.params["n"] :])
-        params = {**instr.params, "rule": rule}
+        params = {**instr.params, "rule": BatchedRule(instr.params["rule"])}
         out = builder.emit(prim, stacked(args, flags), params)
     else:
         raise UnsupportedError(_why_not(instr))
@@ -101,7 +100,7 @@ def _why_not(instr: Instr) -> str:
     return message(
         f"{instr.prim.name} has no batching rule",
         where=where,
-        way_out="Loop over the batch in Python, or move this out of the mapped function",
+        way_out="Loop over the batch in Python instead",
     )
 
 
@@ -112,9 +111,8 @@ class BatchedRule:
     what it emits is then batched onto the outer builder.
     """
 
-    def __init__(self, rule: Any, flags: tuple[bool, ...]) -> None:
+    def __init__(self, rule: Any) -> None:
         self.rule = rule
-        self.flags = flags
         if hasattr(rule, "vjp"):
             self.vjp = self._vjp
         if hasattr(rule, "jvp"):

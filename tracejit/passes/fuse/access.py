@@ -62,7 +62,7 @@ def cost_of(instr: Instr) -> int:
 
 
 def aligned(index: Sequence[Any], shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """The index into an operand of `shape` that is broadcast to where `index` points."""
+    """The index into an operand of `shape`, broadcast to where `index` points."""
     tail = index[len(index) - len(shape) :] if shape else ()
     return tuple(
         ZERO_INDEX if n == 1 else entry for n, entry in zip(shape, tail, strict=True)

@@ -36,9 +36,9 @@ def plan(analysis: Analysis, roots: list[Root], program: Program) -> dict[int, M
     outputs = _array_outputs(analysis)
     full = {a for r in roots if r.kind == "call" and r.instr for a in r.instr.args}
     for instr in analysis.tape.instrs:
-        if instr.prim.name in ("reshape", "gather") and instr.args[0] in producers:
-            if (instr.prim.name == "gather") or instr.args[0] in analysis.stored:
-                full.add(instr.args[0])
+        name = instr.prim.name
+        if name == "gather" or (name == "reshape" and instr.args[0] in analysis.stored):
+            full.add(instr.args[0])
     depths: dict[int, int] = {}
     spilled: set[int] = set()
     for consumer in roots:

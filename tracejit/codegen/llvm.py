@@ -1,0 +1,440 @@
+"""A program as LLVM assembly: loops, loads and stores, guards.
+
+The kernel's body is one function of C calling convention,
+
+    i64 NAME_body(params, workspace, results, args..., array outputs...)
+
+where args of shape () come by value, all other args and outputs as pointers to their
+data.  It returns the status; `results` receives outcome, the outcome's kind, and the
+scalar outputs, eight bytes each.
+
+What makes LLVM vectorise: 64-bit counters without wraparound, `inbounds` addresses,
+one alias scope per buffer that is written, so that there are no run-time overlap
+checks, and sums that may be reassociated.  Accumulators and small static arrays are
+stack slots, which LLVM turns into registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..primitive import PRIMITIVES
+from ..program import (
+    Accumulate,
+    Accumulator,
+    Affine,
+    Buffer,
+    Call,
+    Check,
+    Const,
+    Counter,
+    Exit,
+    For,
+    Index,
+    Let,
+    Load,
+    Read,
+    Store,
+)
+from .expressions import evaluate
+from .ir import BOOL, F64, I64, Module, Value, Writer, literal, memory_type
+from .ir import register_type as register
+from .layout import FIRST, Layout
+from .linalg import emit_call
+from .scalars import Scalars
+
+__all__ = ["OUTCOME_KINDS", "emit_body"]
+
+#: What `results[1]` says about the outcome in `results[0]`.
+OUTCOME_KINDS = {"b": 1, "i": 2, "u": 3, "f": 4}
+#: More buffers than this share alias scopes.
+_MAX_SCOPES = 200
+_SUM = {"sum": "fadd reassoc nsz contract", "prod": "fmul reassoc nsz contract"}
+_INT_SUM = {"sum": "add", "prod": "mul"}
+
+
+def emit_body(module: Module, layout: Layout, name: str) -> None:
+    """Define the function `name` in the module."""
+    module.functions[name] = Emitter(module, layout).function(name)
+
+
+class Emitter:
+    """Walks one program; `linalg` uses it too."""
+
+    def __init__(self, module: Module, layout: Layout) -> None:
+        self.module = module
+        self.layout = layout
+        self.program = layout.program
+        self.writer = Writer(module)
+        self.scalars = Scalars(self.writer)
+        self.values: dict[int, Value] = {}
+        self.loops: dict[int, Value] = {}
+        self.accs: dict[int, str] = {}
+        self.params: dict[int, Value] = {}
+        self.pointers: dict[int, str] = {}
+        self.leaves: dict[int, Value] = {}
+        self.scopes: dict[int, str] = {}
+        self.block = "entry"
+        self.returns: list[str] = []
+
+    # --- the frame
+
+    def function(self, name: str) -> str:
+        heads = self.bind()
+        self.make_scopes()
+        self.statements(self.program.body)
+        for k, number in enumerate(self.layout.scalars):
+            self.result(2 + k, self.values[number])
+        self.writer.raw("ret i64 0")
+        head = f"define i64 @{name}({', '.join(heads)}) noinline nounwind"
+        return self.writer.finish(head)
+
+    def bind(self) -> list[str]:
+        """Name the parameters of the function."""
+        heads = ["ptr noalias %params", "ptr noalias %work", "ptr noalias %results"]
+        for k, buffer in enumerate(self.program.args):
+            if k < len(self.layout.leaves) and not buffer.shape:
+                self.leaves[id(buffer)] = Value(buffer.dtype, f"%arg{k}")
+                heads.append(f"{register(buffer.dtype)} %arg{k}")
+            else:
+                self.pointers[id(buffer)] = f"%arg{k}"
+                heads.append(f"ptr %arg{k}")
+        for k, buffer in enumerate(self.layout.arrays):
+            self.pointers[id(buffer)] = f"%out{k}"
+            heads.append(f"ptr noalias %out{k}")
+        for k, buffer in enumerate(self.program.works):
+            offset = self.param(self.layout.work_base + k)
+            text = f"getelementptr inbounds i8, ptr %work, i64 {offset.text}"
+            self.pointers[id(buffer)] = self.writer.first(I64, text).text
+        for buffer in self.program.locals:
+            kind = memory_type(buffer.dtype)
+            text = f"alloca [{max(buffer.size, 1)} x {kind}], align 64"
+            self.pointers[id(buffer)] = self.writer.first(I64, text).text
+        return heads
+
+    def make_scopes(self) -> None:
+        """One alias scope for all args, one for each buffer that is written."""
+        module, layout = self.module, self.layout
+        domain = module.node("!{SELF}", distinct=True)
+        written = [*layout.arrays, *self.program.works]
+        count = min(len(written), _MAX_SCOPES)
+        nodes = [
+            module.node(f"!{{SELF, {domain}}}", distinct=True) for _ in range(count + 1)
+        ]
+        suffixes = []
+        for k, node in enumerate(nodes):
+            others = ", ".join(nodes[:k] + nodes[k + 1 :])
+            own = module.node(f"!{{{node}}}")
+            text = f", !alias.scope {own}"
+            if others:
+                text += f", !noalias {module.node(f'!{{{others}}}')}"
+            suffixes.append(text)
+        for buffer in self.program.args:
+            self.scopes[id(buffer)] = suffixes[0]
+        for k, buffer in enumerate(written):
+            self.scopes[id(buffer)] = suffixes[1 + k % count]
+
+    def param(self, slot: int) -> Value:
+        """A 64-bit slot of the parameter block, read once in the entry block."""
+        value = self.params.get(slot)
+        if value is None:
+            address = self.writer.first(
+                I64, f"getelementptr inbounds i64, ptr %params, i64 {slot}"
+            )
+            text = f"load i64, ptr {address.text}, align 8, !invariant.load !0"
+            value = self.params[slot] = self.writer.first(I64, text)
+        return value
+
+    def int(self, value: int) -> Value:
+        """An integer of the program: literal or parameter."""
+        slot = self.layout.slots.int_slot(value)
+        if slot is None:
+            return literal(I64, value)
+        parameter = self.param(FIRST + slot)
+        if value > 0:
+            return parameter
+        key = -1 - slot
+        if key not in self.params:
+            text = f"sub nsw i64 0, {parameter.text}"
+            self.params[key] = self.writer.first(I64, text)
+        return self.params[key]
+
+    def pointer(self, buffer: Buffer) -> str:
+        return self.pointers[id(buffer)]
+
+    def result(self, slot: int, value: Value) -> None:
+        """Store into `results`."""
+        address = self.writer.op(
+            I64, f"getelementptr inbounds i64, ptr %results, i64 {slot}"
+        )
+        self.store_scalar(value, address.text, "")
+
+    # --- statements
+
+    def statements(self, body: list[Any]) -> None:
+        for statement in body:
+            _EMIT[type(statement)](self, statement)
+
+    def const(self, s: Const) -> None:
+        self.values[s.out] = self.constant(self.program.dtypes[s.out], s.value)
+
+    def constant(self, dtype: Any, value: Any) -> Value:
+        slot = self.layout.slots.const_slot(dtype, value)
+        bits = self.param(self.layout.const_base + slot)
+        key = -(10**6) - slot
+        if key not in self.params:
+            first = self.writer.first
+            kind = register(dtype)
+            if dtype.kind == "f":
+                result = first(dtype, f"bitcast i64 {bits.text} to double")
+                if dtype.itemsize == 4:
+                    result = first(dtype, f"fptrunc double {result.text} to float")
+            elif dtype.kind == "b" or dtype.itemsize < 8:
+                result = first(dtype, f"trunc i64 {bits.text} to {kind}")
+            else:
+                result = Value(dtype, bits.text)
+            self.params[key] = result
+        return self.params[key]
+
+    def let(self, s: Let) -> None:
+        out = self.program.dtypes[s.out]
+        args = [self.values[a] for a in s.args]
+        self.scalars.default = out
+        if s.prim == "cast":
+            result = args[0]
+        elif s.prim == "powi":
+            result = self.power(args[0], s.params["n"])
+        else:
+            result = self.scalars.typed(
+                evaluate(PRIMITIVES[s.prim].lower, args, self.scalars)
+            )
+        self.values[s.out] = self.scalars.cast(result, out)
+
+    def power(self, x: Value, n: int) -> Value:
+        """x**n by repeated squaring."""
+        if n < 0:
+            return self.scalars.binary("/", 1.0, self.power(x, -n))
+        result = None
+        while n:
+            if n & 1:
+                result = x if result is None else self.scalars.binary("*", result, x)
+            n >>= 1
+            if n:
+                x = self.scalars.binary("*", x, x)
+        return literal(x.dtype, 1) if result is None else result
+
+    def counter(self, s: Counter) -> None:
+        self.values[s.out] = self.affine(s.index)
+
+    def load(self, s: Load) -> None:
+        leaf = self.leaves.get(id(s.buffer))
+        if leaf is not None:
+            self.values[s.out] = leaf
+            return
+        address = self.address(s.buffer, s.index)
+        self.values[s.out] = self.load_element(s.buffer, address)
+
+    def load_element(self, buffer: Buffer, address: str) -> Value:
+        dtype = buffer.dtype
+        text = f"load {memory_type(dtype)}, ptr {address}, align {dtype.itemsize}"
+        value = self.writer.op(dtype, text + self.scopes.get(id(buffer), ""))
+        if dtype.kind == "b":
+            return self.writer.op(BOOL, f"icmp ne i8 {value.text}, 0")
+        return value
+
+    def store(self, s: Store) -> None:
+        address = self.address(s.buffer, s.index)
+        value = self.scalars.cast(self.values[s.value], s.buffer.dtype)
+        if s.add:
+            old = self.load_element(s.buffer, address)
+            self.scalars.default = s.buffer.dtype
+            value = self.scalars.binary("+", old, value)
+        self.store_scalar(value, address, self.scopes.get(id(s.buffer), ""))
+
+    def store_scalar(self, value: Value, address: str, suffix: str) -> None:
+        dtype = value.dtype
+        if dtype.kind == "b":
+            text = self.writer.op(dtype, f"zext i1 {value.text} to i8").text
+        else:
+            text = value.text
+        kind = memory_type(dtype)
+        self.writer.raw(f"store {kind} {text}, ptr {address}, align {dtype.itemsize}{suffix}")
+
+    def accumulator(self, s: Accumulator) -> None:
+        kind = register(s.dtype)
+        if s.acc not in self.accs:
+            self.accs[s.acc] = self.writer.first(I64, f"alloca {kind}").text
+        start = self.scalars.cast(self.values[s.start], s.dtype)
+        self.writer.raw(f"store {kind} {start.text}, ptr {self.accs[s.acc]}")
+
+    def read(self, s: Read) -> None:
+        self.values[s.out] = self.acc_value(s.acc, self.program.dtypes[s.out])
+
+    def acc_value(self, acc: int, dtype: Any) -> Value:
+        return self.writer.op(dtype, f"load {register(dtype)}, ptr {self.accs[acc]}")
+
+    def accumulate(self, s: Accumulate) -> None:
+        value = self.values[s.value]
+        dtype = value.dtype
+        kind = register(dtype)
+        if s.kind != "set":
+            value = self.combine(s.kind, self.acc_value(s.acc, dtype), value)
+        self.writer.raw(f"store {kind} {value.text}, ptr {self.accs[s.acc]}")
+
+    def combine(self, how: str, old: Value, value: Value) -> Value:
+        """One step of a reduction."""
+        dtype = value.dtype
+        kind = register(dtype)
+        if how in ("any", "all"):
+            return self.scalars.logical("or" if how == "any" else "and", old, value)
+        if how in ("max", "min"):
+            self.scalars.default = dtype
+            if dtype.kind == "b":
+                return self.scalars.logical("or" if how == "max" else "and", old, value)
+            return self.scalars.call(f"np{how}", [old, value])
+        if dtype.kind == "b":
+            return self.scalars.logical("or" if how == "sum" else "and", old, value)
+        word = (_SUM if dtype.kind == "f" else _INT_SUM)[how]
+        return self.writer.op(dtype, f"{word} {kind} {old.text}, {value.text}")
+
+    def loop(self, s: For) -> None:
+        if s.lo >= s.hi and self.literal(s.lo) and self.literal(s.hi):
+            return
+        lo, hi = self.int(s.lo), self.int(s.hi)
+        known = self.literal(s.lo) and s.lo < s.hi
+        with_loop = Loop(self, lo, hi, known)
+        self.loops[s.var] = with_loop.enter()
+        self.statements(s.body)
+        with_loop.leave()
+
+    def literal(self, value: int) -> bool:
+        return self.layout.slots.int_slot(value) is None
+
+    def exit(self, s: Exit) -> None:
+        value = self.values[s.value]
+        if value.dtype.kind == "b":
+            holds = value if s.expected else self.scalars.logical_not(value)
+        else:
+            holds = self.scalars.compare("==", value, self.constant(value.dtype, s.expected))
+        self.leave_unless(holds, s.exit + 1, value)
+
+    def check(self, s: Check) -> None:
+        self.leave_unless(self.values[s.value], -1)
+
+    def leave_unless(self, holds: Value, status: int, outcome: Value | None = None) -> None:
+        """Return `status` unless `holds`."""
+        writer = self.writer
+        stay, leave = self.label("stay"), self.label("leave")
+        writer.raw(f"br i1 {holds.text}, label %{stay}, label %{leave}, !prof !1")
+        self.start(leave)
+        if outcome is not None:
+            dtype = outcome.dtype
+            wide = F64 if dtype.kind == "f" else I64
+            self.result(0, self.scalars.cast(outcome, wide))
+            self.result(1, literal(I64, OUTCOME_KINDS[dtype.kind]))
+        writer.raw(f"ret i64 {status}")
+        self.start(stay)
+
+    def call(self, s: Call) -> None:
+        emit_call(self, s)
+
+    # --- blocks and addresses
+
+    def label(self, prefix: str) -> str:
+        return self.writer.name(prefix)
+
+    def start(self, label: str) -> None:
+        self.writer.label(label)
+        self.block = label
+
+    def jump(self, label: str) -> None:
+        self.writer.raw(f"br label %{label}")
+
+    def affine(self, index: Affine) -> Value:
+        var, step, offset = index
+        if var is None or step == 0:
+            return self.int(offset)
+        result = self.loops[var]
+        if step != 1:
+            result = self.nsw("mul", result, self.int(step))
+        if offset:
+            result = self.nsw("add", result, self.int(offset))
+        return result
+
+    def nsw(self, word: str, x: Value, y: Value) -> Value:
+        return self.writer.op(I64, f"{word} nsw i64 {x.text}, {y.text}")
+
+    def address(self, buffer: Buffer, index: Index) -> str:
+        """The address of an element, row-major."""
+        linear: Value | None = None
+        for size, part in zip(buffer.shape, index, strict=True):
+            if linear is not None:
+                linear = self.nsw("mul", linear, self.int(size))
+            if isinstance(part, Affine):
+                if (part.var is None or part.step == 0) and part.offset == 0:
+                    continue
+                value = self.affine(part)
+            else:
+                value = self.scalars.cast(self.values[part], I64)
+            linear = value if linear is None else self.nsw("add", linear, value)
+        return self.element(buffer, linear)
+
+    def element(self, buffer: Buffer, linear: Value | None) -> str:
+        pointer = self.pointer(buffer)
+        if linear is None:
+            return pointer
+        kind = memory_type(buffer.dtype)
+        text = f"getelementptr inbounds {kind}, ptr {pointer}, i64 {linear.text}"
+        return self.writer.op(I64, text).text
+
+
+class Loop:
+    """A counted loop: `enter` gives the counter, `leave` closes it."""
+
+    def __init__(self, emitter: Emitter, lo: Value, hi: Value, nonempty: bool) -> None:
+        self.emitter, self.lo, self.hi, self.nonempty = emitter, lo, hi, nonempty
+
+    def enter(self) -> Value:
+        emitter, writer = self.emitter, self.emitter.writer
+        self.head, self.exit = emitter.label("loop"), emitter.label("done")
+        before = emitter.block
+        if self.nonempty:
+            emitter.jump(self.head)
+        else:
+            some = writer.op(BOOL, f"icmp slt i64 {self.lo.text}, {self.hi.text}")
+            writer.branch(some, self.head, self.exit)
+        emitter.start(self.head)
+        self.counter = Value(I64, writer.name("%i"))
+        self.next = writer.name("%j")
+        self.phi = len(writer.lines)
+        writer.raw("")
+        self.before = before
+        return self.counter
+
+    def leave(self) -> None:
+        emitter, writer = self.emitter, self.emitter.writer
+        writer.raw(f"{self.next} = add nuw nsw i64 {self.counter.text}, 1")
+        more = writer.op(BOOL, f"icmp slt i64 {self.next}, {self.hi.text}")
+        writer.branch(more, self.head, self.exit)
+        writer.lines[self.phi] = (
+            f"  {self.counter.text} = phi i64 [ {self.lo.text}, %{self.before} ],"
+            f" [ {self.next}, %{emitter.block} ]"
+        )
+        emitter.start(self.exit)
+
+
+_EMIT: dict[type, Callable[[Emitter, Any], None]] = {
+    Const: Emitter.const,
+    Let: Emitter.let,
+    Counter: Emitter.counter,
+    Load: Emitter.load,
+    Store: Emitter.store,
+    Accumulator: Emitter.accumulator,
+    Accumulate: Emitter.accumulate,
+    Read: Emitter.read,
+    For: Emitter.loop,
+    Exit: Emitter.exit,
+    Check: Emitter.check,
+    Call: Emitter.call,
+}

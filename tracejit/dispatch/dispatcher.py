@@ -1,0 +1,418 @@
+"""The dispatcher: from a call to an answer.
+
+    signature -> path tree -> kernel -> guards hold -> answer
+                     |           '----> guard fails -> next trace, or
+                     '----------------> record, insert, answer
+
+Reading needs no lock: traces are inserted by replacing lists.  Recording is done
+under a lock per function, and looks again first.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import config
+from ..captures import describe
+from ..errors import CheckError, message
+from ..signature import Call, caller, describe_call, describe_change, read_call
+from ..tape import Tape
+from ..tracer import recording
+from .fast import MISS, RECORDINGS, build, never
+from .frames import hide_frames
+from .outputs import Outputs
+from .program import Program, Session
+from .stats import Events, Stats, guard_text
+from .trace import RECORD_AGAIN, Trace, normal
+
+__all__ = ["Dispatcher"]
+
+
+class Failure(NamedTuple):
+    """Guard number `guard` of a trace had another outcome."""
+
+    trace: Trace
+    guard: int
+    outcome: Any
+
+
+class Entry:
+    """All traces of one signature: the roots of its path trees."""
+
+    def __init__(self, key: tuple) -> None:
+        self.key = key
+        self.roots: list[Trace] = []
+        self.by_path: dict[tuple, list[Trace]] = {}
+
+    def twin(self, trace: Trace) -> Trace | None:
+        """A known trace of the same path whose captures still hold."""
+        for other in self.by_path.get(trace.path, ()):
+            if other.captured() is not None:
+                return other
+        return None
+
+    def insert(self, trace: Trace, failure: Failure | None) -> None:
+        """Add a trace where the search for it ended."""
+        if failure is None:
+            self.roots = [trace, *self.roots[: config.MAX_VARIANTS - 1]]
+        else:
+            failure.trace.add_child(failure.guard, failure.outcome, trace)
+        same_path = self.by_path.get(trace.path, [])
+        self.by_path[trace.path] = [trace, *same_path[: config.MAX_VARIANTS - 1]]
+
+
+class Found(NamedTuple):
+    """A search's end: the trace that answered, or where recording goes on."""
+
+    trace: Trace | None
+    values: Sequence[Any]
+    outputs: Sequence[Any] | None
+    failure: Failure | None
+    failures: int
+
+
+class Dispatcher:
+    """Everything known about one program.
+
+    Attributes:
+        fast: the fast path of the trace that answered last, `fast(args)` -> answer or
+            `MISS`.
+        stats, events: what happened so far.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.stats = Stats()
+        self.events = Events()
+        self.fast = never
+        self.entries: dict[tuple, Entry] = {}
+        self.traces: list[Trace] = []
+        self._last_key: tuple | None = None
+        self._lock = threading.RLock()
+
+    # --- calls ------------------------------------------------------------------------
+
+    def call(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Answer a call that the fast path did not."""
+        try:
+            return self._call(args, kwargs, None)
+        except Exception as error:
+            hide_frames(error)
+            raise
+
+    def _call(
+        self, args: tuple, kwargs: dict[str, Any], start: Failure | None
+    ) -> Any:
+        program = self.program
+        call = read_call(args, kwargs, program.statics, program.fun)
+        if config.CHECK:
+            return self._checked(call)
+        found = self._search(call, start)
+        if found.trace is None:
+            with self._lock:
+                # Another thread may have recorded this path in the meantime.
+                found = self._search(call, start)
+                self.stats.guard_failures += found.failures
+                if found.trace is None:
+                    return self._record(call, found.failure)
+        else:
+            self.stats.guard_failures += found.failures
+        answer = self._finish(found)
+        self._use_fast(found.trace, args, kwargs)
+        return answer
+
+    def _search(self, call: Call, start: Failure | None) -> Found:
+        """Walk down the path tree with these values."""
+        entry = self.entries.get(call.key)
+        if entry is None:
+            return Found(None, (), None, None, 0)
+        failure = start
+        candidates = entry.roots
+        tried: set[Trace] = set()
+        failures = 0
+        if start is not None:
+            failures = 1
+            tried.add(start.trace)
+            candidates = start.trace.next_traces(start.guard, start.outcome)
+        while True:
+            trace, captured = _first_valid([*candidates, *entry.roots], tried)
+            if trace is None:
+                return Found(None, (), None, failure, failures)
+            tried.add(trace)
+            values = [*call.values, *captured]
+            status, outcome, outputs = trace.run(values)
+            if status == 0:
+                return Found(trace, values, outputs, None, failures)
+            if status == RECORD_AGAIN:
+                return Found(None, (), None, failure, failures)
+            failures += 1
+            here = Failure(trace, status - 1, normal(outcome))
+            candidates = trace.next_traces(here.guard, here.outcome)
+            # A new path is hung where the longest part of it is known.
+            if failure is None or here.guard > failure.guard:
+                failure = here
+
+    def _finish(self, found: Found) -> Any:
+        """Turn a kernel's outputs into the answer; compile a path that came back."""
+        trace = found.trace
+        assert trace is not None and found.outputs is not None
+        if trace.executable is None:
+            self._compile(trace)
+            status, _, outputs = trace.run(found.values)
+            if status == 0:
+                self.stats.hits += 1
+                return trace.assemble(outputs)
+            self.stats.interpreted += 1
+        else:
+            self.stats.hits += 1
+        return trace.assemble(found.outputs)
+
+    def _use_fast(self, trace: Trace, args: tuple, kwargs: dict[str, Any]) -> None:
+        if kwargs or trace.fast_refused or self.program.statics.any:
+            return
+        if trace.fast is None:
+
+            def side_exit(args: tuple, status: int, outcome: Any) -> Any:
+                return self._side_exit(trace, args, status, outcome)
+
+            trace.fast = build(trace, args, self.stats, side_exit)
+            if trace.fast is None:
+                trace.fast_refused = True
+                return
+        self.fast = trace.fast
+
+    def _side_exit(self, trace: Trace, args: tuple, status: int, outcome: Any) -> Any:
+        """A kernel that the fast path ran did not answer."""
+        start = None
+        if status != RECORD_AGAIN:
+            start = Failure(trace, status - 1, normal(outcome))
+        try:
+            return self._call(args, {}, start)
+        except Exception as error:
+            hide_frames(error)
+            raise
+
+    # --- recording --------------------------------------------------------------------
+
+    def record(self, call: Call) -> tuple[Session, Outputs, Any]:
+        """Run the function on tracers; everything is put back if it raises."""
+        session = Session(self.program.name)
+        tracers = [
+            session.input_tracer(value, _WEAK.get(kind[0]))
+            for value, kind in zip(call.values, _traced_kinds(call), strict=True)
+        ]
+        RECORDINGS.append(session)
+        try:
+            with recording(session):
+                function = session.outside.function(self.program.fun)
+                args, kwargs = call.rebuild(tracers, session.outside.argument)
+                result = self.program.inline(function, args, kwargs)
+                outputs = Outputs(session, result)
+        finally:
+            RECORDINGS.remove(session)
+        checks = session.outside.close()
+        return session, outputs, checks
+
+    def _record(self, call: Call, failure: Failure | None) -> Any:
+        """Record this call's path, keep it, and answer."""
+        started = time.perf_counter()
+        session, outputs, checks = self.record(call)
+        trace = Trace(len(self.traces) + 1, session, outputs, checks)
+        seconds = time.perf_counter() - started
+        self.stats.record_seconds += seconds
+        entry = self._entry(call.key)
+        if (twin := entry.twin(trace)) is not None:
+            # A value on the border of a comparison, which the kernel and NumPy round
+            # to different sides; or an error that NumPy did not raise after all; or
+            # the traces on the way to the twin captured what has changed since.
+            if twin not in entry.roots:
+                entry.roots = [twin, *entry.roots[: config.MAX_VARIANTS - 1]]
+            self.stats.interpreted += 1
+            return self._recorded_answer(session, outputs)
+        cause = self._cause(call, session, failure, entry)
+        entry.insert(trace, failure)
+        self.traces = [*self.traces, trace]
+        self.stats.traces += 1
+        answer = MISS
+        how = "interpreted"
+        if len(entry.by_path) <= config.MAX_EAGER_PATHS:
+            how = self._compile(trace)
+            captured = trace.captured()
+            assert captured is not None
+            status, _, results = trace.run([*call.values, *captured])
+            if status == 0:
+                answer = trace.assemble(results)
+        if answer is MISS:
+            self.stats.interpreted += 1
+            answer = self._recorded_answer(session, outputs)
+        self.events.add(f"trace {trace.number}: {cause}")
+        self._log(trace, how, time.perf_counter() - started)
+        return answer
+
+    def _entry(self, key: tuple) -> Entry:
+        entry = self.entries.get(key)
+        if entry is None:
+            entries = dict(self.entries)
+            while len(entries) >= config.MAX_SIGNATURES:
+                entries.pop(next(iter(entries)))
+            entry = entries[key] = Entry(key)
+            self.entries = entries
+            self.stats.signatures += 1
+        return entry
+
+    def _recorded_answer(self, session: Session, outputs: Outputs) -> Any:
+        """The answer by the values of the recording itself."""
+        values = [session.value(ref) for ref in outputs.refs]
+        fresh = [np.array(v) if np.ndim(v) else np.asarray(v)[()] for v in values]
+        return outputs.assemble(tuple(fresh))
+
+    def _compile(self, trace: Trace) -> str:
+        started = time.perf_counter()
+        if not trace.compile():
+            return "kernel reused"
+        self.stats.compile_seconds += time.perf_counter() - started
+        assert trace.executable is not None
+        if trace.executable.compiled:
+            self.stats.kernels_compiled += 1
+            return "kernel compiled"
+        self.stats.kernels_reused += 1
+        return "kernel reused"
+
+    # --- words ------------------------------------------------------------------------
+
+    def _cause(
+        self, call: Call, session: Session, failure: Failure | None, entry: Entry
+    ) -> str:
+        """Why this trace had to be recorded."""
+        last, self._last_key = self._last_key, call.key
+        fun = self.program.fun
+        if failure is not None:
+            if failure.guard < len(session.guards):
+                was = failure.trace.path[failure.guard]
+                return guard_text(session, session.guards[failure.guard], was)
+            return "the function took another path"
+        for root in entry.roots:
+            changed = root.checks.change()
+            if changed is not None:
+                return describe(*changed)
+        if last is None or last == call.key:
+            return f"first call ({describe_call(call.key, fun)})"
+        return describe_change(last, call.key, fun)
+
+    def _log(self, trace: Trace, how: str, seconds: float) -> None:
+        if not config.LOG:
+            return
+        guards = len(trace.path)
+        place = ""
+        if trace.parent is not None:
+            place = f" ({trace.parent.number}/exit {trace.at})"
+        name = self.program.name
+        where = caller()
+        config.log(
+            f"[trace {trace.number} {name}{place} {where.partition(' ')[0]}]  "
+            f"{len(trace.tape.instrs)} instrs, {guards} guard{'s' * (guards != 1)}, "
+            f"{how}  {seconds:.3f} s"
+        )
+
+    # --- inspection -------------------------------------------------------------------
+
+    def trace_for(self, args: tuple, kwargs: dict[str, Any]) -> Trace:
+        """The trace that these arguments take; recorded if it is not known."""
+        program = self.program
+        call = read_call(args, kwargs, program.statics, program.fun)
+        found = self._search(call, None)
+        if found.trace is None:
+            with self._lock:
+                self._record(call, found.failure)
+                found = self._search(call, None)
+        return found.trace if found.trace is not None else self.traces[-1]
+
+    def tape(self, args: tuple, kwargs: dict[str, Any]) -> Tape:
+        """The optimised tape of the path that these arguments take."""
+        return self.trace_for(args, kwargs).tape
+
+    def kernels(self) -> list[Any]:
+        """The compiled kernels, each once."""
+        found: dict[int, Any] = {}
+        for trace in self.traces:
+            if trace.executable is not None:
+                found[id(trace.executable.kernel)] = trace.executable.kernel
+        return list(found.values())
+
+    # --- TRACEJIT_CHECK=1 -------------------------------------------------------------
+
+    def _checked(self, call: Call) -> Any:
+        """Answer, and compare with the interpreter and with a fresh recording."""
+        with self._lock:
+            found = self._search(call, None)
+            self.stats.guard_failures += found.failures
+            if found.trace is None:
+                self._record(call, found.failure)
+                found = self._search(call, None)
+            session, outputs, _ = self.record(call)
+            fresh = [session.value(ref) for ref in outputs.refs]
+            if found.trace is None or found.outputs is None:
+                return self._recorded_answer(session, outputs)
+            status, outcome, expected = found.trace.interpret(found.values)
+            if status != 0 or expected is None:
+                raise CheckError(
+                    message(
+                        f"{self.program.name}: the interpreter leaves at exit "
+                        f"{status - 1} (outcome {outcome}), the kernel does not",
+                        where=caller(),
+                    )
+                )
+            self._compare(found.outputs, expected, "the interpreter")
+            self._compare(found.outputs, fresh, "a fresh recording")
+            return self._finish(found)
+
+    def _compare(self, got: Sequence[Any], expected: Sequence[Any], of: str) -> None:
+        for i, (a, b) in enumerate(zip(got, expected, strict=True)):
+            if not _close(np.asarray(a), np.asarray(b)):
+                raise CheckError(
+                    message(
+                        f"{self.program.name}: output {i} of the kernel differs from "
+                        f"{of}'s: {a} and {b}",
+                        where=caller(),
+                        way_out="This is a bug in tracejit: please report the tape",
+                    )
+                )
+
+
+_WEAK: dict[str, type] = {"float": float, "int": int}
+
+
+def _traced_kinds(call: Call) -> list[tuple]:
+    kinds = call.key[1]
+    return [kinds[i] for i in call.traced]
+
+
+def _first_valid(
+    candidates: list[Trace], tried: set[Trace]
+) -> tuple[Trace | None, list[Any]]:
+    """The first new trace whose captures hold, with its captured arrays."""
+    for trace in candidates:
+        if trace in tried:
+            continue
+        captured = trace.captured()
+        if captured is not None:
+            return trace, captured
+    return None, []
+
+
+def _close(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether a kernel's result is the expected one up to rounding."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.dtype.kind != "f":
+        return bool(np.array_equal(a, b))
+    eps = np.finfo(a.dtype).eps
+    finite = b[np.isfinite(b)]
+    scale = np.abs(finite).max(initial=0.0)
+    tolerance = 1e4 * eps
+    return bool(np.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True))

@@ -1,0 +1,56 @@
+"""A program: what is recorded.  The user's function and the transform put on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..captures import Captures
+from ..signature import Statics
+from ..tracer import Recorder, Tracer
+
+__all__ = ["Program", "Session", "session_function"]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A transform applied to a function.
+
+    Attributes:
+        fun: the user's function.
+        inline: `inline(fun, args, kwargs)` runs the transformed function on the active
+            recorder; `fun` is the clone that the recording uses.
+        name: how tapes, logs and errors call it.
+        statics: which arguments are static.
+    """
+
+    fun: Callable
+    inline: Callable[[Callable, tuple, dict[str, Any]], Any]
+    name: str
+    statics: Statics
+
+
+class Session(Recorder):
+    """A recorder that also notes what the function takes from outside."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.slots: list[int] = []
+        self.outside = Captures(self._trace, self._is_traced)
+
+    def _trace(self, array: Any) -> Tracer:
+        # A view is an object of its own: the same array reached through an object's
+        # attribute must not share the hidden input of a name that may be rebound.
+        self.slots.append(len(self.captures))
+        return self.tracer(self.capture(array.view()))
+
+    def _is_traced(self, value: Any) -> bool:
+        return type(value) is Tracer
+
+
+def session_function(recorder: Recorder, fun: Callable) -> Callable:
+    """The clone of a function that a nested transform is to run."""
+    if isinstance(recorder, Session):
+        return recorder.outside.function(fun)
+    return fun

@@ -1,0 +1,148 @@
+"""A trace: one recorded path of a function, optimised, and compiled when it pays.
+
+The traces of one signature form a tree.  A trace's guards have the outcomes `path`.
+When guard k of a trace fails, its outcome tells which trace to try next: the first
+k outcomes are those of the present trace, and k has the other one.
+
+    root    path (True, True, False)
+    child   path (True, False)          at 1: differs from its parent in guard 1
+
+`next_traces` climbs to the ancestor that shares the first k outcomes.  Each step
+fixes at least one more outcome of the input, so a search ends.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..captures import Checks
+from ..interpret import GuardFailed, interpret
+from ..kernel import Executable, compile_tape
+from ..passes import optimise
+from ..tape import Tape
+from .outputs import Outputs
+from .program import Session
+
+__all__ = ["RECORD_AGAIN", "Trace", "normal"]
+
+#: The status by which a kernel says that NumPy would have raised.
+RECORD_AGAIN = -1
+
+
+def normal(outcome: Any) -> Any:
+    """An outcome as a Python value: a kernel may give NumPy's."""
+    if isinstance(outcome, np.ndarray):
+        return outcome.item() if outcome.ndim == 0 else outcome.tobytes()
+    return outcome.item() if isinstance(outcome, np.generic) else outcome
+
+
+class Trace:
+    """One path.
+
+    Attributes:
+        number: counts the traces of one function from 1.
+        tape: the optimised tape; its inputs are the arguments' leaves, then captured
+            arrays that are looked up at each call, then arrays that are not.
+        path: the expected outcomes of its guards.
+        checks: what it took from closures and globals.
+        executable: the compiled kernel; None while the path is interpreted.
+        assemble: rebuilds the result from the kernel's outputs.
+        parent, at: the trace it branched off, and at which guard.
+    """
+
+    def __init__(
+        self, number: int, session: Session, outputs: Outputs, checks: Checks
+    ) -> None:
+        self.number = number
+        self.checks = checks
+        self.assemble = outputs.assemble
+        self.path = tuple(normal(g.expected) for g in session.guards)
+        raw = session.finish_trace(outputs.refs)
+        tape, self.looked_up, self.constants = _bind(optimise(raw), session)
+        self.tape = tape
+        self.executable: Executable | None = None
+        self.parent: Trace | None = None
+        self.at = 0
+        self.children: dict[tuple[int, Any], list[Trace]] = {}
+        self.fast: Callable[[tuple], Any] | None = None
+        self.fast_refused = False
+        self._lock = threading.Lock()
+
+    def captured(self) -> list[Any] | None:
+        """The captured arrays as they are now; None if the trace does not hold."""
+        arrays = self.checks.run()
+        if arrays is None:
+            return None
+        return [arrays[i] for i in self.looked_up]
+
+    def compile(self) -> bool:
+        """Compile, once; whether this call did it."""
+        with self._lock:
+            if self.executable is not None:
+                return False
+            self.executable = compile_tape(self.tape, self.constants)
+            return True
+
+    def run(self, values: Sequence[Any]) -> tuple[int, Any, Sequence[Any] | None]:
+        """Status, outcome and outputs, from the kernel or else from NumPy."""
+        if self.executable is not None:
+            return self.executable.run(*values)
+        return self.interpret(values)
+
+    def interpret(self, values: Sequence[Any]) -> tuple[int, Any, Sequence[Any] | None]:
+        """The same by NumPy on the tape."""
+        try:
+            outputs = interpret(self.tape, [*values, *self.constants])
+        except GuardFailed as failed:
+            return failed.exit + 1, failed.outcome, None
+        except (ArithmeticError, LookupError, ValueError, np.linalg.LinAlgError):
+            return RECORD_AGAIN, None, None
+        return 0, None, outputs
+
+    def next_traces(self, guard: int, outcome: Any) -> list[Trace]:
+        """Where to go on when `guard` has another outcome than here."""
+        trace = self
+        while trace.parent is not None and guard < trace.at:
+            trace = trace.parent
+        if trace.parent is not None and guard == trace.at:
+            trace = trace.parent
+        further = trace.children.get((guard, outcome), [])
+        if guard < len(trace.path) and trace.path[guard] == outcome:
+            return [trace, *further]
+        return further
+
+    def add_child(self, guard: int, outcome: Any, child: Trace) -> None:
+        """Hang a trace where the search for its path ends."""
+        trace = self
+        while trace.parent is not None and guard <= trace.at:
+            trace = trace.parent
+        child.parent, child.at = trace, guard
+        siblings = trace.children.get((guard, outcome), [])
+        trace.children[(guard, outcome)] = [child, *siblings]
+
+
+def _bind(
+    tape: Tape, session: Session
+) -> tuple[Tape, list[int], list[np.ndarray]]:
+    """Sort the hidden inputs: looked up by name first, constants last, unused none."""
+    arguments = tape.inputs[: len(session.inputs)]
+    hidden = tape.inputs[len(session.inputs) :]
+    used = {ref for instr in tape.instrs for ref in instr.args} | set(tape.outputs)
+    check_of = {slot: i for i, slot in enumerate(session.slots)}
+    looked_up, looked_refs, constants, constant_refs = [], [], [], []
+    for slot, (ref, array) in enumerate(zip(hidden, session.captures, strict=True)):
+        if ref not in used:
+            continue
+        if slot in check_of:
+            looked_up.append(check_of[slot])
+            looked_refs.append(ref)
+        else:
+            constants.append(array)
+            constant_refs.append(ref)
+    inputs = (*arguments, *looked_refs, *constant_refs)
+    bound = Tape(inputs, tape.instrs, tape.outputs, tape.avals, tape.name)
+    return bound, looked_up, constants

@@ -1,0 +1,477 @@
+"""Products of vectors and matrices: all are the one contraction `dot`."""
+
+from __future__ import annotations
+
+import builtins
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..tracer import Tracer, refuse
+from .reductions import axis_of
+from .reductions import sum as sum_
+from .shape import moveaxis, permute
+from .table import (
+    as_tracer,
+    cast,
+    common,
+    emit,
+    emit_view,
+    implements,
+    no_keywords,
+    recorder_of,
+)
+from .ufuncs import call, composed, loop_dtype
+
+__all__ = ["contract", "matmul"]
+
+
+def contract(
+    a: Tracer,
+    b: Tracer,
+    axes_a: tuple[int, ...],
+    axes_b: tuple[int, ...],
+    batch_a: tuple[int, ...] = (),
+    batch_b: tuple[int, ...] = (),
+) -> Tracer:
+    """Batch axes, then the free axes of `a`, then those of `b`."""
+    return emit("dot", a, b, contract=(axes_a, axes_b), batch=(batch_a, batch_b))
+
+
+def _pair(*operands: Any) -> list[Tracer]:
+    """Operands as tracers of the dtype that arrays of theirs would have in common."""
+    rec = recorder_of(*operands)
+    return common([as_tracer(rec, x) for x in operands])
+
+
+def _raise_like(function: Callable[..., Any], *operands: Tracer) -> None:
+    """Let NumPy word the error that these operands are."""
+    function(*[x.value for x in operands])
+
+
+@composed(np.matmul)
+def matmul(a: Any, b: Any) -> Any:
+    dtype = loop_dtype(np.matmul, a, b)
+    rec = recorder_of(a, b)
+    x, y = as_tracer(rec, a, dtype), as_tracer(rec, b, dtype)
+    if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+        _raise_like(np.matmul, x, y)
+    last = (x.ndim - 1,)
+    if y.ndim <= 2:
+        return contract(x, y, last, (0,))
+    if x.ndim == 1:
+        return contract(x, y, last, (y.ndim - 2,))
+    if x.ndim == 2:
+        out = contract(x, y, last, (y.ndim - 2,))  # rows of x come first
+        stack = range(1, out.ndim - 1)
+        return emit("transpose", out, perm=(*stack, 0, out.ndim - 1))
+    stack = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    x, y = [
+        t if t.shape[:-2] == stack else emit_view(
+            "broadcast_to", t, shape=(*stack, *t.shape[-2:])
+        )
+        for t in (x, y)
+    ]
+    batch = tuple(range(len(stack)))
+    n = len(stack)
+    return contract(x, y, (n + 1,), (n,), batch, batch)
+
+
+@composed(np.vecdot)
+def vecdot(a: Any, b: Any) -> Any:
+    return sum_(call(np.multiply, a, b), -1)
+
+
+@composed(np.matvec)
+def matvec(a: Any, b: Any) -> Any:
+    rec = recorder_of(a, b)
+    x = as_tracer(rec, b)
+    return matmul(a, x[..., None])[..., 0]
+
+
+@composed(np.vecmat)
+def vecmat(a: Any, b: Any) -> Any:
+    rec = recorder_of(a, b)
+    x = as_tracer(rec, a)
+    return matmul(x[..., None, :], b)[..., 0, :]
+
+
+@implements(np.linalg.matmul)
+def linalg_matmul(x1: Any, x2: Any, /) -> Any:
+    return matmul(x1, x2)
+
+
+@implements(np.linalg.vecdot)
+def linalg_vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    return vecdot(moveaxis(x1, axis, -1), moveaxis(x2, axis, -1))
+
+
+@implements(np.dot)
+def dot(a: Any, b: Any, out: Any = None) -> Any:
+    no_keywords(np.dot, out=out)
+    x, y = _pair(a, b)
+    if x.ndim == 0 or y.ndim == 0:
+        return call(np.multiply, x, y)
+    axis = builtins.max(y.ndim - 2, 0)
+    if x.shape[-1] != y.shape[axis]:
+        _raise_like(np.dot, x, y)
+    return contract(x, y, (x.ndim - 1,), (axis,))
+
+
+@implements(np.inner)
+def inner(a: Any, b: Any, /) -> Any:
+    x, y = _pair(a, b)
+    if x.ndim == 0 or y.ndim == 0:
+        return call(np.multiply, x, y)
+    if x.shape[-1] != y.shape[-1]:
+        _raise_like(np.inner, x, y)
+    return contract(x, y, (x.ndim - 1,), (y.ndim - 1,))
+
+
+@implements(np.vdot)
+def vdot(a: Any, b: Any, /) -> Any:
+    x, y = [_flat(t) for t in _pair(a, b)]
+    if x.size != y.size:
+        _raise_like(np.vdot, x, y)
+    return contract(x, y, (0,), (0,))
+
+
+def _flat(x: Tracer) -> Tracer:
+    return x if x.ndim == 1 else emit("reshape", x, shape=(x.size,))
+
+
+@implements(np.outer)
+def outer(a: Any, b: Any, out: Any = None) -> Any:
+    no_keywords(np.outer, out=out)
+    x, y = _pair(a, b)
+    return call(np.multiply, emit("reshape", x, shape=(x.size, 1)), _flat(y))
+
+
+@implements(np.linalg.outer)
+def linalg_outer(x1: Any, x2: Any, /) -> Any:
+    return outer(x1, x2)
+
+
+@implements(np.tensordot)
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    x, y = _pair(a, b)
+    if isinstance(axes, (tuple, list)):
+        first, second = axes
+        first = first if isinstance(first, (tuple, list)) else (first,)
+        second = second if isinstance(second, (tuple, list)) else (second,)
+    else:
+        n = operator.index(axes)
+        first, second = range(x.ndim - n, x.ndim), range(n)
+    try:
+        left = tuple([axis_of(i, x.ndim) for i in first])
+        right = tuple([axis_of(i, y.ndim) for i in second])
+    except np.exceptions.AxisError:
+        left, right = (), (0,)
+    sizes = [x.shape[i] for i in left], [y.shape[i] for i in right]
+    if sizes[0] != sizes[1]:
+        raise ValueError("shape-mismatch for sum")
+    return contract(x, y, left, right)
+
+
+@implements(np.linalg.tensordot)
+def linalg_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+    return tensordot(x1, x2, axes)
+
+
+@implements(np.kron)
+def kron(a: Any, b: Any) -> Any:
+    x, y = _pair(a, b)
+    ndim = builtins.max(x.ndim, y.ndim)
+    left = (1,) * (ndim - x.ndim) + x.shape
+    right = (1,) * (ndim - y.ndim) + y.shape
+    x = emit("reshape", x, shape=tuple(k for n in left for k in (n, 1)))
+    y = emit("reshape", y, shape=tuple(k for n in right for k in (1, n)))
+    out = call(np.multiply, x, y)
+    return emit(
+        "reshape", out, shape=tuple(n * m for n, m in zip(left, right, strict=True))
+    )
+
+
+@implements(np.cross)
+def cross(
+    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None
+) -> Any:
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    x, y = _pair(a, b)
+    x, y = moveaxis(x, axisa, -1), moveaxis(y, axisb, -1)
+    if x.shape[-1] != 3 or y.shape[-1] != 3:
+        refuse("np.cross of vectors that are not three-dimensional")
+    out = x[..., [1, 2, 0]] * y[..., [2, 0, 1]] - x[..., [2, 0, 1]] * y[..., [1, 2, 0]]
+    return moveaxis(out, -1, axisc)
+
+
+# --- diagonals ------------------------------------------------------------------------
+
+
+@implements(np.diagonal)
+def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    x = as_tracer(recorder_of(a), a)
+    if x.ndim < 2:
+        raise ValueError("diag requires an array of at least two dimensions")
+    first, second = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
+    if first == second:
+        raise ValueError("axis1 and axis2 cannot be the same")
+    rest = [i for i in range(x.ndim) if i not in (first, second)]
+    moved = permute(x, (*rest, first, second))
+    x.shared = True
+    return emit_view("diagonal", moved, offset=operator.index(offset))
+
+
+@implements(np.linalg.diagonal)
+def linalg_diagonal(x: Any, /, *, offset: int = 0) -> Any:
+    return diagonal(x, offset, -2, -1)
+
+
+@implements(np.trace)
+def trace(
+    a: Any,
+    offset: int = 0,
+    axis1: int = 0,
+    axis2: int = 1,
+    dtype: Any = None,
+    out: Any = None,
+) -> Any:
+    no_keywords(np.trace, out=out)
+    return sum_(diagonal(a, offset, axis1, axis2), -1, dtype)
+
+
+@implements(np.linalg.trace)
+def linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
+    return trace(x, offset, -2, -1, dtype)
+
+
+@implements(np.diag)
+def diag(v: Any, k: int = 0) -> Any:
+    x = as_tracer(recorder_of(v), v)
+    if x.ndim == 1:
+        n = x.size + builtins.abs(k)
+        return emit("diag_embed", x, offset=operator.index(k), n=n, m=n)
+    if x.ndim == 2:
+        return diagonal(x, k)
+    raise ValueError("Input must be 1- or 2-d.")
+
+
+@implements(np.diagflat)
+def diagflat(v: Any, k: int = 0) -> Any:
+    return diag(_flat(as_tracer(recorder_of(v), v)), k)
+
+
+def _triangle(name: str, function: Callable[..., Any]) -> None:
+    @implements(function)
+    def triangle(m: Any, k: int = 0) -> Any:
+        x = as_tracer(recorder_of(m), m)
+        if x.ndim == 1:
+            x = emit("broadcast_to", x, shape=(x.size, x.size))
+        elif x.ndim == 0:
+            refuse(f"np.{name} of a scalar")
+        return emit(name, x, k=operator.index(k))
+
+
+_triangle("tril", np.tril)
+_triangle("triu", np.triu)
+
+
+# --- einsum ---------------------------------------------------------------------------
+
+
+class _Labelled:
+    """An operand of einsum: a tracer and one letter per axis."""
+
+    def __init__(self, x: Tracer, labels: str) -> None:
+        self.x = x
+        self.labels = labels
+
+    def kept(self, wanted: set[str]) -> _Labelled:
+        """Diagonals of repeated letters, sums over letters that nobody wants."""
+        x, labels = self.x, self.labels
+        for letter in dict.fromkeys(labels):
+            while labels.count(letter) > 1:
+                i = labels.index(letter)
+                j = labels.index(letter, i + 1)
+                x = diagonal(x, 0, i, j)
+                labels = labels[:i] + labels[i + 1 : j] + labels[j + 1 :] + letter
+        axes = tuple(i for i, c in enumerate(labels) if c not in wanted)
+        if axes:
+            x = emit("sum", x, axes=axes)
+        return _Labelled(x, "".join([c for c in labels if c in wanted]))
+
+    def ordered(self, labels: str) -> Tracer:
+        return permute(self.x, tuple([self.labels.index(c) for c in labels]))
+
+
+@implements(np.einsum)
+def einsum(
+    *operands: Any,
+    out: Any = None,
+    dtype: Any = None,
+    order: str = "K",
+    casting: str = "safe",
+    optimize: Any = False,
+) -> Any:
+    no_keywords(np.einsum, out=out)
+    subscripts, arrays = _string_form(operands)
+    rec = recorder_of(*arrays)
+    tracers = common([as_tracer(rec, a) for a in arrays])
+    if dtype is not None:
+        tracers = [cast(t, dtype) for t in tracers]
+    inputs, output = _parse(subscripts, tracers)
+    terms = _without_ones(
+        [_Labelled(t, labels) for t, labels in zip(tracers, inputs, strict=True)]
+    )
+    for which in _path(terms, output):
+        rest = [t for i, t in enumerate(terms) if i not in which]
+        wanted = set(output).union(*[set(t.labels) for t in rest])
+        chosen = [terms[i] for i in which]
+        terms = [*rest, _joined(chosen, wanted)]
+    (result,) = terms
+    sizes = _sizes([_Labelled(t, c) for t, c in zip(tracers, inputs, strict=True)])
+    return _spread(result, output, sizes)
+
+
+def _spread(result: _Labelled, output: str, sizes: dict[str, int]) -> Tracer:
+    """The result with its axes in order, those of broadcast ones restored."""
+    have = "".join([c for c in output if c in result.labels])
+    x = result.ordered(have)
+    if have != output:
+        kept = tuple([sizes[c] if c in have else 1 for c in output])
+        x = emit("reshape", x, shape=kept)
+    x.shared = False
+    return x
+
+
+def _string_form(operands: tuple) -> tuple[str, list[Any]]:
+    """Turn `einsum(a, [0, 1], b, [1, 2], [0, 2])` into `einsum('ab,bc->ac', a, b)`."""
+    if isinstance(operands[0], str):
+        return operands[0].replace(" ", ""), list(operands[1:])
+
+    def letters(sublist: Any) -> str:
+        return "".join(["..." if i is Ellipsis else _LETTERS[i] for i in sublist])
+
+    pairs = len(operands) // 2
+    arrays = list(operands[0 : 2 * pairs : 2])
+    text = ",".join([letters(s) for s in operands[1 : 2 * pairs : 2]])
+    if len(operands) % 2:
+        text += "->" + letters(operands[-1])
+    return text, arrays
+
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def _parse(subscripts: str, tracers: list[Tracer]) -> tuple[list[str], str]:
+    """Letters of the inputs and of the output, ellipses spelled out."""
+    left, arrow, output = subscripts.partition("->")
+    inputs = left.split(",")
+    fits = len(inputs) == len(tracers)
+    unused = [c for c in _LETTERS if c not in subscripts]
+    longest = ""
+    for i, (labels, t) in enumerate(zip(inputs, tracers, strict=False)):
+        if "..." in labels:
+            spare = t.ndim - (len(labels) - 3)
+            fits &= 0 <= spare
+            dots = "".join(unused[len(unused) - spare :] if spare > 0 else [])
+            longest = dots if len(dots) > len(longest) else longest
+            inputs[i] = labels.replace("...", dots)
+        fits &= len(inputs[i]) == t.ndim
+    if not arrow:
+        joined = "".join(inputs)
+        once = [c for c in sorted(set(joined)) if joined.count(c) == 1]
+        output = longest + "".join([c for c in once if c not in longest])
+    output = output.replace("...", longest)
+    if not fits or not set(output) <= set("".join(inputs)) or (
+        len(set(output)) < len(output)
+    ):
+        np.einsum(subscripts, *[t.value for t in tracers])  # NumPy words the error
+        refuse(f"np.einsum({subscripts!r}, ...)")
+    return inputs, output
+
+
+def _sizes(terms: list[_Labelled]) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for term in terms:
+        for c, n in zip(term.labels, term.x.shape, strict=True):
+            sizes[c] = n if sizes.get(c, 1) == 1 else sizes[c]
+            if n not in (1, sizes[c]):
+                text = ",".join([t.labels for t in terms])
+                np.einsum(text, *[t.x.value for t in terms])
+    return sizes
+
+
+def _without_ones(terms: list[_Labelled]) -> list[_Labelled]:
+    """Drop axes of length 1 that another operand's axis would stretch."""
+    sizes = _sizes(terms)
+    found = []
+    for term in terms:
+        pairs = list(zip(term.labels, term.x.shape, strict=True))
+        keep = [(c, n) for c, n in pairs if n != 1 or sizes[c] == 1]
+        if len(keep) < len(pairs):
+            shape = tuple([n for _, n in keep])
+            term = _Labelled(
+                emit("reshape", term.x, shape=shape), "".join([c for c, _ in keep])
+            )
+        found.append(term)
+    return found
+
+
+def _path(terms: list[_Labelled], output: str) -> list[tuple[int, ...]]:
+    """Which operands to join, in order; results go to the end."""
+    if len(terms) <= 2:
+        return [tuple(range(len(terms)))]
+    text = ",".join([t.labels for t in terms])
+    present = "".join([c for c in output if c in text])
+    shapes = [np.broadcast_to(0.0, t.x.shape) for t in terms]
+    path, _ = np.einsum_path(f"{text}->{present}", *shapes, optimize="greedy")
+    return [which for step in path[1:] for which in _in_pairs(step, len(terms))]
+
+
+def _in_pairs(step: tuple[int, ...], count: int) -> list[tuple[int, ...]]:
+    if len(step) <= 2:
+        return [tuple(step)]
+    refuse(f"np.einsum that joins {count} operands at once", "Split it into pairs")
+
+
+def _joined(terms: list[_Labelled], wanted: set[str]) -> _Labelled:
+    if len(terms) == 1:
+        return terms[0].kept(wanted)
+    a, b = terms
+    a = a.kept(wanted | set(b.labels))
+    b = b.kept(wanted | set(a.labels))
+    both = [c for c in a.labels if c in b.labels]
+    gone = [c for c in both if c not in wanted]
+    batch = [c for c in both if c in wanted]
+    free_a = "".join([c for c in a.labels if c not in both])
+    free_b = "".join([c for c in b.labels if c not in both])
+    labels = "".join(batch) + free_a + free_b
+    if not gone:
+        # No sum is left: a product that broadcasts.
+        x = a.ordered("".join(batch) + free_a)
+        if free_a and free_b:
+            x = emit("reshape", x, shape=x.shape + (1,) * len(free_b))
+        y = b.ordered("".join(batch) + free_b)
+        if free_a:
+            n = len(batch)
+            y = emit(
+                "reshape", y, shape=y.shape[:n] + (1,) * len(free_a) + y.shape[n:]
+            )
+        elif free_b:
+            x = emit("reshape", x, shape=x.shape + (1,) * len(free_b))
+        return _Labelled(emit("mul", x, y), labels)
+    return _Labelled(
+        contract(
+            a.x,
+            b.x,
+            tuple([a.labels.index(c) for c in gone]),
+            tuple([b.labels.index(c) for c in gone]),
+            tuple([a.labels.index(c) for c in batch]),
+            tuple([b.labels.index(c) for c in batch]),
+        ),
+        labels,
+    )

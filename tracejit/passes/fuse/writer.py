@@ -1,0 +1,178 @@
+"""The writer: blocks of statements under construction, and what is known in them.
+
+A scalar value is written into the outermost block that has all it depends on, so what
+does not change in a loop stands in front of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...primitive import PRIMITIVES
+from ...program import (
+    Accumulator,
+    Affine,
+    Buffer,
+    Const,
+    Counter,
+    For,
+    Let,
+    Load,
+    Program,
+    Read,
+    Statement,
+    Store,
+)
+from .access import ZERO_INDEX
+
+__all__ = ["BOOL", "INT64", "ZERO", "Scope", "Writer"]
+
+INT64 = np.dtype(np.int64)
+BOOL = np.dtype(np.bool_)
+#: The value of padding: no statement, and absorbed by what it is added to.
+ZERO = -1
+
+
+class Scope:
+    """One block, with the values that are known in it."""
+
+    def __init__(self, body: list[Statement]) -> None:
+        self.body = body
+        self.memo: dict[Any, int] = {}
+
+
+class Writer:
+    """Appends statements; `scopes` are the open blocks, outermost first."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.scopes = [Scope(program.body)]
+        self.depth_of_var: dict[int, int] = {}
+        self.depth_of_value: list[int] = []
+        self.accs = 0
+        self.vars = 0
+
+    @property
+    def body(self) -> list[Statement]:
+        return self.scopes[-1].body
+
+    @property
+    def depth(self) -> int:
+        return len(self.scopes) - 1
+
+    def enter(self) -> int:
+        """Open the block of a loop; returns its variable."""
+        var = self.new_var()
+        self.depth_of_var[var] = len(self.scopes)
+        self.scopes.append(Scope([]))
+        return var
+
+    def leave(self, var: int, lo: int, hi: int) -> None:
+        """Close the block and write its loop."""
+        scope = self.scopes.pop()
+        self.body.append(For(var, lo, hi, scope.body))
+
+    def new_var(self) -> int:
+        self.vars += 1
+        return self.vars - 1
+
+    def new_value(self, dtype: np.dtype, depth: int) -> int:
+        self.program.dtypes.append(dtype)
+        self.depth_of_value.append(depth)
+        return len(self.program.dtypes) - 1
+
+    def append(self, statement: Statement, depth: int) -> None:
+        self.scopes[depth].body.append(statement)
+
+    def accumulator(self, dtype: np.dtype, start: Any) -> int:
+        acc = self.accs
+        self.accs += 1
+        value = self.constant(start, dtype)
+        self.body.append(Accumulator(acc, dtype, value))
+        return acc
+
+    def store(
+        self, buffer: Buffer, index: tuple[Any, ...], value: int, add: bool = False
+    ) -> None:
+        if value == ZERO:
+            if add:
+                return
+            value = self.constant(0, buffer.dtype)
+        self.body.append(Store(buffer, index, value, add))
+
+    def load(
+        self, buffer: Buffer, index: tuple[Any, ...], depth: int | None = None
+    ) -> int:
+        if depth is None:
+            depth = max((self.depth_of_entry(e) for e in index), default=0)
+        out = self.new_value(buffer.dtype, depth)
+        self.scopes[depth].body.append(Load(out, buffer, index))
+        return out
+
+    def depth_of_entry(self, entry: Affine | int) -> int:
+        if isinstance(entry, int):
+            return self.depth_of_value[entry]
+        return 0 if entry.var is None else self.depth_of_var[entry.var]
+
+    def counter(self, entry: Affine) -> int:
+        key = ("counter", entry)
+        depth = 0 if entry.var is None else self.depth_of_var[entry.var]
+        memo = self.scopes[depth].memo
+        if key not in memo:
+            memo[key] = self.new_value(INT64, depth)
+            self.scopes[depth].body.append(Counter(memo[key], entry))
+        return memo[key]
+
+    def constant(self, value: Any, dtype: np.dtype) -> int:
+        key = ("const", repr(value), dtype)
+        memo = self.scopes[0].memo
+        if key not in memo:
+            memo[key] = self.new_value(dtype, 0)
+            # Constants stand in front of everything, in order of first use.
+            self.scopes[0].body.append(Const(memo[key], value))
+        return memo[key]
+
+    def let(
+        self,
+        name: str,
+        args: tuple[int, ...],
+        dtype: np.dtype,
+        params: dict[str, Any] | None = None,
+    ) -> int:
+        """A scalar operation, in the outermost scope that has all operands."""
+        if name != "powi" and name not in PRIMITIVES:
+            raise KeyError(name)
+        depth = max((self.depth_of_value[a] for a in args), default=0)
+        out = self.new_value(dtype, depth)
+        self.scopes[depth].body.append(Let(out, name, args, params or {}))
+        return out
+
+    def read(self, acc: int, dtype: np.dtype) -> int:
+        depth = len(self.scopes) - 1
+        out = self.new_value(dtype, depth)
+        self.scopes[depth].body.append(Read(out, acc))
+        return out
+
+    def fill(
+        self, buffer: Buffer, fixed: tuple[Affine | None, ...], value: int
+    ) -> None:
+        """Set a buffer, or the part of it that `fixed` indices select, to a value."""
+        fixed = fixed or (None,) * len(buffer.shape)
+        index: list[Affine] = []
+        bodies: list[list[Statement]] = [self.body]
+        fors: list[For] = []
+        for n, entry in zip(buffer.shape, fixed, strict=True):
+            if entry is not None:
+                index.append(entry)
+            elif n == 1:
+                index.append(ZERO_INDEX)
+            else:
+                var = self.new_var()
+                index.append(Affine(var, 1, 0))
+                fors.append(For(var, 0, n, []))
+                bodies.append(fors[-1].body)
+        bodies[-1].append(Store(buffer, tuple(index), value))
+        for outer, loop in zip(bodies, fors, strict=False):
+            outer.append(loop)
