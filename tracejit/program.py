@@ -35,6 +35,7 @@ __all__ = [
     "Read",
     "Statement",
     "Store",
+    "Swap",
     "walk",
 ]
 
@@ -57,8 +58,9 @@ class Buffer:
     kind: `arg` (an input of the tape; number counts all inputs, captures last),
     `out` (an array output; number is its position among all outputs), `work`
     (part of the workspace) or `local` (small and static: a stack slot).
-    of: the buffer whose memory this is, seen with another shape of equal size; None
-    for a buffer of its own.  `of` never has an `of` itself.
+    of: the buffer whose memory this is, seen with another shape of equal size, or of
+    which it is the row at the leading indices `at`; None for a buffer of its own.
+    `of` never has an `of` itself.
     """
 
     kind: str
@@ -66,6 +68,7 @@ class Buffer:
     shape: tuple[int, ...]
     dtype: np.dtype
     of: Buffer | None = None
+    at: tuple[Affine, ...] = ()
 
     @property
     def name(self) -> str:
@@ -209,6 +212,14 @@ class Call:
     params: dict[str, Any]
 
 
+@dataclass(slots=True, eq=False)
+class Swap:
+    """Exchange the memory of two equal buffers (a loop's state, old and new)."""
+
+    a: Buffer
+    b: Buffer
+
+
 Statement = (
     Const
     | Let
@@ -222,6 +233,7 @@ Statement = (
     | Exit
     | Check
     | Call
+    | Swap
 )
 
 

@@ -71,7 +71,7 @@ def inner(xs: Sequence[Any], ys: Sequence[Any]) -> float:
     )
 
 
-def five_point(function: Callable[[float], np.ndarray], h: float = 2e-3) -> Any:
+def five_point(function: Callable[[float], np.ndarray], h: float = 1e-3) -> Any:
     """Derivative at 0, with error of order h**4."""
     near = function(h) - function(-h)
     far = function(2 * h) - function(-2 * h)
@@ -185,6 +185,17 @@ def check_second_order(prim: Primitive, arrays: Arrays, params: dict[str, Any]) 
             close(a, expected, 1e-8)
 
 
+def check_dtype(prim: Primitive, arrays: Arrays, params: dict[str, Any]) -> None:
+    """No instr of a float32 derivative is float64."""
+    case = Case(prim, arrays, params)
+    wrt = [case.ins[i] for i in case.wrt]
+    cts, tangents = case.input_like(case.moving), case.input_like(wrt)
+    gradient = vjp(case.builder, case.moving, cts, wrt)
+    pushed = jvp(case.builder, 0, wrt, tangents, case.moving)
+    tape = case.finish([*gradient, *pushed])
+    assert all(aval.dtype != np.float64 for aval in tape.avals), tape
+
+
 # --- batching
 
 
@@ -194,7 +205,8 @@ def check_batch(prim: Primitive, arrays: Arrays, params: dict[str, Any]) -> None
     size = 3
     for choice in range(1, 2 ** len(arrays)):
         flags = [bool(choice >> i & 1) for i in range(len(arrays))]
-        stacks = [variants(a, size) if f else a for a, f in zip(arrays, flags)]  # noqa: B905
+        marked = list(zip(arrays, flags, strict=True))
+        stacks = [variants(a, size) if flag else a for a, flag in marked]
         builder = Builder("batched")
         refs = [builder.input(aval_of(s)) for s in stacks]
         env = {ref.index: new for ref, new in zip(case.ins, refs, strict=True)}
@@ -204,12 +216,11 @@ def check_batch(prim: Primitive, arrays: Arrays, params: dict[str, Any]) -> None
         tape = verify(builder.finish([env[o.index] for o in case.outs]))
         answers = interpret(tape, stacks)
         for k, answer in enumerate(answers):
-            loop = [
-                evaluate(
-                    prim, [s[i] if f else s for s, f in zip(stacks, flags)], params  # noqa: B905
-                )[k]
-                for i in range(size)
-            ]
+            loop = []
+            for i in range(size):
+                pairs = zip(stacks, flags, strict=True)
+                one = [s[i] if flag else s for s, flag in pairs]
+                loop.append(evaluate(prim, one, params)[k])
             expected = np.stack(loop)
             assert aval_of(answer) == aval_of(expected)
             tolerance = 1e-5 if expected.dtype == np.float32 else 1e-12
@@ -247,5 +258,7 @@ def check_batched_vjp(prim: Primitive, arrays: Arrays, params: dict[str, Any]) -
 def variants(array: np.ndarray, size: int) -> np.ndarray:
     """Different arrays that are as valid as `array`: reorder indices, scale floats."""
     if array.dtype.kind == "f":
-        return np.stack([array * f for f in (1.0, 0.9, 1.05)[:size]]).astype(array.dtype)
+        return np.stack([array * f for f in (1.0, 0.9, 1.05)[:size]]).astype(
+            array.dtype
+        )
     return np.stack([np.roll(array, i) for i in range(size)])

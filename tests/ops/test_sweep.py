@@ -36,12 +36,26 @@ def smooth(keep):
     """The f64 samples of rows with a derivative."""
     found = []
     for case in cases(keep):
-        prim, arrays, _ = case.values
-        doubles = any(a.dtype == np.float64 for a in arrays)
-        singles = any(a.dtype == np.float32 for a in arrays)
-        if prim.differentiable and doubles and not singles:
+        floats = float_dtypes(*case.values)
+        if case.values[0].differentiable and floats == {np.dtype("f8")}:
             found.append(case)
     return found
+
+
+def single(keep):
+    """The f32 samples of rows with a derivative."""
+    found = []
+    for case in cases(keep):
+        floats = float_dtypes(*case.values)
+        if case.values[0].differentiable and floats == {np.dtype("f4")}:
+            found.append(case)
+    return found
+
+
+def float_dtypes(prim, arrays, params):
+    """The float dtypes of a row's operands and results."""
+    case = checks.Case(prim, arrays, params)
+    return {r.dtype for r in (*case.ins, *case.outs) if r.dtype.kind == "f"}
 
 
 def any_row(prim):
@@ -73,6 +87,11 @@ def test_first_order(prim, arrays, params):
 @pytest.mark.parametrize(("prim", "arrays", "params"), smooth(any_row))
 def test_second_order(prim, arrays, params):
     checks.check_second_order(prim, arrays, params)
+
+
+@pytest.mark.parametrize(("prim", "arrays", "params"), single(any_row))
+def test_derivatives_stay_in_float32(prim, arrays, params):
+    checks.check_dtype(prim, arrays, params)
 
 
 @pytest.mark.parametrize(

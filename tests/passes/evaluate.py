@@ -23,6 +23,7 @@ from tracejit.program import (
     Read,
     Statement,
     Store,
+    Swap,
 )
 
 COMBINE = {
@@ -58,6 +59,8 @@ def evaluate(program: Program, inputs: list[Any]) -> list[Any]:
 
     def array(buffer: Buffer) -> np.ndarray:
         whole = arrays[buffer.kind, buffer.number]
+        if buffer.at:
+            whole = whole[(*at(buffer.at), ...)]
         return whole.reshape(buffer.shape)
 
     values: dict[int, Any] = {}
@@ -107,6 +110,9 @@ def evaluate(program: Program, inputs: list[Any]) -> list[Any]:
                 case Check():
                     if not values[s.value]:
                         raise Left(-1)
+                case Swap():
+                    a, b = (s.a.kind, s.a.number), (s.b.kind, s.b.number)
+                    arrays[a], arrays[b] = arrays[b], arrays[a]
                 case Call():
                     ins = [array(b) for b in s.ins]
                     outs = _call(s, ins)

@@ -1,0 +1,21 @@
+"""Code generation: a fused program as readable Python and as machine code."""
+
+from __future__ import annotations
+
+from ..program import Program
+from .ir import Module
+from .layout import Layout
+from .llvm import emit_body
+from .slots import Slots
+from .wrapper import emit_wrapper
+
+__all__ = ["assembly"]
+
+
+def assembly(program: Program, slots: Slots, name: str) -> str:
+    """The LLVM module of a program: `NAME_body` and its Python face `NAME`."""
+    module = Module()
+    layout = Layout(program, slots)
+    emit_body(module, layout, f"{name}_body")
+    emit_wrapper(module, layout, name, f"{name}_body")
+    return str(module)

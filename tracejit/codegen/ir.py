@@ -17,6 +17,7 @@ __all__ = [
     "F32",
     "F64",
     "I64",
+    "Loop",
     "Module",
     "Value",
     "Writer",
@@ -115,6 +116,7 @@ class Writer:
         self.module = module
         self.entry: list[str] = []
         self.lines: list[str] = []
+        self.block = "entry"
         self._names = 0
 
     def name(self, prefix: str = "%v") -> str:
@@ -137,8 +139,17 @@ class Writer:
         self.entry.append(f"  {name} = {text}")
         return Value(dtype, name)
 
-    def label(self, name: str) -> None:
-        self.lines.append(f"{name}:")
+    def label(self, prefix: str) -> str:
+        """A fresh name for a block."""
+        return self.name(prefix)
+
+    def start(self, label: str) -> None:
+        """Begin the block of this name."""
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    def jump(self, label: str) -> None:
+        self.raw(f"br label %{label}")
 
     def branch(self, condition: Value, yes: str, no: str) -> None:
         self.raw(f"br i1 {condition.text}, label %{yes}, label %{no}")
@@ -151,6 +162,47 @@ class Writer:
             return ""
         return self.op(I64, text).text
 
+    def cell(self, kind: str, count: int = 1) -> str:
+        """A stack slot."""
+        size = f", i64 {count}" if count != 1 else ""
+        return self.first(I64, f"alloca {kind}{size}, align 8").text
+
     def finish(self, head: str) -> str:
         """The whole function; `head` is its `define` line."""
         return "\n".join([head + " {", "entry:", *self.entry, *self.lines, "}"])
+
+
+class Loop:
+    """A counted loop: `enter` gives the counter, `leave` closes it."""
+
+    def __init__(
+        self, writer: Writer, lo: Value, hi: Value, nonempty: bool = False
+    ) -> None:
+        self.writer, self.lo, self.hi, self.nonempty = writer, lo, hi, nonempty
+
+    def enter(self) -> Value:
+        writer = self.writer
+        self.head, self.exit = writer.label("loop"), writer.label("done")
+        self.before = writer.block
+        if self.nonempty:
+            writer.jump(self.head)
+        else:
+            some = writer.op(BOOL, f"icmp slt i64 {self.lo.text}, {self.hi.text}")
+            writer.branch(some, self.head, self.exit)
+        writer.start(self.head)
+        self.counter, self.next = Value(I64, writer.name("%i")), writer.name("%j")
+        self.phi = len(writer.lines)
+        writer.raw("")
+        return self.counter
+
+    def leave(self) -> None:
+        writer = self.writer
+        writer.raw(f"{self.next} = add nuw nsw i64 {self.counter.text}, 1")
+        more = writer.op(BOOL, f"icmp slt i64 {self.next}, {self.hi.text}")
+        # Only now is it known which block the next round comes from.
+        writer.lines[self.phi] = (
+            f"  {self.counter.text} = phi i64 [ {self.lo.text}, %{self.before} ],"
+            f" [ {self.next}, %{writer.block} ]"
+        )
+        writer.branch(more, self.head, self.exit)
+        writer.start(self.exit)

@@ -38,7 +38,7 @@ from ..program import (
     Store,
 )
 from .expressions import evaluate
-from .ir import BOOL, F64, I64, Module, Value, Writer, literal, memory_type
+from .ir import BOOL, F64, I64, Loop, Module, Value, Writer, literal, memory_type
 from .ir import register_type as register
 from .layout import FIRST, Layout
 from .linalg import emit_call
@@ -75,8 +75,6 @@ class Emitter:
         self.pointers: dict[int, str] = {}
         self.leaves: dict[int, Value] = {}
         self.scopes: dict[int, str] = {}
-        self.block = "entry"
-        self.returns: list[str] = []
 
     # --- the frame
 
@@ -303,7 +301,7 @@ class Emitter:
             return
         lo, hi = self.int(s.lo), self.int(s.hi)
         known = self.literal(s.lo) and s.lo < s.hi
-        with_loop = Loop(self, lo, hi, known)
+        with_loop = Loop(self.writer, lo, hi, known)
         self.loops[s.var] = with_loop.enter()
         self.statements(s.body)
         with_loop.leave()
@@ -325,31 +323,21 @@ class Emitter:
     def leave_unless(self, holds: Value, status: int, outcome: Value | None = None) -> None:
         """Return `status` unless `holds`."""
         writer = self.writer
-        stay, leave = self.label("stay"), self.label("leave")
+        stay, leave = writer.label("stay"), writer.label("leave")
         writer.raw(f"br i1 {holds.text}, label %{stay}, label %{leave}, !prof !1")
-        self.start(leave)
+        writer.start(leave)
         if outcome is not None:
             dtype = outcome.dtype
             wide = F64 if dtype.kind == "f" else I64
             self.result(0, self.scalars.cast(outcome, wide))
             self.result(1, literal(I64, OUTCOME_KINDS[dtype.kind]))
         writer.raw(f"ret i64 {status}")
-        self.start(stay)
+        writer.start(stay)
 
     def call(self, s: Call) -> None:
         emit_call(self, s)
 
     # --- blocks and addresses
-
-    def label(self, prefix: str) -> str:
-        return self.writer.name(prefix)
-
-    def start(self, label: str) -> None:
-        self.writer.label(label)
-        self.block = label
-
-    def jump(self, label: str) -> None:
-        self.writer.raw(f"br label %{label}")
 
     def affine(self, index: Affine) -> Value:
         var, step, offset = index
@@ -387,41 +375,6 @@ class Emitter:
         kind = memory_type(buffer.dtype)
         text = f"getelementptr inbounds {kind}, ptr {pointer}, i64 {linear.text}"
         return self.writer.op(I64, text).text
-
-
-class Loop:
-    """A counted loop: `enter` gives the counter, `leave` closes it."""
-
-    def __init__(self, emitter: Emitter, lo: Value, hi: Value, nonempty: bool) -> None:
-        self.emitter, self.lo, self.hi, self.nonempty = emitter, lo, hi, nonempty
-
-    def enter(self) -> Value:
-        emitter, writer = self.emitter, self.emitter.writer
-        self.head, self.exit = emitter.label("loop"), emitter.label("done")
-        before = emitter.block
-        if self.nonempty:
-            emitter.jump(self.head)
-        else:
-            some = writer.op(BOOL, f"icmp slt i64 {self.lo.text}, {self.hi.text}")
-            writer.branch(some, self.head, self.exit)
-        emitter.start(self.head)
-        self.counter = Value(I64, writer.name("%i"))
-        self.next = writer.name("%j")
-        self.phi = len(writer.lines)
-        writer.raw("")
-        self.before = before
-        return self.counter
-
-    def leave(self) -> None:
-        emitter, writer = self.emitter, self.emitter.writer
-        writer.raw(f"{self.next} = add nuw nsw i64 {self.counter.text}, 1")
-        more = writer.op(BOOL, f"icmp slt i64 {self.next}, {self.hi.text}")
-        writer.branch(more, self.head, self.exit)
-        writer.lines[self.phi] = (
-            f"  {self.counter.text} = phi i64 [ {self.lo.text}, %{self.before} ],"
-            f" [ {self.next}, %{emitter.block} ]"
-        )
-        emitter.start(self.exit)
 
 
 _EMIT: dict[type, Callable[[Emitter, Any], None]] = {

@@ -12,8 +12,6 @@ that threads do not share one.
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..program import Buffer
 from . import layout as block
 from .ir import Module, memory_type
@@ -423,10 +421,3 @@ class _Wrapper:
         parts = ", ".join(f"[ {value}, %{label} ]" for value, label in made)
         return self.op(f"phi ptr {parts}")
 
-
-def check_head() -> bool:
-    """Whether an ndarray's data pointer is where `HEAD` says."""
-    import ctypes
-
-    probe = np.zeros(1)
-    return ctypes.c_void_p.from_address(id(probe) + HEAD).value == probe.ctypes.data

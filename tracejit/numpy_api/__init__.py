@@ -1,5 +1,29 @@
 """NumPy's functions on tracers, one module a family; importing it fills the tables."""
 
-from . import indexing, methods, operators, reductions, shape, ufuncs
+from . import (
+    creation,
+    indexing,
+    linalg,
+    metadata,
+    methods,
+    operators,
+    products,
+    reductions,
+    selection,
+    shape,
+    ufuncs,
+)
 
-__all__ = ["indexing", "methods", "operators", "reductions", "shape", "ufuncs"]
+__all__ = [
+    "creation",
+    "indexing",
+    "linalg",
+    "metadata",
+    "methods",
+    "operators",
+    "products",
+    "reductions",
+    "selection",
+    "shape",
+    "ufuncs",
+]

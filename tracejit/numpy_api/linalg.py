@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -51,16 +51,13 @@ def det(a: Any) -> Any:
     return emit("det", _squares(_float(a)))
 
 
-class SlogdetResult(NamedTuple):
-    """What `np.linalg.slogdet` returns."""
-
-    sign: Any
-    logabsdet: Any
+#: NumPy's own named tuple has no public name.
+_Slogdet: Any = type(np.linalg.slogdet(np.eye(1)))
 
 
 @implements(np.linalg.slogdet)
-def slogdet(a: Any) -> SlogdetResult:
-    return SlogdetResult(*emit("slogdet", _squares(_float(a))))
+def slogdet(a: Any) -> Any:
+    return _Slogdet(*emit("slogdet", _squares(_float(a))))
 
 
 @implements(np.linalg.solve)

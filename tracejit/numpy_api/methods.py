@@ -127,4 +127,3 @@ for _name, _implementation in {
     "imag": _imaginary,
 }.items():
     setattr(Tracer, _name, property(_implementation))
-

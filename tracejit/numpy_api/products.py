@@ -69,9 +69,9 @@ def matmul(a: Any, b: Any) -> Any:
         return emit("transpose", out, perm=(*stack, 0, out.ndim - 1))
     stack = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     x, y = [
-        t if t.shape[:-2] == stack else emit_view(
-            "broadcast_to", t, shape=(*stack, *t.shape[-2:])
-        )
+        t
+        if t.shape[:-2] == stack
+        else emit_view("broadcast_to", t, shape=(*stack, *t.shape[-2:]))
         for t in (x, y)
     ]
     batch = tuple(range(len(stack)))
@@ -376,7 +376,7 @@ def _parse(subscripts: str, tracers: list[Tracer]) -> tuple[list[str], str]:
     for i, (labels, t) in enumerate(zip(inputs, tracers, strict=False)):
         if "..." in labels:
             spare = t.ndim - (len(labels) - 3)
-            fits &= 0 <= spare
+            fits &= spare >= 0
             dots = "".join(unused[len(unused) - spare :] if spare > 0 else [])
             longest = dots if len(dots) > len(longest) else longest
             inputs[i] = labels.replace("...", dots)
@@ -386,8 +386,10 @@ def _parse(subscripts: str, tracers: list[Tracer]) -> tuple[list[str], str]:
         once = [c for c in sorted(set(joined)) if joined.count(c) == 1]
         output = longest + "".join([c for c in once if c not in longest])
     output = output.replace("...", longest)
-    if not fits or not set(output) <= set("".join(inputs)) or (
-        len(set(output)) < len(output)
+    if (
+        not fits
+        or not set(output) <= set("".join(inputs))
+        or (len(set(output)) < len(output))
     ):
         np.einsum(subscripts, *[t.value for t in tracers])  # NumPy words the error
         refuse(f"np.einsum({subscripts!r}, ...)")
@@ -458,9 +460,7 @@ def _joined(terms: list[_Labelled], wanted: set[str]) -> _Labelled:
         y = b.ordered("".join(batch) + free_b)
         if free_a:
             n = len(batch)
-            y = emit(
-                "reshape", y, shape=y.shape[:n] + (1,) * len(free_a) + y.shape[n:]
-            )
+            y = emit("reshape", y, shape=y.shape[:n] + (1,) * len(free_a) + y.shape[n:])
         elif free_b:
             x = emit("reshape", x, shape=x.shape + (1,) * len(free_b))
         return _Labelled(emit("mul", x, y), labels)

@@ -291,8 +291,17 @@ def std(
     no_keywords(np.std, out=out)
     return call(
         np.sqrt,
-        var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean,
-            correction=correction),
+        var(
+            a,
+            axis,
+            dtype,
+            None,
+            ddof,
+            keepdims,
+            where=where,
+            mean=mean,
+            correction=correction,
+        ),
     )
 
 
@@ -330,8 +339,9 @@ def average(
 
 
 def _position(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    def position(a: Any, axis: Any = None, out: Any = None, *,
-                 keepdims: Any = False) -> Any:
+    def position(
+        a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False
+    ) -> Any:
         no_keywords(function, out=out)
         x = _of(a)
         if axis is None:
@@ -438,10 +448,15 @@ def _scan(ufunc: np.ufunc, x: Tracer, axis: Any) -> Tracer:
     n, step = x.shape[axis], 1
     before = (slice(None),) * axis
     while step < n:
-        joined = call(ufunc, x[(*before, slice(step, None))],
-                      x[(*before, slice(None, n - step))])
-        x = emit("concatenate", cast(x, joined.dtype)[(*before, slice(None, step))],
-                 joined, axis=axis)
+        joined = call(
+            ufunc, x[(*before, slice(step, None))], x[(*before, slice(None, n - step))]
+        )
+        x = emit(
+            "concatenate",
+            cast(x, joined.dtype)[(*before, slice(None, step))],
+            joined,
+            axis=axis,
+        )
         step *= 2
     return x
 

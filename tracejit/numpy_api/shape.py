@@ -57,9 +57,7 @@ def reshape_to(x: Tracer, shape: tuple[int, ...]) -> Tracer:
 
 
 @implements(np.reshape)
-def reshape(
-    a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None
-) -> Any:
+def reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None) -> Any:
     x = _of(a)
     if shape is None:
         raise TypeError("reshape() missing 1 required positional argument: 'shape'")
@@ -174,9 +172,7 @@ def swapaxes(a: Any, axis1: Any, axis2: Any) -> Any:
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     x = _of(a)
     sources = source if isinstance(source, (tuple, list)) else (source,)
-    targets = (
-        destination if isinstance(destination, (tuple, list)) else (destination,)
-    )
+    targets = destination if isinstance(destination, (tuple, list)) else (destination,)
     sources = [axis_of(i, x.ndim) for i in sources]
     targets = [axis_of(i, x.ndim) for i in targets]
     if len(sources) != len(targets):
@@ -471,9 +467,7 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
     rec = recorder_of(*args)
     arrays = [as_tracer(rec, a) for a in args]
     shape = np.broadcast_shapes(*[a.shape for a in arrays])
-    return tuple(
-        [a if a.shape == shape else broadcast_to(a, shape) for a in arrays]
-    )
+    return tuple([a if a.shape == shape else broadcast_to(a, shape) for a in arrays])
 
 
 @implements(np.tile)
@@ -546,9 +540,7 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     if x.ndim == 1:
         return x[index]
     if index.ndim != x.ndim:
-        raise ValueError(
-            "`indices` and `arr` must have the same number of dimensions"
-        )
+        raise ValueError("`indices` and `arr` must have the same number of dimensions")
     grid: list[Any] = []
     for i, n in enumerate(x.shape):
         ones = [1] * x.ndim

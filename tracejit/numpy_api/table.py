@@ -15,7 +15,16 @@ import numpy as np
 from ..errors import TracejitError, message
 from ..primitive import PRIMITIVES
 from ..tape import Ref
-from ..tracer import FUNCTIONS, HINTS, Recorder, Tracer, full_name, refuse, where
+from ..tracer import (
+    FUNCTIONS,
+    HINTS,
+    Recorder,
+    Tracer,
+    check_dtype,
+    full_name,
+    refuse,
+    where,
+)
 
 __all__ = [
     "as_array",
@@ -27,6 +36,7 @@ __all__ = [
     "hint",
     "implements",
     "no_keywords",
+    "promoted",
     "recorder_of",
     "stack_nested",
     "static_array",
@@ -118,6 +128,7 @@ def cast(x: Tracer, dtype: Any) -> Tracer:
     dtype = np.dtype(dtype)
     if x.ref.aval.dtype == dtype:
         return Tracer(x.rec, x.ref, None, False)
+    check_dtype(dtype)
     return emit("cast", x, dtype=dtype)
 
 
@@ -166,6 +177,28 @@ def common(tracers: list[Tracer]) -> list[Tracer]:
     return [t if t.dtype == dtype else cast(t, dtype) for t in tracers]
 
 
+def promoted(rec: Recorder, *operands: Any) -> list[Tracer]:
+    """Operands as tracers of one dtype, Python numbers being weak (NEP 50)."""
+    kinds = []
+    usable = []
+    for x in operands:
+        if type(x) not in _NUMBERS and type(x) is not Tracer:
+            x = as_tracer(rec, x)
+        usable.append(x)
+        weak = x.weak if type(x) is Tracer else type(x)
+        kinds.append(weak(0) if weak else x.dtype)
+    dtype = np.result_type(*kinds)
+    if all(isinstance(k, (bool, int, float)) for k in kinds):
+        dtype = np.result_type(*[np.asarray(k).dtype for k in kinds])
+    return [_of_dtype(rec, x, dtype) for x in usable]
+
+
+def _of_dtype(rec: Recorder, x: Any, dtype: np.dtype) -> Tracer:
+    if type(x) in _NUMBERS:
+        return Tracer(rec, rec.constant(x, dtype), None, False)
+    return cast(x, dtype)
+
+
 def static_array(rec: Recorder, x: Any) -> np.ndarray:
     """The concrete value of counts, shifts or cuts that shape the tape itself.
 
@@ -189,7 +222,7 @@ def static_array(rec: Recorder, x: Any) -> np.ndarray:
 
 def stack_nested(rec: Recorder, x: Any) -> Tracer:
     """`np.array(x)` for nested sequences (or an object array) that hold tracers."""
-    if isinstance(x, np.ndarray):
+    if type(x) is np.ndarray:
         x = x.tolist()
     if type(x) is Tracer or not isinstance(x, (list, tuple)):
         return as_tracer(rec, x)

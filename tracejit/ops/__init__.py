@@ -7,6 +7,7 @@ from . import (
     indexing,
     linalg,
     logic,
+    loop,
     reduction,
     structural,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "indexing",
     "linalg",
     "logic",
+    "loop",
     "reduction",
     "structural",
 ]

@@ -52,7 +52,7 @@ def _identity(name: str, **rules: Any) -> Primitive:
     return register(Primitive(name, "control", _leading, _leading, n_out=None, **rules))
 
 
-barrier = register(
+barrier: Primitive = register(
     Primitive(
         "barrier",
         "control",

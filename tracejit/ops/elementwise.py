@@ -18,6 +18,7 @@ import numpy as np
 from scipy import special
 
 from ..errors import DifferentiationError
+from ..primitive import Primitive
 from .logic import cast, eq, isinf, logical_and, mulz, select
 from .rows import (
     GT1,
@@ -33,6 +34,12 @@ from .rows import (
 )
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
+
+# Rows that stand below the rows whose partials they are.
+cos: Primitive
+cosh: Primitive
+sign: Primitive
+zeta: Primitive
 
 # Rows without partials have derivative zero almost everywhere; stop_gradient by decree.
 # fmt: off

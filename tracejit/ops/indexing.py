@@ -12,6 +12,7 @@ import numpy as np
 
 from ..avals import Aval
 from ..errors import InvalidTapeError
+from ..primitive import Primitive
 from .rows import REAL, sample
 from .structural import INT64, iota, reshape, stacked, structural, transpose
 
@@ -84,7 +85,7 @@ def _scatter_add_batch(args: Any, batched: Any, *, axis: int, n: int) -> Any:
 _ROWS = np.array([2, 0, 2])
 _GRID = np.array([[0, 1, 1], [3, 0, 2]])
 
-gather = structural(
+gather: Primitive = structural(
     "gather",
     lambda x, idx, *, axis: np.take(x, idx, axis),
     _gather_aval,
@@ -100,7 +101,7 @@ gather = structural(
     ),
     batch=_gather_batch,
 )
-scatter_add = structural(
+scatter_add: Primitive = structural(
     "scatter_add",
     _scatter_add_reference,
     _scatter_add_aval,

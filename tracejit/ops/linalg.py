@@ -103,7 +103,9 @@ def _systems(**params: Any) -> tuple[Callable, ...]:
 
 def _row(name: str, reference: Any, aval: Any, samples: Any, **rules: Any) -> Primitive:
     rules.setdefault("batch", lambda args, batched: row(*args))
-    row = Primitive(name, "linalg", reference, aval, samples=samples, **rules)
+    row: Primitive = Primitive(
+        name, "linalg", reference, aval, samples=samples, **rules
+    )
     return register(row)
 
 
@@ -213,7 +215,7 @@ def _solve_batch(solver: Callable[..., Any]) -> Callable[..., Any]:
     return batch
 
 
-triangular_solve = _row(
+triangular_solve: Primitive = _row(
     "triangular_solve",
     _triangular_reference,
     _solve_aval("triangular_solve"),
@@ -254,7 +256,7 @@ def _inv_jvp(tangents: Any, y: Any, a: Any) -> Any:
     return -matmul(matmul(y, tangents[0]), y)
 
 
-solve = _row(
+solve: Primitive = _row(
     "solve",
     np.linalg.solve,
     _solve_aval("solve"),

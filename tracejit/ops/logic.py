@@ -176,7 +176,7 @@ def _wrap_index_reference(a: Any, *, n: int) -> Any:
     return np.where(a < 0, a + n, a)[()]
 
 
-cast = register(
+cast: Primitive = register(
     Primitive(
         "cast",
         "elementwise",

@@ -69,7 +69,7 @@ def _reduction(
     dtype: np.dtype | None = None,
     **rules: Any,
 ) -> Primitive:
-    row = Primitive(
+    row: Primitive = Primitive(
         name,
         "reduction",
         reference,
@@ -106,7 +106,7 @@ sum_ = _reduction(
 def _scan_row(
     name: str, reference: Callable[..., Any], domain: Domain, **rules: Any
 ) -> Primitive:
-    row = Primitive(
+    row: Primitive = Primitive(
         name,
         "reduction",
         reference,
@@ -200,7 +200,7 @@ prod = _reduction(
     vjp=_prod_vjp,
     jvp=_prod_jvp,
 )
-cumsum = _scan_row(
+cumsum: Primitive = _scan_row(
     "cumsum",
     lambda x, *, axis: np.cumsum(x, axis, dtype=x.dtype),
     REAL,
@@ -235,7 +235,7 @@ def _extremum_jvp(tangents: Any, y: Any, x: Any, *, axes: Axes) -> Any:
     return sum_(select(hit, tangents[0], 0), axes=axes) / count
 
 
-_EXTREMUM = {"vjp": _extremum_vjp, "jvp": _extremum_jvp}
+_EXTREMUM: dict[str, Any] = {"vjp": _extremum_vjp, "jvp": _extremum_jvp}
 _ANY = (*_axes_samples(REAL, "?"), sample(((0, 2), REAL, "?"), axes=(0,)))
 _NUMS = (*_axes_samples(REAL), sample(((2, 3), REAL, "i8"), axes=(1,)))
 
@@ -254,7 +254,7 @@ def _position(name: str, reference: Callable[..., Any], keeps_axis: bool) -> Pri
             raise InvalidTapeError(f"{name} of {x!r} along axis {axis}")
         return Aval(x.shape, INT64) if keeps_axis else _reduced(x, (axis,), name, INT64)
 
-    row = Primitive(
+    row: Primitive = Primitive(
         name,
         "reduction",
         reference,

@@ -61,7 +61,7 @@ def REAL(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
 
 
 def POS(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
-    return rng.uniform(0.3, 3.0, size=shape)
+    return rng.uniform(0.5, 3.0, size=shape)
 
 
 def UNIT(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
@@ -80,7 +80,7 @@ def GT1(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
 
 def NONZ(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
     """Both signs, away from zero."""
-    return rng.uniform(0.3, 2.0, size=shape) * rng.choice([-1.0, 1.0], size=shape)
+    return rng.uniform(0.5, 2.0, size=shape) * rng.choice([-1.0, 1.0], size=shape)
 
 
 def draw(

@@ -30,7 +30,9 @@ def structural(
 ) -> Primitive:
     """A row of this family; linear in its first operand unless `rules` differ."""
     rules.setdefault("multilinear", (0,) if "vjp" in rules else ())
-    row = Primitive(name, "structural", reference, aval, samples=samples, **rules)
+    row: Primitive = Primitive(
+        name, "structural", reference, aval, samples=samples, **rules
+    )
     return register(row)
 
 
@@ -83,7 +85,7 @@ def _broadcast_batch(args: Any, batched: Any, *, shape: Shape) -> Any:
     return broadcast_to(x, shape=(size, *shape))
 
 
-reshape = structural(
+reshape: Primitive = structural(
     "reshape",
     lambda x, *, shape: np.reshape(x, shape),
     _reshape_aval,
@@ -96,7 +98,7 @@ reshape = structural(
     vjp=lambda ct, y, x, *, shape: (reshape(ct, shape=x.shape),),
     batch=_reshape_batch,
 )
-transpose = structural(
+transpose: Primitive = structural(
     "transpose",
     lambda x, *, perm: np.transpose(x, perm),
     _transpose_aval,
@@ -107,7 +109,7 @@ transpose = structural(
     vjp=lambda ct, y, x, *, perm: (transpose(ct, perm=inverse(perm)),),
     batch=_transpose_batch,
 )
-broadcast_to = structural(
+broadcast_to: Primitive = structural(
     "broadcast_to",
     lambda x, *, shape: np.broadcast_to(x, shape),
     _broadcast_aval,
@@ -176,7 +178,7 @@ def _unslice_batch(
     return unslice(x, start=(0, *start), step=(1, *step), shape=(size, *shape))
 
 
-slice_ = structural(
+slice_: Primitive = structural(
     "slice",
     lambda x, *, start, size, step: x[basic_index(start, size, step)],
     _slice_aval,
@@ -191,7 +193,7 @@ slice_ = structural(
     ),
     batch=_slice_batch,
 )
-unslice = structural(
+unslice: Primitive = structural(
     "unslice",
     _unslice_reference,
     _unslice_aval,
@@ -313,7 +315,7 @@ def _diag_embed_aval(x: Aval, *, offset: int, n: int, m: int) -> Aval:
     return Aval((*x.shape[:-1], n, m), x.dtype)
 
 
-diagonal = structural(
+diagonal: Primitive = structural(
     "diagonal",
     lambda x, *, offset: np.diagonal(x, offset, -2, -1),
     _diagonal_aval,
@@ -327,7 +329,7 @@ diagonal = structural(
     ),
     batch=lambda args, batched, *, offset: diagonal(args[0], offset=offset),
 )
-diag_embed = structural(
+diag_embed: Primitive = structural(
     "diag_embed",
     _diag_embed_reference,
     _diag_embed_aval,
@@ -345,7 +347,7 @@ def _triangle(name: str, reference: Callable[..., Any]) -> Primitive:
     def rule(ct: Any, y: Any, x: Any, *, k: int) -> tuple:
         return (row(ct, k=k),)
 
-    row = structural(
+    row: Primitive = structural(
         name,
         lambda x, *, k: reference(x, k),
         lambda x, *, k: x,

@@ -31,8 +31,8 @@ TINY = 64
 
 
 def contract(tape: Tape) -> Tape:
-    """Rewrite every `dot` of the tape; other instrs are kept."""
-    if not any(i.prim.name == "dot" for i in tape.instrs):
+    """Rewrite every `dot` of the tape, loop bodies included."""
+    if not any(i.prim.name in ("dot", "loop") for i in tape.instrs):
         return tape
     builder = Builder(tape.name)
     env: dict[int, Ref] = {}
@@ -44,6 +44,9 @@ def contract(tape: Tape) -> Tape:
             builder.source = instr.source
             env[instr.outs[0]] = _dot(builder, instr, env, made, tape)
         else:
+            if instr.prim.name == "loop":
+                params = {**instr.params, "body": contract(instr.params["body"])}
+                instr = Instr(instr.prim, instr.args, params, instr.outs, instr.source)
             builder.replay(instr, env)
             for out in instr.outs:
                 made[out] = instr

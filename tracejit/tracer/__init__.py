@@ -1,12 +1,14 @@
 """Recording: tracers that stand for the arguments, and the recorder they write to."""
 
-from .frames import user_frame, user_source, where
+from .. import ops as ops  # registers the rows
+from .frames import is_inside, user_frame, user_source, where
 from .recorder import (
     SERVED,
     TAPE_DTYPES,
     GuardInfo,
     Recorder,
     active_recorder,
+    check_dtype,
     recording,
 )
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
@@ -21,7 +23,9 @@ __all__ = [
     "Recorder",
     "Tracer",
     "active_recorder",
+    "check_dtype",
     "full_name",
+    "is_inside",
     "recording",
     "refuse",
     "user_frame",

@@ -14,7 +14,14 @@ import scipy
 
 from ..tape import Source
 
-__all__ = ["Concretized", "outermost_library_call", "user_frame", "user_source", "where"]
+__all__ = [
+    "Concretized",
+    "is_inside",
+    "outermost_library_call",
+    "user_frame",
+    "user_source",
+    "where",
+]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LIBRARIES = tuple(
@@ -30,6 +37,13 @@ def _inside(filename: str) -> bool:
     found = filename.startswith((*_INSIDE, "<__array_function__"))
     _memo[filename] = found
     return found
+
+
+def is_inside(frame: FrameType) -> bool:
+    """Whether a frame is tracejit's, NumPy's or SciPy's."""
+    filename = frame.f_code.co_filename
+    inside = _memo.get(filename)
+    return _inside(filename) if inside is None else inside
 
 
 def user_frame() -> FrameType:
@@ -71,14 +85,24 @@ def outermost_library_call() -> str:
     name = ""
     while frame is not None:
         code = frame.f_code
-        if not _memo.get(code.co_filename, _inside(code.co_filename)):
+        if not is_inside(frame):
             break
         if code.co_filename.startswith(_LIBRARIES):
-            module = frame.f_globals.get("__name__", "")
-            public = [part for part in module.split(".") if not part.startswith("_")]
-            name = ".".join([*public, code.co_name])
+            name = _public_name(frame)
         frame = frame.f_back
     return name
+
+
+def _public_name(frame: FrameType) -> str:
+    """The name by which the user knows a library's function (or its class)."""
+    module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+    if name.startswith("__"):
+        name = type(frame.f_locals.get("self")).__name__
+        name = {"RClass": "r_", "CClass": "c_"}.get(name, name)
+    if module.startswith("numpy") and hasattr(np, name):
+        return f"np.{name}"
+    public = [part for part in module.split(".") if not part.startswith("_")]
+    return ".".join([*public, name])
 
 
 class Concretized:

@@ -103,7 +103,7 @@ class Tracer:
     @property
     def value(self) -> Any:
         """The concrete NumPy value; what depends on it is not recorded."""
-        return self.rec.value(self.ref)
+        return self.rec.value(self.ref)[()]
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -271,15 +271,22 @@ def _way_out(name: str, seen: Concretized) -> str:
         if isinstance(getattr(special, last, None), np.ufunc):
             return f"Use scipy.special.{last}"
         return _WAY_OUT
-    if name in {"float", "complex"} or last in {"item", "tolist"}:
+    if name in {"float", "complex", "np.float64", "np.float32"} or last in {
+        "item",
+        "tolist",
+    }:
         return "Leave the conversion away: a traced scalar works like a NumPy scalar"
     if seen.opcode == "BINARY_SUBSCR":
         return (
             "To index an ordinary array with a traced one, "
             "write np.take(array, index, axis)"
         )
-    if last in {"array", "asarray"}:
-        return "Call it as np.array or np.asarray, or use np.stack"
+    if last in {"array", "asarray", "full"}:
+        return f"Call it as np.{last}, by this name, or use np.stack"
+    if name in {"np.r_", "np.c_"}:
+        return "Use np.concatenate or np.stack"
+    if getattr(np, last, None) in FUNCTIONS or name == f"np.{last}":
+        return "Give it one array: np.array([...]) makes one of traced values"
     return _WAY_OUT
 
 

@@ -28,51 +28,61 @@ class Elements:
     """Makes elements of a tape's values.
 
     Attributes:
-        args: the buffer behind each input.
+        args: the buffer behind each input; scalar inputs of a loop's body have none,
+            they are remembered values.
         memory: the buffer behind each result that needs one.
+        base: the depth of the block that the tape's statements belong to; what its
+            buffers hold changes there.
+        steady: inputs whose buffers do not change in that block.
         range_of: the values that each loop variable takes.
     """
 
-    def __init__(
-        self, analysis: Analysis, out: Writer, memory: dict[int, Memory]
-    ) -> None:
+    def __init__(self, analysis: Analysis, out: Writer) -> None:
         self.analysis = analysis
         self.avals = analysis.avals
         self.out = out
-        self.memory = memory
+        self.base = out.depth
         self.args: dict[int, Buffer] = {}
-        for number, ref in enumerate(analysis.tape.inputs):
-            aval = self.avals[ref]
-            self.args[ref] = Buffer("arg", number, aval.shape, aval.dtype)
-            out.program.args.append(self.args[ref])
+        self.steady: set[int] = set()
+        self.memory: dict[int, Memory] = {}
         self.views: dict[int, Buffer] = {}
         self.range_of: dict[int, tuple[int, int]] = {}
 
     def element(self, ref: int, index: tuple[Any, ...]) -> int:
         """The scalar value of `ref` at `index` (loop variables or constants)."""
-        key = (ref, index)
+        key = (self, ref, index)
         for scope in reversed(self.out.scopes):
             if key in scope.memo:
                 return scope.memo[key]
         if ref in self.args:
-            value = self.out.load(self.args[ref], index)
+            value = self.load(ref, self.args[ref], index)
         elif ref in self.memory:
             memory = self.memory[ref]
-            # A row of scratch memory changes in loops that its own index lacks.
-            depth = max((self.out.depth_of_entry(e) for e in index), default=0)
             inner = tuple(index[j] for j in memory.axes)
-            value = self.out.load(memory.buffer, inner, depth)
+            # A row of scratch memory changes in loops that its own index lacks.
+            value = self.load(ref, memory.buffer, inner, index)
         else:
             value = self.compute(ref, index)
-        if value != ZERO:
-            self.remember(key, value)
+        self.remember(ref, index, value)
         return value
 
-    def remember(self, key: tuple[int, tuple[Any, ...]], value: int) -> None:
-        if value == ZERO:
-            return
-        depth = self.out.depth_of_value[value]
-        self.out.scopes[depth].memo[key] = value
+    def load(
+        self,
+        ref: int,
+        buffer: Buffer,
+        index: tuple[Any, ...],
+        depends: tuple[Any, ...] = (),
+    ) -> int:
+        """Load in the outermost block where the element is what it is here."""
+        depth = 0 if ref in self.steady else self.base
+        for entry in (*index, *depends):
+            depth = max(depth, self.out.depth_of_entry(entry))
+        return self.out.load(buffer, index, depth)
+
+    def remember(self, ref: int, index: tuple[Any, ...], value: int) -> None:
+        if value != ZERO:
+            depth = self.out.depth_of_value[value]
+            self.out.scopes[depth].memo[self, ref, index] = value
 
     def compute(self, ref: int, index: tuple[Any, ...]) -> int:
         instr = self.analysis.instr_of[ref]
@@ -82,7 +92,7 @@ class Elements:
         if name == "reshape" and is_general_reshape(
             instr, self.avals[instr.args[0]].shape
         ):
-            return self.out.load(self.view(ref), index)
+            return self.load(instr.args[0], self.view(ref), index)
         if name in VIEWS or name in PASS_THROUGH:
             ((operand, inner),) = self.analysis.operands(instr, index)
             return self.element(operand, inner)
@@ -165,9 +175,7 @@ class Elements:
         position = self.element(positions, where)
         axis = instr.params["axis"]
         full = (*inner[:axis], position, *inner[axis + 1 :])
-        if array in self.args:
-            return self.out.load(self.args[array], full)
-        return self.out.load(self.memory[array].buffer, full)
+        return self.load(array, self.whole(array), full)
 
     def triangle(self, instr: Instr, index: tuple[Any, ...]) -> int:
         (operand,) = instr.args
@@ -220,9 +228,8 @@ class Elements:
         buffer = self.args[ref] if ref in self.args else self.memory[ref].buffer
         if shape is None or shape == buffer.shape:
             return buffer
-        return Buffer(
-            buffer.kind, buffer.number, shape, buffer.dtype, buffer.of or buffer
-        )
+        base = buffer.of or buffer
+        return Buffer(base.kind, base.number, shape, base.dtype, base, buffer.at)
 
     def real(self, value: int, dtype: np.dtype) -> int:
         """The value, or a constant zero if it is padding."""

@@ -12,20 +12,41 @@ from typing import Any
 
 import numpy as np
 
-from ...program import Accumulate, Affine, Buffer, Call, Exit, Program
+from ...program import Accumulate, Affine, Buffer, Call, Exit, Program, Swap
+from ...tape import Tape
 from .access import DYNAMIC, ZERO_INDEX
+from .arrange import arrange
 from .elements import Elements
 from .place import Level, Loop, flat_axes
 from .roots import Analysis, Root
-from .storage import plan
+from .storage import new_buffer, plan
 from .writer import BOOL, INT64, ZERO, Writer
 
 __all__ = ["emit"]
 
 
-def emit(analysis: Analysis, roots: list[Root], level: Level, captures: int) -> Program:
-    """Write the program for placed roots."""
-    return Emitter(analysis, roots, captures).run(level)
+def emit(tape: Tape, captures: int) -> Program:
+    """Write the program of a whole tape."""
+    program = Program(tape.name, captures=captures)
+    analysis, roots, level = arrange(tape)
+    emitter = Emitter(analysis, roots, Writer(program))
+    for number, ref in enumerate(tape.inputs):
+        aval = tape.avals[ref]
+        emitter.args[ref] = Buffer("arg", number, aval.shape, aval.dtype)
+        emitter.steady.add(ref)
+        program.args.append(emitter.args[ref])
+    outputs: dict[int, Buffer] = {}
+    for number, ref in enumerate(tape.outputs):
+        aval = tape.avals[ref]
+        if aval.shape != () and ref not in emitter.args and ref not in outputs:
+            outputs[ref] = Buffer("out", number, aval.shape, aval.dtype)
+    emitter.run(level, outputs)
+    for ref in tape.outputs:
+        if tape.avals[ref].shape == ():
+            program.outputs.append(emitter.element(ref, ()))
+        else:
+            program.outputs.append(outputs.get(ref) or emitter.args[ref])
+    return program
 
 
 class Emitter(Elements):
@@ -36,25 +57,17 @@ class Emitter(Elements):
         open_accs: (root, constants of its flat axes) -> its accumulators.
     """
 
-    def __init__(self, analysis: Analysis, roots: list[Root], captures: int) -> None:
-        program = Program(analysis.tape.name, captures=captures)
-        super().__init__(analysis, Writer(program), plan(analysis, roots, program))
+    def __init__(self, analysis: Analysis, roots: list[Root], out: Writer) -> None:
+        super().__init__(analysis, out)
+        self.roots = roots
         self.binding: dict[Root, dict[int, Affine]] = {r: {} for r in roots}
         self.open_accs: dict[Any, tuple[int, ...]] = {}
 
-    def run(self, level: Level) -> Program:
+    def run(self, level: Level, outputs: dict[int, Buffer]) -> None:
+        """Write everything; `outputs` says where array outputs have to be."""
+        program = self.out.program
+        self.memory = plan(self.analysis, self.roots, program, outputs)
         self.level(level, None)
-        seen: dict[int, Buffer | int] = {}
-        for ref in self.analysis.tape.outputs:
-            if ref not in seen:
-                if ref in self.args and self.avals[ref].shape != ():
-                    seen[ref] = self.args[ref]
-                elif self.avals[ref].shape == ():
-                    seen[ref] = self.element(ref, ())
-                else:
-                    seen[ref] = self.memory[ref].buffer
-            self.out.program.outputs.append(seen[ref])
-        return self.out.program
 
     # -- levels and loops --------------------------------------------------------
 
@@ -73,8 +86,10 @@ class Emitter(Elements):
                 value = self.element(item.instr.args[0], ())
                 params = item.instr.params
                 self.out.body.append(Exit(value, params["expected"], params["exit"]))
-            else:
+            elif item.kind == "call":
                 self.call(item)
+            else:
+                self.rolled(item)
 
     def loop(self, loop: Loop, active: set[Root] | None) -> None:
         entries = [r for r in loop.axis if active is None or r in active]
@@ -138,7 +153,7 @@ class Emitter(Elements):
         result = self.result_index(root, index)
         if root.kind == "store":
             value = self.compute(root.ref, index)
-            self.remember((root.ref, result), value)
+            self.remember(root.ref, result, value)
             self.save(root.ref, result, value)
         elif root.kind == "put":
             value = self.element(*self.need(root, 0, index))
@@ -162,7 +177,7 @@ class Emitter(Elements):
             value = self.real(value, self.avals[root.ref].dtype)
             self.out.body.append(Accumulate(acc, kind, value))
             value = self.out.read(acc, self.avals[root.ref].dtype)
-            self.remember((root.ref, result), value)
+            self.remember(root.ref, result, value)
             self.save(root.ref, result, value)
         else:
             self.best(root, index)
@@ -312,7 +327,7 @@ class Emitter(Elements):
                 else:
                     result.append(self.binding[root][k])
             value = self.out.read(accs[-1], dtype)
-            self.remember((root.ref, tuple(result)), value)
+            self.remember(root.ref, tuple(result), value)
             self.save(root.ref, tuple(result), value)
 
     # -- elements --------------------------------------------------------------------
@@ -341,10 +356,122 @@ class Emitter(Elements):
             params = {"ta": a_axes == (rank - 2,), "tb": b_axes == (rank - 1,)}
         self.out.body.append(Call(name, ins, outs, dict(params)))
 
+    def rolled(self, root: Root) -> None:
+        """A `loop`: its body's program inside a For, its state beside it.
+
+        A scalar that is carried is an accumulator.  A carried array is two buffers,
+        old and new, that change places at the end of each iteration; small ones are
+        copied, so that they can stay in registers.
+        """
+        instr = root.instr
+        assert instr is not None
+        params, out = instr.params, self.out
+        body: Tape = params["body"]
+        trip, n_fixed, n_state = params["trip"], params["consts"], params["carries"]
+        fixed, start, xs = _split(instr.args, n_fixed, n_state)
+        counter, fixed_in, state_in, xs_in = (
+            body.inputs[0],
+            *_split(body.inputs[1:], n_fixed, n_state),
+        )
+        operands = {a: self.operand(a) for a in instr.args}
+        state: dict[int, int | Buffer] = {}
+        for ref, inner in zip(start, state_in, strict=True):
+            given = operands[ref]
+            aval = body.avals[inner]
+            if isinstance(given, int):
+                state[inner] = out.new_accumulator(aval.dtype, given)
+            else:
+                old = new_buffer(out.program, aval.shape, aval.dtype)
+                out.copy(old, given)
+                state[inner] = old
+        analysis, roots, level = arrange(body)
+        var = out.enter()
+        step = Affine(var, -1, trip - 1) if params["reverse"] else Affine(var, 1, 0)
+        inner = Emitter(analysis, roots, out)
+        inner.remember(counter, (), out.counter(step))
+        for ref, given in zip(fixed_in, fixed, strict=True):
+            inner.take(ref, operands[given])
+            inner.steady.add(ref)
+        for ref, place in state.items():
+            if isinstance(place, int):
+                inner.remember(ref, (), out.read(place, body.avals[ref].dtype))
+            else:
+                inner.args[ref] = place
+        for ref, given in zip(xs_in, xs, strict=True):
+            stack = operands[given]
+            assert isinstance(stack, Buffer)
+            row = _row(stack, step)
+            if row.shape == ():
+                inner.remember(ref, (), out.load(row, (), out.depth))
+            else:
+                inner.args[ref] = row
+        targets: list[Buffer | None] = []
+        for ref in body.outputs[:n_state]:
+            aval = body.avals[ref]
+            targets.append(
+                new_buffer(out.program, aval.shape, aval.dtype) if aval.shape else None
+            )
+        for ref in instr.outs[n_state:]:
+            targets.append(_row(self.memory[ref].buffer, step))
+        places: dict[int, Buffer] = {}
+        for ref, target in zip(body.outputs, targets, strict=True):
+            if target is not None and ref not in inner.args and body.avals[ref].shape:
+                places.setdefault(ref, target)
+        inner.run(level, places)
+        # All new values first: a carry may be another carry's old value.
+        new = [
+            inner.element(r, ()) if body.avals[r].shape == () else None
+            for r in body.outputs
+        ]
+        for ref, target, value in zip(body.outputs, targets, new, strict=True):
+            if target is not None and value is not None:
+                out.store(target, (), value)
+            elif target is not None and places.get(ref) is not target:
+                out.copy(target, places.get(ref) or inner.args[ref])
+        for old, target, value in zip(state.values(), targets, new, strict=False):
+            if isinstance(old, int):
+                assert value is not None
+                out.body.append(Accumulate(old, "set", value))
+            else:
+                assert target is not None
+                if old.kind == "local":
+                    out.copy(old, target)
+                else:
+                    out.body.append(Swap(old, target))
+        out.leave(var, 0, trip)
+        for ref, place in zip(instr.outs, state.values(), strict=False):
+            if isinstance(place, int):
+                value = out.read(place, self.avals[ref].dtype)
+                self.remember(ref, (), value)
+            else:
+                out.copy(self.memory[ref].buffer, place)
+
+    def operand(self, ref: int) -> int | Buffer:
+        """What a loop is given: a scalar value, or the memory of an array."""
+        return self.element(ref, ()) if self.avals[ref].shape == () else self.whole(ref)
+
+    def take(self, ref: int, given: int | Buffer) -> None:
+        if isinstance(given, int):
+            self.remember(ref, (), given)
+        else:
+            self.args[ref] = given
+
     def save(self, ref: int, result: tuple[Affine, ...], value: int) -> None:
         memory = self.memory.get(ref)
         if memory is not None:
             self.out.store(memory.buffer, tuple(result[j] for j in memory.axes), value)
+
+
+def _split(items: tuple, first: int, second: int) -> tuple[tuple, tuple, tuple]:
+    end = first + second
+    return items[:first], items[first:end], items[end:]
+
+
+def _row(stack: Buffer, step: Affine) -> Buffer:
+    """The row of a stack that an iteration reads or writes."""
+    base = stack.of or stack
+    shape = stack.shape[1:]
+    return Buffer(base.kind, base.number, shape, base.dtype, base, (*stack.at, step))
 
 
 _COMBINE = {

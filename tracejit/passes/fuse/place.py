@@ -75,7 +75,7 @@ def _place(roots: list[Root], depth: int) -> Level:
                 if inside and not _joinable(level, position, producer, index, axis):
                     position += 1
                 low = max(low, position)
-        if root.kind in ("guard", "call"):
+        if root.is_step:
             position = len(level.items)
             level.append(root)
             if root.kind == "guard":
@@ -85,8 +85,8 @@ def _place(roots: list[Root], depth: int) -> Level:
             level.before[position].append(root)
         else:
             position = _join(level, low, root, axis)
-        inside = root.kind in ("guard", "call") or axis is not None
-        refs = root.instr.outs if root.kind == "call" and root.instr else (root.ref,)
+        inside = root.is_step or axis is not None
+        refs = root.instr.outs if root.is_step and root.instr else (root.ref,)
         for ref in refs:
             home.setdefault(ref, []).append((position, root, inside))
     for item in level.items:

@@ -45,8 +45,9 @@ class Root:
     """One thing to do.
 
     Attributes:
-        kind: reduce, arg, scan, scatter, store, put, scalar, guard or call.
-        ref: the result (-1 for a guard; the first output of a call).
+        kind: reduce, arg, scan, scatter, store, put, scalar, or a step that stands
+            alone: guard, call, loop.
+        ref: the result (-1 for a guard; the first output of a call or loop).
         space: sizes of the iteration space.
         order: its axes of length other than 1, outermost first.
         kept: for each result axis, the space axis it is (None: length 1 or none).
@@ -70,8 +71,8 @@ class Root:
     path: list[tuple[Any, int]] = field(default_factory=list)
 
     @property
-    def reduced(self) -> list[int]:
-        return [a for a in self.order if a not in self.kept]
+    def is_step(self) -> bool:
+        return self.kind in ("guard", "call", "loop")
 
 
 def identity(space: Sequence[int]) -> tuple[Affine, ...]:
@@ -106,8 +107,8 @@ class Analysis:
         depth: dict[int, int] = {}
         for instr in self.tape.instrs:
             name = instr.prim.name
-            if name in CALLS:
-                self.stored.update(instr.args)
+            if name in CALLS or name == "loop":
+                self.stored.update(a for a in instr.args if self.avals[a].shape != ())
             elif name == "gather" or (
                 name == "reshape"
                 and is_general_reshape(instr, self.avals[instr.args[0]].shape)
@@ -142,7 +143,7 @@ class Analysis:
         if instr is None:
             return False
         name, family = instr.prim.name, instr.prim.family
-        if name in CALLS or name == "scatter_add" or family == "reduction":
+        if name in CALLS or name in ("scatter_add", "loop") or family == "reduction":
             return False
         return not (family == "elementwise" and self.avals[ref].shape == ())
 
@@ -167,6 +168,9 @@ class Analysis:
         if name in CALLS:
             needs = [(a, (DYNAMIC,) * avals[a].ndim) for a in instr.args]
             return [Root("call", instr, instr.outs[0], (), [], needs=needs)]
+        if name == "loop":
+            needs = [(a, (DYNAMIC,) * avals[a].ndim) for a in instr.args]
+            return [Root("loop", instr, instr.outs[0], (), [], needs=needs)]
         (ref,) = instr.outs
         if name in REDUCTIONS:
             return [self._reduction(instr, "reduce", instr.params["axes"])]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ...program import STATIC_LIMIT, Affine, Buffer, Program
 from .place import flat_axes, shared_depth
 from .roots import Analysis, Root
 
-__all__ = ["Memory", "plan"]
+__all__ = ["Memory", "new_buffer", "plan"]
 
 #: Static buffers of at most this many elements are stack slots.
 LOCAL_LIMIT = 64
@@ -26,15 +28,16 @@ class Memory:
     axes: tuple[int, ...]
 
 
-def plan(analysis: Analysis, roots: list[Root], program: Program) -> dict[int, Memory]:
-    """Give every result that needs one a buffer; by ref."""
+def plan(
+    analysis: Analysis, roots: list[Root], program: Program, outputs: dict[int, Buffer]
+) -> dict[int, Memory]:
+    """Give every result that needs one a buffer, by ref; `outputs` have theirs."""
     producers: dict[int, list[Root]] = {}
     for root in roots:
         if root.instr is not None and root.ref >= 0:
             for ref in root.instr.outs:
                 producers.setdefault(ref, []).append(root)
-    outputs = _array_outputs(analysis)
-    full = {a for r in roots if r.kind == "call" and r.instr for a in r.instr.args}
+    full = {a for r in roots if r.is_step and r.instr for a in r.instr.args}
     for instr in analysis.tape.instrs:
         name = instr.prim.name
         if name == "gather" or (name == "reshape" and instr.args[0] in analysis.stored):
@@ -67,33 +70,17 @@ def plan(analysis: Analysis, roots: list[Root], program: Program) -> dict[int, M
             )
         else:
             continue
-        if root.kind in ("scalar", "guard"):
+        if root.kind in ("scalar", "guard") or (root.kind == "loop" and shape == ()):
             continue
-        memory[ref] = Memory(
-            _buffer(analysis, program, ref, tuple(shape[j] for j in axes), outputs),
-            axes,
+        buffer = outputs.get(ref) or new_buffer(
+            program, tuple(shape[j] for j in axes), analysis.avals[ref].dtype
         )
+        memory[ref] = Memory(buffer, axes)
     return memory
 
 
-def _array_outputs(analysis: Analysis) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for position, ref in enumerate(analysis.tape.outputs):
-        if analysis.avals[ref].shape != () and ref not in analysis.inputs:
-            found.setdefault(ref, position)
-    return found
-
-
-def _buffer(
-    analysis: Analysis,
-    program: Program,
-    ref: int,
-    shape: tuple[int, ...],
-    outputs: dict[int, int],
-) -> Buffer:
-    dtype = analysis.avals[ref].dtype
-    if ref in outputs:
-        return Buffer("out", outputs[ref], shape, dtype)
+def new_buffer(program: Program, shape: tuple[int, ...], dtype: np.dtype) -> Buffer:
+    """A stack slot if small and static, else a part of the workspace."""
     size = 1
     for n in shape:
         size *= n
@@ -124,7 +111,7 @@ def _accumulates_in_memory(root: Root) -> bool:
 
 def _in_register(producer: Root, consumer: Root, index: tuple) -> bool:
     """Whether the axes that no loop counts are read at constants, in all-flat code."""
-    if producer.kind in ("put", "scatter", "call"):
+    if producer.is_step or producer.kind in ("put", "scatter"):
         return False
     if _accumulates_in_memory(producer):
         return False

@@ -6,12 +6,14 @@ does not change in a loop stands in front of it.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ...primitive import PRIMITIVES
 from ...program import (
+    STATIC_LIMIT,
     Accumulator,
     Affine,
     Buffer,
@@ -87,11 +89,13 @@ class Writer:
         self.scopes[depth].body.append(statement)
 
     def accumulator(self, dtype: np.dtype, start: Any) -> int:
-        acc = self.accs
+        return self.new_accumulator(dtype, self.constant(start, dtype))
+
+    def new_accumulator(self, dtype: np.dtype, start: int) -> int:
+        """Declare an accumulator that starts with a scalar value."""
         self.accs += 1
-        value = self.constant(start, dtype)
-        self.body.append(Accumulator(acc, dtype, value))
-        return acc
+        self.body.append(Accumulator(self.accs - 1, dtype, start))
+        return self.accs - 1
 
     def store(
         self, buffer: Buffer, index: tuple[Any, ...], value: int, add: bool = False
@@ -102,11 +106,10 @@ class Writer:
             value = self.constant(0, buffer.dtype)
         self.body.append(Store(buffer, index, value, add))
 
-    def load(
-        self, buffer: Buffer, index: tuple[Any, ...], depth: int | None = None
-    ) -> int:
-        if depth is None:
-            depth = max((self.depth_of_entry(e) for e in index), default=0)
+    def load(self, buffer: Buffer, index: tuple[Any, ...], depth: int) -> int:
+        """Load in the block at `depth`, or deeper where a row of a stack changes."""
+        for entry in buffer.at:
+            depth = max(depth, self.depth_of_entry(entry))
         out = self.new_value(buffer.dtype, depth)
         self.scopes[depth].body.append(Load(out, buffer, index))
         return out
@@ -176,3 +179,19 @@ class Writer:
         bodies[-1].append(Store(buffer, tuple(index), value))
         for outer, loop in zip(bodies, fors, strict=False):
             outer.append(loop)
+
+    def copy(self, target: Buffer, source: Buffer) -> None:
+        """Write a loop nest, or plain statements if small, that copies a buffer."""
+        axes = [k for k, n in enumerate(target.shape) if n != 1]
+        if all(n <= STATIC_LIMIT for n in target.shape) and target.size <= 16:
+            for point in product(*[range(n) for n in target.shape]):
+                index = tuple(Affine(None, 0, k) for k in point)
+                self.store(target, index, self.load(source, index, self.depth))
+            return
+        entries = {k: Affine(self.enter(), 1, 0) for k in axes}
+        index = tuple(entries.get(k, ZERO_INDEX) for k in range(len(target.shape)))
+        self.store(target, index, self.load(source, index, self.depth))
+        for k in reversed(axes):
+            var = entries[k].var
+            assert var is not None
+            self.leave(var, 0, target.shape[k])

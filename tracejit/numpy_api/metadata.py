@@ -1,0 +1,102 @@
+"""Functions that ask about an array and compute nothing; and hints for refused ones."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..tracer import Tracer
+from .reductions import axis_of
+from .table import hint, implements
+
+__all__: list[str] = []
+
+
+@implements(np.shape)
+def shape(a: Any) -> tuple[int, ...]:
+    return np.array(_stand_in(a)).shape if isinstance(a, (list, tuple)) else a.shape
+
+
+@implements(np.ndim)
+def ndim(a: Any) -> int:
+    return len(shape(a))
+
+
+@implements(np.size)
+def size(a: Any, axis: Any = None) -> int:
+    full = shape(a)
+    if axis is None:
+        return math.prod(full)
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    return math.prod([full[axis_of(i, len(full))] for i in axes])
+
+
+def _stand_in(a: Any) -> Any:
+    """An untraced value of the same dtype and shape (all zeros)."""
+    if type(a) is Tracer:
+        if a.weak is not None:
+            return a.weak(0)
+        return np.broadcast_to(a.dtype.type(0), a.shape) if a.ndim else a.dtype.type(0)
+    if isinstance(a, (list, tuple)):
+        return [_stand_in(item) for item in a]
+    return a
+
+
+def _ask(function: Any) -> None:
+    """NumPy's answer depends on dtypes and shapes only: ask it about stand-ins."""
+
+    @implements(function)
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        return function(*[_stand_in(a) for a in args], **kwargs)
+
+
+for _function in (
+    np.can_cast,
+    np.common_type,
+    np.iscomplexobj,
+    np.isrealobj,
+    np.min_scalar_type,
+    np.result_type,
+):
+    _ask(_function)
+
+
+def _show(function: Any) -> None:
+    """Text for people: of the concrete value."""
+
+    @implements(function)
+    def text(a: Any, *args: Any, **kwargs: Any) -> str:
+        return function(a.value, *args, **kwargs)
+
+
+for _function in (np.array_repr, np.array_str, np.array2string):
+    _show(_function)
+
+
+@implements(np.real)
+def real(val: Any) -> Any:
+    return val.real
+
+
+@implements(np.imag)
+def imag(val: Any) -> Any:
+    return val.imag
+
+
+@implements(np.isreal)
+def isreal(x: Any) -> Any:
+    return np.ones(x.shape, bool)[()]
+
+
+@implements(np.iscomplex)
+def iscomplex(x: Any) -> Any:
+    return np.zeros(x.shape, bool)[()]
+
+
+hint("Use np.where(mask, values, a)", np.copyto, np.putmask, np.place, np.put)
+hint("Use a * (1 - np.eye(n)) + np.diag(values)", np.fill_diagonal)
+hint("Use np.sort", np.partition, np.unique)
+hint("Use np.linalg.solve(a.T @ a, a.T @ b)", np.linalg.lstsq, np.linalg.pinv)
+hint("Call the function on slices and use np.stack", np.apply_along_axis)

@@ -1,0 +1,367 @@
+"""Functions that choose, clip, round, compare or difference elements."""
+
+from __future__ import annotations
+
+import builtins
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..tracer import Tracer, refuse
+from .reductions import all as all_
+from .reductions import axis_of
+from .reductions import sum as sum_
+from .shape import concatenate, moveaxis, take_along_axis, window
+from .table import (
+    as_tracer,
+    cast,
+    emit,
+    implements,
+    no_keywords,
+    promoted,
+    recorder_of,
+    static_array,
+)
+from .ufuncs import BOOL, call
+
+__all__ = ["clip", "where"]
+
+
+def _of(a: Any, *others: Any) -> Tracer:
+    return a if type(a) is Tracer else as_tracer(recorder_of(a, *others), a)
+
+
+# --- choosing -------------------------------------------------------------------------
+
+
+@implements(np.where)
+def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
+    if x is None and y is None:
+        refuse("np.where with one argument", "Use np.nonzero(condition)")
+    if x is None or y is None:
+        raise ValueError("either both or neither of x and y should be given")
+    rec = recorder_of(condition, x, y)
+    first, second = promoted(rec, x, y)
+    mask = as_tracer(rec, condition)
+    mask = mask if mask.dtype == BOOL else mask != 0
+    return emit("select", mask, first, second)
+
+
+@implements(np.select)
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    if len(condlist) != len(choicelist):
+        raise ValueError("list of cases must be same length as list of conditions")
+    rec = recorder_of(condlist, choicelist, default)
+    *choices, out = promoted(rec, *choicelist, default)
+    for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
+        out = emit("select", as_tracer(rec, condition, BOOL), choice, out)
+    return out
+
+
+@implements(np.clip)
+def clip(
+    a: Any,
+    a_min: Any = None,
+    a_max: Any = None,
+    out: Any = None,
+    *,
+    min: Any = None,
+    max: Any = None,
+    **kwargs: Any,
+) -> Any:
+    no_keywords(np.clip, out=out, **kwargs)
+    low = min if a_min is None else a_min
+    high = max if a_max is None else a_max
+    rec = recorder_of(a, low, high)
+    x = a if type(a) is Tracer else as_tracer(rec, a)
+    if low is None and high is None:
+        return Tracer(rec, x.ref, None, False)
+    # One promotion of all operands, as the ufunc of three operands has it.
+    bounds = [b for b in (low, high) if b is not None]
+    x, *cast_bounds = promoted(rec, x, *bounds)
+    if low is not None:
+        x = call(np.maximum, x, cast_bounds[0])
+    return x if high is None else call(np.minimum, x, cast_bounds[-1])
+
+
+@implements(np.nan_to_num)
+def nan_to_num(
+    x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
+) -> Any:
+    t = _of(x, nan, posinf, neginf)
+    if t.dtype.kind != "f":
+        return Tracer(t.rec, t.ref, None, False)
+    info = np.finfo(t.dtype)
+    big = info.max if posinf is None else posinf
+    low = info.min if neginf is None else neginf
+    out = where(call(np.isnan, t), cast(_of_like(t, nan), t.dtype), t)
+    out = where(call(np.equal, t, np.inf), cast(_of_like(t, big), t.dtype), out)
+    return where(call(np.equal, t, -np.inf), cast(_of_like(t, low), t.dtype), out)
+
+
+def _of_like(t: Tracer, value: Any) -> Tracer:
+    return as_tracer(t.rec, value)
+
+
+# --- rounding -------------------------------------------------------------------------
+
+
+@implements(np.round, np.around)
+def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
+    no_keywords(np.round, out=out)
+    x = _of(a)
+    decimals = operator.index(decimals)
+    if x.dtype.kind in "iub":
+        if decimals < 0:
+            refuse("np.round of integers with negative decimals")
+        if x.dtype == BOOL:
+            refuse("np.round of bools", "Convert with .astype first")
+        return Tracer(x.rec, x.ref, None, False)
+    if decimals == 0:
+        return call(np.rint, x)
+    scale = 10.0 ** builtins.abs(decimals)
+    if decimals > 0:
+        return call(np.rint, x * scale) / scale
+    return call(np.rint, x / scale) * scale
+
+
+@implements(np.fix)
+def fix(x: Any, out: Any = None) -> Any:
+    no_keywords(np.fix, out=out)
+    return call(np.trunc, _of(x))
+
+
+# --- comparing ------------------------------------------------------------------------
+
+
+@implements(np.isclose)
+def isclose(
+    a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False
+) -> Any:
+    rec = recorder_of(a, b, rtol, atol)
+    x, y = as_tracer(rec, a), as_tracer(rec, b)
+    if y.dtype.kind != "f":
+        y = cast(y, np.float64)
+    near = call(np.absolute, x - y) <= atol + rtol * call(np.absolute, y)
+    close = call(np.logical_and, near, call(np.isfinite, y))
+    close = call(np.logical_or, close, x == y)
+    if equal_nan:
+        both = call(np.logical_and, call(np.isnan, x * 1.0), call(np.isnan, y))
+        close = call(np.logical_or, close, both)
+    return close
+
+
+@implements(np.allclose)
+def allclose(
+    a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False
+) -> bool:
+    return bool(all_(isclose(a, b, rtol, atol, equal_nan)))
+
+
+@implements(np.array_equal)
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
+    rec = recorder_of(a1, a2)
+    x, y = as_tracer(rec, a1), as_tracer(rec, a2)
+    if x.shape != y.shape:
+        return False
+    same = x == y
+    if equal_nan and x.dtype.kind == "f" and y.dtype.kind == "f":
+        both = call(np.logical_and, call(np.isnan, x), call(np.isnan, y))
+        same = call(np.logical_or, same, both)
+    return bool(all_(same))
+
+
+# --- differences and sums along an axis -----------------------------------------------
+
+
+@implements(np.diff)
+def diff(
+    a: Any,
+    n: int = 1,
+    axis: int = -1,
+    prepend: Any = np._NoValue,
+    append: Any = np._NoValue,
+) -> Any:
+    ends = [e for e in (prepend, append) if e is not np._NoValue]
+    x = _of(a, *ends)
+    if n < 0:
+        raise ValueError(f"order must be non-negative but got {n!r}")
+    if x.ndim == 0:
+        raise ValueError("diff requires input that is at least one dimensional")
+    axis = axis_of(axis, x.ndim)
+    if ends:
+        parts = [x]
+        if prepend is not np._NoValue:
+            parts.insert(0, _edge(x, prepend, axis))
+        if append is not np._NoValue:
+            parts.append(_edge(x, append, axis))
+        x = concatenate(parts, axis)
+    subtract = np.not_equal if x.dtype == BOOL else np.subtract
+    for _ in range(n):
+        size = builtins.max(x.shape[axis] - 1, 0)
+        later = window(x, axis, builtins.min(1, size), size)
+        x = call(subtract, later, window(x, axis, 0, size))
+    return Tracer(x.rec, x.ref, None, False)
+
+
+def _edge(x: Tracer, value: Any, axis: int) -> Tracer:
+    t = _of_like(x, value)
+    if t.ndim == 0:
+        shape = tuple(1 if i == axis else n for i, n in enumerate(x.shape))
+        t = emit("broadcast_to", t, shape=shape)
+    return t
+
+
+@implements(np.ediff1d)
+def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
+    no_keywords(np.ediff1d, to_end=to_end, to_begin=to_begin)
+    x = _of(ary)
+    return diff(emit("reshape", x, shape=(x.size,)))
+
+
+@implements(np.trapezoid)
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
+    t = _of(y, x, dx)
+    axis = axis_of(axis, t.ndim)
+    n = t.shape[axis]
+    if x is not None:
+        points = _of_like(t, x)
+        if points.ndim == 1:
+            shape = [1] * t.ndim
+            shape[axis] = points.size - 1
+            dx = diff(points).reshape(tuple(shape))
+        else:
+            dx = diff(points, axis=axis)
+    pairs = window(t, axis, 1, n - 1) + window(t, axis, 0, n - 1)
+    return sum_(dx * pairs / 2.0, axis)
+
+
+@implements(np.convolve)
+def convolve(a: Any, v: Any, mode: str = "full") -> Any:
+    rec = recorder_of(a, v)
+    x, y = promoted(rec, as_tracer(rec, a), as_tracer(rec, v))
+    if x.size < y.size:
+        x, y = y, x
+    n, m = x.size, y.size
+    if not m:
+        raise ValueError("v cannot be empty" if x.size else "a cannot be empty")
+    # One row of products for each element of the shorter; row j is shifted by j.
+    padded = pad(x, m - 1)
+    index = np.arange(n + m - 1)[:, None] + np.arange(m - 1, -1, -1)
+    windows = emit("gather", padded, as_tracer(rec, index), axis=0)
+    out = emit("dot", windows, y, contract=((1,), (0,)), batch=((), ()))
+    if mode == "full":
+        return out
+    if mode == "same":
+        return window(out, 0, (m - 1) // 2, n)
+    if mode == "valid":
+        return window(out, 0, m - 1, n - m + 1)
+    raise ValueError(f"mode must be one of 'full', 'same', 'valid' (got {mode!r})")
+
+
+# --- padding --------------------------------------------------------------------------
+
+
+@implements(np.pad)
+def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
+    x = _of(array)
+    if isinstance(pad_width, dict):
+        refuse("np.pad with a dict of widths", "Give one pair for each axis")
+    widths = np.broadcast_to(static_array(x.rec, pad_width), (x.ndim, 2)).tolist()
+    if builtins.any(w < 0 for pair in widths for w in pair):
+        raise ValueError("index can't contain negative values")
+    values = kwargs.pop("constant_values", 0)
+    if mode not in _PADS or kwargs:
+        shown = mode if not kwargs else next(iter(kwargs))
+        refuse(
+            f"np.pad with {shown!r}",
+            "Use mode 'constant', 'edge', 'reflect', 'symmetric' or 'wrap'",
+        )
+    if mode == "constant":
+        return _pad_constant(x, widths, values)
+    for axis, (before, after) in enumerate(widths):
+        if before or after:
+            n = x.shape[axis]
+            index = np.pad(np.arange(n), (before, after), mode=mode)
+            x = emit("gather", x, as_tracer(x.rec, index), axis=axis)
+    return Tracer(x.rec, x.ref, None, False)
+
+
+_PADS = ("constant", "edge", "reflect", "symmetric", "wrap")
+
+
+def _pad_constant(x: Tracer, widths: list[Any], values: Any) -> Tracer:
+    zero = type(values) in (int, float) and values == 0
+    if zero and x.dtype.kind == "f":
+        # The transpose of a slice writes into zeros.
+        return emit(
+            "unslice",
+            x,
+            start=tuple([w[0] for w in widths]),
+            step=(1,) * x.ndim,
+            shape=tuple([n + sum(w) for n, w in zip(x.shape, widths, strict=True)]),
+        )
+    ends = np.broadcast_to(np.asarray(values), (x.ndim, 2)).tolist()
+    for axis, ((before, after), (left, right)) in enumerate(
+        zip(widths, ends, strict=True)
+    ):
+        parts = [x]
+        for count, value, at in ((before, left, 0), (after, right, 1)):
+            if count:
+                shape = [count if i == axis else n for i, n in enumerate(x.shape)]
+                fill = cast(_of_like(x, value), x.dtype)
+                fill = emit("broadcast_to", fill, shape=tuple(shape))
+                parts.insert(at * len(parts), fill)
+        x = emit("concatenate", *parts, axis=axis) if len(parts) > 1 else x
+    return Tracer(x.rec, x.ref, None, False)
+
+
+# --- order statistics -----------------------------------------------------------------
+
+
+def _order_statistic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Median by sorting: the middle element, or the mean of the two."""
+
+    def median(
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        overwrite_input: bool = False,
+        keepdims: bool = False,
+    ) -> Any:
+        no_keywords(function, out=out)
+        x = _of(a)
+        if isinstance(axis, tuple):
+            refuse("np.median over several axes", "Reshape first")
+        shape = x.shape
+        where_to = 0 if axis is None else axis_of(axis, x.ndim)
+        t = emit("reshape", x, shape=(x.size,)) if axis is None else x
+        t = moveaxis(t, where_to, -1)
+        t = cast(t, np.float64) if t.dtype.kind != "f" else t
+        n = t.shape[-1]
+        order = emit("argsort", t, axis=t.ndim - 1)
+        low, high = (n - 1) // 2, n // 2
+        t = _pick(t, order, low, high)
+        if keepdims:
+            kept = [
+                1 if axis is None or i == where_to else m for i, m in enumerate(shape)
+            ]
+            t = emit("reshape", t, shape=tuple(kept))
+        return t
+
+    return median
+
+
+def _pick(x: Tracer, order: Tracer, low: int, high: int) -> Tracer:
+    ordered = take_along_axis(x, order, -1)
+    last = ordered.ndim - 1
+    middle = window(ordered, last, low, high - low + 1)
+    out = sum_(middle, -1) / (high - low + 1)
+    # A NaN sorts to the end and makes NumPy's median NaN.
+    top = ordered[..., -1]
+    return where(call(np.isnan, top), top, out)
+
+
+median = implements(np.median)(_order_statistic(np.median))

@@ -1,0 +1,59 @@
+"""The loop: a body tape run a number of times.
+
+    %5: f64[], %6: f64[100] = loop %1 %2 %3 {body=..., trip=100, consts=1, carries=1}
+
+Operands are the loop-invariant values (`consts`), the start values of what is carried
+from one iteration to the next (`carries`), and stacks `xs` of which each iteration gets
+its own row.  The body's inputs are the counter (int64, 0-d), the consts, the carries
+and a row of each of the xs; its outputs are the new carries and the rows of the results
+that are stacked.  With `reverse` the counter runs from trip - 1 down to 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..avals import Aval
+from ..errors import InvalidTapeError
+from ..interpret import interpret
+from ..primitive import Primitive, register
+from ..tape import Tape
+
+__all__ = ["loop"]
+
+
+def _reference(
+    *args: Any, body: Tape, trip: int, consts: int, carries: int, reverse: bool
+) -> tuple:
+    fixed, state = args[:consts], list(args[consts : consts + carries])
+    xs = args[consts + carries :]
+    avals = [body.avals[r] for r in body.outputs[carries:]]
+    stacks = [np.empty((trip, *a.shape), a.dtype) for a in avals]
+    for i in range(trip - 1, -1, -1) if reverse else range(trip):
+        rows = [x[i] for x in xs]
+        out = interpret(body, [np.int64(i), *fixed, *state, *rows])
+        state = out[:carries]
+        for stack, row in zip(stacks, out[carries:], strict=True):
+            stack[i] = row
+    return (*state, *stacks)
+
+
+def _aval(
+    *avals: Aval, body: Tape, trip: int, consts: int, carries: int, reverse: bool
+) -> tuple[Aval, ...]:
+    state, xs = avals[consts : consts + carries], avals[consts + carries :]
+    rows = [Aval(x.shape[1:], x.dtype) for x in xs]
+    wanted = [body.avals[r] for r in body.inputs[1:]]
+    if [*avals[:consts], *state, *rows] != wanted:
+        raise InvalidTapeError(f"loop of a body with inputs {wanted} over {avals}")
+    if any(x.shape[0] != trip for x in xs):
+        raise InvalidTapeError(f"loop of {trip} iterations over {xs}")
+    outs = [body.avals[r] for r in body.outputs]
+    if list(state) != outs[:carries]:
+        raise InvalidTapeError(f"loop carries {state} but its body gives {outs}")
+    return (*state, *(Aval((trip, *a.shape), a.dtype) for a in outs[carries:]))
+
+
+loop = register(Primitive("loop", "control", _reference, _aval, n_out=None))
