@@ -92,9 +92,8 @@ def contestants_of(options):
     from benchmarks.contestants import PEERS, installed
     from benchmarks.workload import HAND, HAND_FRESH, HAND_VECTOR
 
-    wanted = ["tracejit", *(PEERS if options.peers else ())]
-    hands = [HAND, HAND_VECTOR, HAND_FRESH]
-    return [*hands, *(name for name in wanted if installed(name))]
+    peers = [name for name in PEERS if options.peers and installed(name)]
+    return [HAND, HAND_VECTOR, HAND_FRESH, "tracejit", *peers]
 
 
 def run_workloads(options, labels):

@@ -11,6 +11,8 @@ from types import FunctionType
 import numpy as np
 import optree
 
+from tracejit import value_and_grad
+
 PEERS = ("jax", "torch", "autograd")
 TITLES = {
     "tracejit": "tracejit",
@@ -51,8 +53,6 @@ def rebound(function, **modules):
 
 
 def _make_tracejit(workload):
-    from tracejit import value_and_grad
-
     return value_and_grad(workload.function, argnums=workload.argnums)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import plain
+from tracejit import value_and_grad
 
 CALLS = 100_000
 # The interpreter's own free lists move by this much; 20 bytes a call is a leak.
@@ -61,8 +62,6 @@ def measure():
     """Run every case; a list of `Growth`, or empty where the system shows no RSS."""
     if not Path("/proc/self/statm").exists():
         return []
-    from tracejit import value_and_grad
-
     outcomes = []
     for title, function, calls, arguments in cases():
         graded = value_and_grad(function)

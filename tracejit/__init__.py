@@ -1,7 +1,69 @@
-"""Compiled gradients of plain NumPy functions."""
+"""Compiled gradients of plain NumPy functions.
+
+Example:
+    >>> import numpy as np
+    >>> from tracejit import value_and_grad
+    >>> @value_and_grad
+    ... def loss(x):
+    ...     return np.sum(x**2)
+    >>> loss(np.array([1.0, 2.0]))
+    (np.float64(5.0), array([2., 4.]))
+"""
 
 from . import numpy_api as _numpy_api
 from . import ops as _ops
-from .api import elementwise_grad, grad, jit, value_and_grad
+from .api import (
+    checkpoint,
+    custom_jvp,
+    custom_vjp,
+    detach,
+    elementwise_grad,
+    grad,
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jit,
+    jvp,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+)
+from .errors import (
+    ArgumentError,
+    CheckError,
+    ConcretizationError,
+    DifferentiationError,
+    RandomDrawError,
+    TracejitError,
+    UnsupportedError,
+)
 
-__all__ = ["elementwise_grad", "grad", "jit", "value_and_grad"]
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError",
+    "CheckError",
+    "ConcretizationError",
+    "DifferentiationError",
+    "RandomDrawError",
+    "TracejitError",
+    "UnsupportedError",
+    "checkpoint",
+    "custom_jvp",
+    "custom_vjp",
+    "detach",
+    "elementwise_grad",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jit",
+    "jvp",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]

@@ -17,6 +17,7 @@ __all__ = [
     "MAX_EAGER_PATHS",
     "MAX_SIGNATURES",
     "MAX_VARIANTS",
+    "POOL_BYTES",
     "cache_dir",
     "log",
 ]
@@ -32,6 +33,10 @@ LOG = _flag("TRACEJIT_LOG")
 CHECK = _flag("TRACEJIT_CHECK")
 #: `TRACEJIT_TRACEBACK=1`: leave tracejit's own frames in the traceback of errors.
 FULL_TRACEBACK = _flag("TRACEJIT_TRACEBACK")
+
+#: So many idle bytes of large results are kept for the next call (`TRACEJIT_POOL=0`:
+#: none, every result is fresh memory).
+POOL_BYTES = 2**29 if os.environ.get("TRACEJIT_POOL", "1") != "0" else 0
 
 #: So many paths of one signature are compiled at once; a further path is interpreted,
 #: and compiled when it comes back.

@@ -1,21 +1,41 @@
-"""From a tape to something that runs: `compile_tape` gives an `Executable`."""
+"""From a tape to something that runs: `compile_tape` gives an `Executable`.
+
+A tape becomes a program (`passes.fuse`), the program a canonical text
+(`codegen.source`), and the text, with all that generated code depends on, a structural
+key.  A kernel of that key from this process or from disk is used again; else the
+program is compiled.  A kernel knows no sizes and constants: each trace has a parameter
+block of its own, and its `run` is a built-in function around kernel and block.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import platform
+import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import cache
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numpy as np
 
-from .codegen import assembly, engine
+from . import config
+from .codegen import assembly, engine, store, symbols, vector_math
 from .codegen.layout import ALIGNMENT, RELEASE, WORKSPACE, Layout
+from .codegen.pool import LARGE, Pool
 from .codegen.source import Printed, print_program
-from .program import For, Program, walk
+from .passes.fuse import fuse
+from .program import Call, For, Program, Statement, walk
 from .tape import Tape
 
-__all__ = ["Executable", "Kernel", "compile_program", "compile_tape"]
+__all__ = ["Executable", "Kernel", "compile_program", "compile_tape", "structural_key"]
+
+#: Calls that do at least so many scalar operations release the GIL.
+_RELEASE_WORK = 50_000
 
 
 class Kernel:
@@ -25,7 +45,8 @@ class Kernel:
         key: the structural key, a hash.
         tape: the tape it was first compiled for; None for a bare program.
         program: the fused program of that tape.
-        stats: compile_seconds, from_disk, statements, loops.
+        stats: `compile_seconds` (to get it, from wherever), `from_disk`, and of its
+            program `statements`, `loops`, `calls` (of libraries); `code_bytes`.
     """
 
     def __init__(
@@ -35,38 +56,96 @@ class Kernel:
         self.tape = tape
         self.program = program
         self._printed = printed
+        self._method: Any = None
+        everything = list(walk(program.body))
         self.stats: dict[str, Any] = {
             "compile_seconds": 0.0,
             "from_disk": False,
-            "statements": sum(1 for _ in walk(program.body)),
-            "loops": sum(isinstance(s, For) for s in walk(program.body)),
+            "statements": len(everything),
+            "loops": sum(isinstance(s, For) for s in everything),
+            "calls": sum(isinstance(s, Call) for s in everything),
+            "code_bytes": 0,
         }
-        self.name = f"tracejit_{key[:40]}"
 
-    def load(self) -> None:
-        start = time.perf_counter()
-        text = assembly(self.program, self._printed.slots, self.name)
-        engine.load_object(engine.compile_assembly(text))
-        self.method = engine.method(self.name, engine.address(self.name))
-        self.stats["compile_seconds"] = time.perf_counter() - start
+    def __repr__(self) -> str:
+        return f"<kernel {self.key[:12]} of {self.program.name}>"
+
+    @property
+    def name(self) -> str:
+        """The symbol; names of kernels never collide."""
+        return f"tracejit_{self.key[:40]}"
 
     @property
     def source(self) -> str:
-        return self._printed.module(f"{self.program.name}, kernel {self.key[:12]}")
+        """The kernel as a module of readable Python; see `codegen.source`."""
+        args = ", ".join(f"{b.dtype}{list(b.shape)}" for b in self.program.args)
+        return self._printed.module(
+            f"{self.program.name}({args})\nkernel {self.key[:16]}"
+        )
 
+    @property
+    def parameters(self) -> tuple[np.ndarray, np.ndarray]:
+        """`ints` and `floats` of `source` for the tape it was compiled for."""
+        return self._printed.ints, self._printed.floats
 
-_KERNELS: dict[str, Kernel] = {}
-_LOCK = threading.RLock()
+    @property
+    def assembly(self) -> str:
+        """The LLVM assembly before optimisation."""
+        return assembly(self.program, self._printed.slots, self.name)
+
+    @property
+    def method(self) -> Any:
+        return self._method
+
+    def load(self) -> None:
+        """Get the machine code: from disk, or by compiling."""
+        start = time.perf_counter()
+        folder = config.cache_dir()
+        if not self._from_disk(folder):
+            text = self.assembly
+            needed = symbols.needed(text)
+            code = engine.compile_assembly(text)
+            self._bind(code, needed)
+            if folder is not None:
+                store.write(folder, self.key, needed, code)
+        self.stats["compile_seconds"] = time.perf_counter() - start
+
+    def _from_disk(self, folder: Path | None) -> bool:
+        found = store.read(folder, self.key) if folder is not None else None
+        if found is None:
+            return False
+        needed, code = found
+        self._bind(code, needed)
+        self.stats["from_disk"] = True
+        return True
+
+    def _bind(self, code: bytes, needed: list[str]) -> None:
+        engine.load_object(code, needed)
+        pointer = engine.address(self.name)
+        self._method = engine.method(self.name, pointer)
+        self.stats["code_bytes"] = len(code)
 
 
 class Block(np.ndarray):
-    """A parameter block; keeps alive what it points to."""
+    """A parameter block; keeps alive what its slots point to."""
 
     keep: tuple[Any, ...]
 
 
 class Executable:
-    """A kernel bound to one trace: `run(*leaves)` -> `(status, outcome, outputs)`."""
+    """A kernel bound to one trace: `run(*leaves)` -> `(status, outcome, outputs)`.
+
+    `leaves` are the tape's inputs without the captures: C-contiguous arrays of exactly
+    the tape's dtypes and shapes; inputs of shape () come as Python or NumPy scalars.
+    status 0: outputs is a tuple, fresh arrays, NumPy scalars for shape ();
+    status k > 0: the guard with exit k - 1 failed, `outcome` is the actual value;
+    status -1: NumPy would have raised (index out of range, singular matrix): record
+    again, so that NumPy raises at the user's line.
+    `compiled` is True when this call compiled new code (else the kernel was reused,
+    in this process or from disk).
+    """
+
+    run: Callable[..., tuple[int, Any, tuple | None]]
 
     def __init__(
         self,
@@ -76,34 +155,135 @@ class Executable:
         compiled: bool,
     ) -> None:
         self.kernel = kernel
+        self.tape = kernel.tape
         self.captures = captures
         self.compiled = compiled
-        params = np.array(layout.values(captures), np.int64).view(Block)
-        total = layout.workspace()[1]
-        memory = np.empty(total + ALIGNMENT, np.uint8)
-        params[WORKSPACE] = -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
-        params[RELEASE] = 0
-        params.keep = (memory, tuple(captures), tuple(layout.scalar_dtypes), kernel)
-        self.run = engine.make_function(kernel.method, params)
+        mirrors = [_mirror(array) for array in captures]
+        call = engine.make_function(kernel.method, _block(kernel, layout, mirrors))
+        moved = [
+            (mirror, array)
+            for mirror, array in zip(mirrors, captures, strict=True)
+            if mirror is not array
+        ]
+        self.run = _runner(call, layout, moved)
+
+
+def compile_tape(tape: Tape, captures: list[np.ndarray]) -> Executable:
+    """Compile `tape`, whose last `len(captures)` inputs are captured arrays."""
+    return compile_program(fuse(tape, len(captures)), captures, tape)
 
 
 def compile_program(
     program: Program, captures: list[np.ndarray], tape: Tape | None = None
 ) -> Executable:
+    """Compile a fused program, or find the kernel of its structure."""
     printed = print_program(program)
-    key = hashlib.sha256(printed.text.encode()).hexdigest()
-    with _LOCK:
-        kernel = _KERNELS.get(key)
-        compiled = kernel is None
-        if kernel is None:
-            kernel = Kernel(key, tape, program, printed)
-            kernel.load()
-            _KERNELS[key] = kernel
-    return Executable(kernel, Layout(program, printed.slots), captures, compiled)
+    key = structural_key(printed.text)
+    layout = Layout(program, printed.slots)
+    kernel = _KERNELS.get(key)
+    compiled = False
+    if kernel is None:
+        with _LOCK:
+            kernel = _KERNELS.get(key)
+            if kernel is None:
+                kernel = Kernel(key, tape, program, printed)
+                kernel.load()
+                compiled = not kernel.stats["from_disk"]
+                _KERNELS[key] = kernel
+    executable = Executable(kernel, layout, captures, compiled)
+    executable.tape = tape
+    return executable
 
 
-def compile_tape(tape: Tape, captures: list[np.ndarray]) -> Executable:
-    """Compile `tape`, whose last `len(captures)` inputs are captured arrays."""
-    from .passes.fuse import fuse
+def structural_key(text: str) -> str:
+    """The hash of a canonical text and of all that its code depends on."""
+    return hashlib.sha256(f"{_identity()}\n{text}".encode()).hexdigest()
 
-    return compile_program(fuse(tape, len(captures)), captures, tape)
+
+_KERNELS: dict[str, Kernel] = {}
+_LOCK = threading.RLock()
+_POOL = Pool(config.POOL_BYTES)
+
+
+@cache
+def _identity() -> str:
+    """Versions, machine and code generator, in one line."""
+    # The generator's own sources, so that a changed one never meets its old kernels.
+    sources = hashlib.sha256()
+    for path in sorted((Path(__file__).parent / "codegen").glob("*.py")):
+        sources.update(path.read_bytes())
+    parts = (
+        sources.hexdigest(),
+        metadata.version("numba"),
+        llvmlite.__version__,
+        np.__version__,
+        sys.implementation.cache_tag,
+        platform.platform(),
+        *engine.cpu(),
+        vector_math.identity(),
+    )
+    return " ".join(map(str, parts))
+
+
+# --- one trace's function
+
+
+def _mirror(array: np.ndarray) -> np.ndarray:
+    """The array itself, or memory for a contiguous copy of it if it is not so."""
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned and array.dtype.isnative:
+        return array
+    return np.empty(array.shape, array.dtype.newbyteorder("="))
+
+
+def _block(kernel: Kernel, layout: Layout, captures: list[np.ndarray]) -> Block:
+    """The parameter block of one trace."""
+    params = np.array(layout.values(captures), np.int64).view(Block)
+    kept: list[Any] = [kernel, captures, layout.scalar_dtypes]
+    total = layout.workspace()[1]
+    if total:
+        memory = np.empty(total + ALIGNMENT, np.uint8)
+        params[WORKSPACE] = -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
+        kept.append(memory)
+    params[RELEASE] = _work(layout.program.body) >= _RELEASE_WORK
+    params.keep = tuple(kept)
+    return params
+
+
+def _work(body: list[Statement]) -> int:
+    """Roughly the number of scalar operations."""
+    total = 0
+    for s in body:
+        if isinstance(s, For):
+            total += max(s.hi - s.lo, 0) * _work(s.body)
+        elif isinstance(s, Call):
+            total += 1 + sum(b.size for b in (*s.ins, *s.outs)) * 8
+        else:
+            total += 1
+    return total
+
+
+def _runner(
+    call: Callable, layout: Layout, moved: list[tuple[np.ndarray, np.ndarray]]
+) -> Callable:
+    """`call` itself, or a function that prepares what the kernel cannot."""
+    sizes = [b.size * b.dtype.itemsize for b in layout.fresh]
+    pooled = config.POOL_BYTES > 0 and any(n >= LARGE for n in sizes)
+    if not pooled and not moved:
+        return call
+    names = [f"x{k}" for k in range(len(layout.leaves))]
+    scope: dict[str, Any] = {"call": call, "copyto": np.copyto}
+    lines = [f"def run({', '.join(names)}):"]
+    for k, pair in enumerate(moved):
+        scope[f"to{k}"], scope[f"from{k}"] = pair
+        lines.append(f"    copyto(to{k}, from{k})")
+    given = []
+    if pooled:
+        scope["take"], scope["empty"] = _POOL.take, np.empty
+        for k, (buffer, size) in enumerate(zip(layout.fresh, sizes, strict=True)):
+            scope[f"shape{k}"], scope[f"dtype{k}"] = buffer.shape, buffer.dtype
+            made = "take" if size >= LARGE else "empty"
+            given.append(f"{made}(shape{k}, dtype{k})")
+    lines.append(f"    return call({', '.join(names + given)})")
+    exec("\n".join(lines), scope)
+    return scope["run"]

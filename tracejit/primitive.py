@@ -7,11 +7,14 @@ that it does not treat specially on purpose.
 Derivatives are stated once, in the form that fits the family:
 
 * `partials` (elementwise): `partials(out, *args)` gives dout/darg for every operand,
-  as refs or Python numbers; `None` where the derivative is zero everywhere.
+  as refs or Python numbers; `None` where the derivative is zero everywhere.  What
+  costs more than an instr is a thunk, called only if that operand is differentiated.
   The forward and the reverse rule both follow.
 * `multilinear` + `vjp` (structural, products): the operands in which the primitive is
   linear, each for itself; the forward rule follows, `vjp` is the transpose.
 * `jvp` + `vjp` (the rest).
+* `expand` (special routines): an equal composition of other primitives, through which
+  derivatives are taken.
 * none of these: the primitive has no derivative; its outputs carry no tangent.
 
 Rules receive refs and are written with the operators and primitives themselves, so
@@ -44,7 +47,8 @@ class Primitive:
         partials, multilinear, jvp, vjp: see the module's docstring.
             `jvp(tangents, out, *args, **params)` has None for absent tangents and
             returns the output's tangent (or a tuple); `vjp(ct, out, *args, **params)`
-            returns one cotangent (or None) per operand.
+            returns one cotangent (or None, or a thunk) per operand.
+        expand: `expand(*args, **params)` emits the composition, returns its output.
         batch: `batch(args, batched, **params)`, all batched operands having the batch
             axis in front; returns the output with its batch axis in front.
         lower: elementwise only, an expression over a, b, c (see `codegen`).
@@ -60,13 +64,14 @@ class Primitive:
     multilinear: tuple[int, ...] = ()
     jvp: Callable[..., Any] | None = None
     vjp: Callable[..., tuple] | None = None
+    expand: Callable[..., Any] | None = None
     batch: Callable[..., Any] | None = None
     lower: str = ""
     samples: tuple[Callable[..., Any], ...] = field(default=(), repr=False)
 
     @property
     def differentiable(self) -> bool:
-        return self.partials is not None or self.vjp is not None
+        return bool(self.partials or self.vjp or self.expand)
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         """Emit this primitive on the tape that the operands belong to."""

@@ -4,8 +4,9 @@
 LLVM.  It is a small imperative language.  A scalar value has a number and is assigned
 once (`dtypes[value]`); a buffer is a C-contiguous array; an accumulator is the one
 thing that changes.  All integers in it (trip counts, offsets, shapes) are the concrete
-ones of the trace; `codegen.source` abstracts those above `STATIC_LIMIT` and all scalar
-constants into parameters when it prints, and the printed text is the structural key.
+ones of the trace; `codegen.source` abstracts those above `STATIC_LIMIT`, by their
+labels (`Size`), and all scalar constants into parameters when it prints, and the
+printed text is the structural key.
 So whatever was decided on a concrete size is visible in the text, or does not matter.
 """
 
@@ -33,6 +34,7 @@ __all__ = [
     "Load",
     "Program",
     "Read",
+    "Size",
     "Statement",
     "Store",
     "Swap",
@@ -41,6 +43,20 @@ __all__ = [
 
 #: Integers of at most this absolute value stay literal in the code.
 STATIC_LIMIT = 8
+
+
+class Size(int):
+    """An integer with the symbol that it is: only equal labels share a parameter.
+
+    Two lengths may be equal by chance, and code must not depend on that.
+    """
+
+    label: Any
+
+    def __new__(cls, value: int, label: Any) -> Size:
+        size = super().__new__(cls, value)
+        size.label = label
+        return size
 
 
 class Affine(NamedTuple):

@@ -212,6 +212,19 @@ class Builder:
             )
         )
 
+    def extend(
+        self, instr: Instr, params: dict[str, Any], avals: Sequence[Aval]
+    ) -> tuple[Ref, ...]:
+        """Give an instr further outputs; the ones it has must not change.
+
+        For instrs whose params decide what they give (a loop that is to stack more).
+        Whoever finished a tape with this instr before must not use that tape again.
+        """
+        refs = tuple(self.new(aval) for aval in avals)
+        instr.params = params
+        instr.outs = (*instr.outs, *[ref.index for ref in refs])
+        return refs
+
     def as_refs(self, args: Iterable[Any]) -> list[Ref]:
         args = list(args)
         dtype = None

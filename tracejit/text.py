@@ -19,6 +19,7 @@ import linecache
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -32,22 +33,26 @@ __all__ = ["Position", "parse_tape", "print_instr", "print_tape", "rule_name"]
 _MARGIN = 48
 
 
-class Position(str):
-    """A source position that was read from text: `model.py:12`, and no more."""
+@dataclass(frozen=True)
+class Position:
+    """A source position that was read from text: `model.py:12`, and no more.
 
-    __slots__ = ()
+    Attributes: file, line, and `code`, the text of the line if it was printed.
+    """
 
-    @property
-    def file(self) -> str:
-        return self.rpartition(":")[0]
+    file: str
+    line: int
+    code: str = ""
+    function: str = ""
 
-    @property
-    def line(self) -> int:
-        return int(self.split("  ")[0].rpartition(":")[2])
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
 
-    @property
-    def function(self) -> str:
-        return ""
+    @classmethod
+    def parse(cls, comment: str) -> Position:
+        place, _, code = comment.partition("  ")
+        file, _, line = place.rpartition(":")
+        return cls(file, int(line), code)
 
 
 # --- printing
@@ -122,9 +127,10 @@ def rule_name(rule: Any) -> str:
 
 def _position(instr: Instr) -> str:
     source = instr.source
-    if instr.prim is not guard or not isinstance(source, Source):
-        return str(source)
-    code = linecache.getline(source.file, source.line).strip()
+    if instr.prim is guard and isinstance(source, Source):
+        code = linecache.getline(source.file, source.line).strip()
+    else:
+        code = source.code if isinstance(source, Position) else ""
     return f"{source}  {code}".rstrip()
 
 
@@ -181,7 +187,7 @@ def _define(text: str | None, avals: dict[int, Aval]) -> tuple[int, ...]:
 def _parse_instr(
     body: str, comment: str, avals: dict[int, Aval], rules: Mapping[str, Any]
 ) -> Instr:
-    source = cast(Source, Position(comment)) if comment else None
+    source = cast(Source, Position.parse(comment)) if comment else None
     if match := _GUARD.fullmatch(body):
         params = {"expected": _literal(match["expected"], rules)}
         params["exit"] = int(match["exit"])

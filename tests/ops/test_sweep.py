@@ -7,15 +7,16 @@ import zlib
 
 import numpy as np
 import pytest
-import sweep_checks as checks
 
 import tracejit.ops  # noqa: F401  (registers the rows)
 from tracejit.errors import DifferentiationError
 from tracejit.ops import elementwise
 from tracejit.primitive import PRIMITIVES
 
+from . import sweep_checks as checks
+
 #: Rows with tests of their own: no operands, no outputs, or a rule as param.
-ELSEWHERE = {"const", "guard", "custom_vjp", "custom_jvp", "checkpoint"}
+ELSEWHERE = {"const", "guard", "custom_vjp", "custom_jvp", "checkpoint", "loop"}
 #: Results whose shape or exit depends on the data.
 UNBATCHED = {"mask_indices", "iota"}
 

@@ -1,6 +1,27 @@
 """The transforms."""
 
 from .gradients import elementwise_grad, grad, jit, value_and_grad
+from .jacobians import hessian, jacfwd, jacobian, jacrev
+from .products import hvp, jvp, vjp
+from .rules import checkpoint, custom_jvp, custom_vjp, detach, stop_gradient
 from .transform import Transform
 
-__all__ = ["Transform", "elementwise_grad", "grad", "jit", "value_and_grad"]
+__all__ = [
+    "Transform",
+    "checkpoint",
+    "custom_jvp",
+    "custom_vjp",
+    "detach",
+    "elementwise_grad",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jit",
+    "jvp",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]

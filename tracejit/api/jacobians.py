@@ -74,9 +74,7 @@ def zeros_of(rec: Recorder, shape: tuple[int, ...], dtype: np.dtype) -> Ref:
     return broadcast_to(zero, shape=shape) if shape else zero
 
 
-def reverse_rows(
-    rec: Recorder, done: Run, outs: Sequence[Ref]
-) -> list[list[Ref]]:
+def reverse_rows(rec: Recorder, done: Run, outs: Sequence[Ref]) -> list[list[Ref]]:
     """Per output, per input: the block of the Jacobian, by reverse mode."""
     blocks = []
     for out in outs:
@@ -96,9 +94,7 @@ def reverse_rows(
     return blocks
 
 
-def forward_columns(
-    rec: Recorder, done: Run, outs: Sequence[Ref]
-) -> list[list[Ref]]:
+def forward_columns(rec: Recorder, done: Run, outs: Sequence[Ref]) -> list[list[Ref]]:
     """The same blocks by forward mode."""
     columns = []
     for x in done.xs:

@@ -16,7 +16,16 @@ from ..signature import caller, flatten, parameter_names, unflatten
 from ..tape import Ref
 from ..tracer import Recorder, Tracer
 
-__all__ = ["Run", "as_ref", "cast", "floats", "ones", "run", "shape_text", "zero_filled"]
+__all__ = [
+    "Run",
+    "as_ref",
+    "cast",
+    "floats",
+    "ones",
+    "run",
+    "shape_text",
+    "zero_filled",
+]
 
 
 def shape_text(leaf: Any) -> str:
@@ -42,9 +51,7 @@ def ones(rec: Recorder, aval: Aval) -> Ref:
 
 def zero_filled(refs: Sequence[Ref | None], like: Sequence[Ref]) -> list[Ref]:
     """Zeros where a derivative is zero everywhere."""
-    return [
-        zeros(x) if ref is None else ref for ref, x in zip(refs, like, strict=True)
-    ]
+    return [zeros(x) if ref is None else ref for ref, x in zip(refs, like, strict=True)]
 
 
 def as_ref(rec: Recorder, leaf: Any, aval: Aval, what: str) -> Ref:
@@ -55,7 +62,9 @@ def as_ref(rec: Recorder, leaf: Any, aval: Aval, what: str) -> Ref:
         if array.shape != aval.shape or not kinds:
             raise _mismatch(leaf, aval, what)
         value = array.astype(aval.dtype)
-        return rec.const(value[()], aval.dtype) if not aval.shape else rec.capture(value)
+        return (
+            rec.const(value[()], aval.dtype) if not aval.shape else rec.capture(value)
+        )
     if leaf.shape != aval.shape:
         raise _mismatch(leaf, aval, what)
     return cast(leaf.ref, aval.dtype)
@@ -104,7 +113,9 @@ def run(
     not see other uses of the same array, in closures or other arguments.
     """
     numbers = _positions(kind, fun, argnums, args)
-    chosen = args[numbers[0]] if isinstance(argnums, int) else [args[i] for i in numbers]
+    chosen = (
+        args[numbers[0]] if isinstance(argnums, int) else [args[i] for i in numbers]
+    )
     leaves, spec = flatten(chosen if isinstance(argnums, int) else tuple(chosen))
     names = _Names(fun, numbers, args)
     copies = [_copy(rec, kind, leaf, names, i) for i, leaf in enumerate(leaves)]

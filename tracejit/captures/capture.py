@@ -129,7 +129,10 @@ class Captures:
         self._cells: list[tuple[str, CellType, Any]] = []
         self._generators: dict[int, tuple[str, Any, bytes]] = {}
         self._snapshots = Snapshots(self._note_generator)
-        for module, name in ((np.random.get_state, "np.random"), (random.getstate, "random")):
+        for module, name in (
+            (np.random.get_state, "np.random"),
+            (random.getstate, "random"),
+        ):
             self._note_generator(module.__self__, name)  # type: ignore[attr-defined]
         self._builtins = dict(vars(builtins), __import__=self._import)
 

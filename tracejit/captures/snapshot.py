@@ -341,7 +341,9 @@ class Snapshots:
     ) -> None:
         """What code that runs unseen may read: globals, closure, defaults."""
         code = function.__code__
-        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        for name, cell in zip(
+            code.co_freevars, function.__closure__ or (), strict=True
+        ):
             try:
                 child = self._take(cell.cell_contents, name, depth)
             except ValueError:

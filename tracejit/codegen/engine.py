@@ -1,9 +1,10 @@
-"""From LLVM assembly to machine code, and from machine code to addresses.
+"""From LLVM assembly to machine code, and from machine code to Python functions.
 
 Compiling uses Numba's own target: its target machine (CPU name, features, options of
-the user's Numba settings) and the optimisation pipeline of LLVM at Numba's level.
-Loading needs llvmlite alone, so a process that finds its kernels on disk never waits
-for Numba.  No front end takes part: no type inference, no registries.
+the user's Numba settings) and LLVM's optimisation pipeline.  No front end takes part: no type
+inference, no registries, which are what a process's first `@njit` waits for.
+Loading needs llvmlite alone, so a process that finds its kernels on disk never
+imports Numba.
 """
 
 from __future__ import annotations
@@ -16,12 +17,22 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from . import vector_math
+from . import symbols, vector_math
 from .wrapper import HEAD, SYMBOLS
 
-__all__ = ["address", "compile_assembly", "cpu", "load_object", "make_function", "optimise"]
+__all__ = [
+    "address",
+    "compile_assembly",
+    "cpu",
+    "load_object",
+    "make_function",
+    "method",
+    "optimise",
+    "target_machine",
+]
 
 _LOCK = threading.RLock()
+_METH_FASTCALL = 0x0080
 
 
 @cache
@@ -45,21 +56,21 @@ def _engine() -> Any:
     """The engine that holds all loaded kernels."""
     _initialise()
     vector_math.load()
-    _register_symbols()
+    _register_interface()
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    machine = target.create_target_machine(jit=True)
     module = llvm.parse_assembly("")
     module.triple = llvm.get_process_triple()
-    return llvm.create_mcjit_compiler(module, machine)
+    return llvm.create_mcjit_compiler(module, target.create_target_machine(jit=True))
 
 
-def _register_symbols() -> None:
+def _register_interface() -> None:
+    """Make known to LLVM what a kernel's wrapper calls of Python and NumPy."""
     for name in SYMBOLS:
         function = getattr(ctypes.pythonapi, name)
         llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
     # Slots of NumPy's C API are part of its binary interface, version 2.
     capsule = np._core.multiarray._ARRAY_API  # type: ignore[attr-defined]
-    table = (ctypes.c_void_p * 94).from_address(capsule_pointer(capsule))
+    table = (ctypes.c_void_p * 94).from_address(symbols.capsule_pointer(capsule))
     version = ctypes.CFUNCTYPE(ctypes.c_uint)(table[0])()
     probe = np.zeros(1)
     data = ctypes.c_void_p.from_address(id(probe) + HEAD).value
@@ -69,33 +80,26 @@ def _register_symbols() -> None:
     llvm.add_symbol("tracejit_PyArray_New", table[93])
 
 
-def capsule_pointer(capsule: Any) -> int:
-    """The address in a PyCapsule."""
-    get_name = ctypes.pythonapi.PyCapsule_GetName
-    get_name.restype, get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    get = ctypes.pythonapi.PyCapsule_GetPointer
-    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return get(capsule, get_name(capsule))
-
-
 @cache
-def _numba_codegen() -> Any:
+def target_machine() -> Any:
+    """Numba's target machine for the host."""
     from numba.core.registry import cpu_target
 
-    return cpu_target.target_context.codegen()
+    _initialise()
+    return cpu_target.target_context.codegen()._tm
 
 
 def optimise(assembly: str) -> Any:
     """Parse and optimise; returns llvmlite's module."""
-    from numba.core.llvm_bindings import create_pass_builder
-
-    _initialise()
-    machine = _numba_codegen()._tm
+    machine = target_machine()
     module = llvm.parse_assembly(assembly)
     module.triple = llvm.get_process_triple()
     module.data_layout = str(machine.target_data)
     module.verify()
-    builder = create_pass_builder(machine, opt=3, loop_vectorize=True, slp_vectorize=True)
+    options = llvm.PipelineTuningOptions(speed_level=3)
+    options.loop_vectorization = True
+    options.slp_vectorization = True
+    builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return module
 
@@ -103,19 +107,20 @@ def optimise(assembly: str) -> Any:
 def compile_assembly(assembly: str) -> bytes:
     """Machine code, as an object file."""
     with _LOCK:
-        return _numba_codegen()._tm.emit_object(optimise(assembly))
+        return target_machine().emit_object(optimise(assembly))
 
 
-def load_object(code: bytes) -> None:
-    """Add an object file to the process."""
+def load_object(code: bytes, needed: list[str]) -> None:
+    """Add an object file, which calls the `needed` library symbols, to the process."""
     with _LOCK:
         engine = _engine()
+        symbols.register(needed)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
 
 
 def address(name: str) -> int:
-    """The address of a loaded function."""
+    """The address of a loaded function; 0 if there is none."""
     with _LOCK:
         return _engine().get_function_address(name)
 
@@ -127,9 +132,6 @@ class _MethodDef(ctypes.Structure):
         ("flags", ctypes.c_int),
         ("doc", ctypes.c_char_p),
     )
-
-
-_METH_FASTCALL = 0x0080
 
 
 def method(name: str, pointer: int) -> Any:

@@ -103,8 +103,8 @@ def _walk(item: ast.expr, operands: Sequence[Any], backend: Backend) -> Any:
             return result
         case ast.IfExp(test=test, body=body, orelse=orelse):
             return backend.select(value(test), value(body), value(orelse))
-        case ast.Call(func=ast.Name(id=name), args=args) if (
-            FUNCTIONS.get(name) == len(args)
+        case ast.Call(func=ast.Name(id=name), args=args) if FUNCTIONS.get(name) == len(
+            args
         ):
             return backend.call(name, [value(arg) for arg in args])
     raise ValueError(f"{ast.unparse(item)!r} is not in the language of expressions")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["HELPERS", "header"]
 
-_SPECIAL = '''\
+_SPECIAL = """\
 _{name} = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double, ctypes.c_int)(
     get_cython_function_address("scipy.special.cython_special", "{symbol}")
 )
@@ -13,7 +13,7 @@ _{name} = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double, ctypes.c_int)(
 @njit
 def {name}(x):
     return _{name}(x, 1)
-'''
+"""
 
 HELPERS: dict[str, str] = {
     "gammaln": _SPECIAL.format(name="gammaln", symbol="gammaln"),
@@ -46,19 +46,25 @@ def zeta(s, q):
 @njit
 def gemm(a, b, out, ta, tb):
     """out = op(a) @ op(b), stacked; op transposes the last two axes."""
-    x = a.reshape((-1, a.shape[-2], a.shape[-1]))
-    y = b.reshape((-1, b.shape[-2], b.shape[-1]))
-    z = out.reshape((-1, out.shape[-2], out.shape[-1]))
+    if out.size == 0:
+        return True
+    m, n = out.shape[-2:]
+    z = out.reshape((out.size // (m * n), m, n))
+    x = a.reshape((z.shape[0], a.shape[-2], a.shape[-1]))
+    y = b.reshape((z.shape[0], b.shape[-2], b.shape[-1]))
     for i in range(z.shape[0]):
         p = x[i].T.copy() if ta else x[i]
         q = y[i].T.copy() if tb else y[i]
         z[i] = np.dot(p, q)
     return True
 ''',
-    "cholesky": '''\
+    "cholesky": """\
 @njit
 def cholesky(a, out):
-    x = a.reshape((-1, a.shape[-1], a.shape[-1]))
+    if out.size == 0:
+        return True
+    n = a.shape[-1]
+    x = a.reshape((a.size // (n * n), n, n))
     z = out.reshape(x.shape)
     try:
         for i in range(x.shape[0]):
@@ -66,15 +72,16 @@ def cholesky(a, out):
     except Exception:
         return False
     return True
-''',
+""",
     "triangular_solve": '''\
 @njit
 def triangular_solve(a, b, out, lower, trans):
     """Substitution row by row, forwards or backwards."""
-    x = a.reshape((-1, a.shape[-1], a.shape[-1]))
-    y = b.reshape((-1, b.shape[-2], b.shape[-1]))
-    z = out.reshape(y.shape)
-    n = x.shape[1]
+    if out.size == 0:
+        return True
+    n, m = b.shape[-2:]
+    y = b.reshape((b.size // (n * m), n, m))
+    x, z = a.reshape((y.shape[0], n, n)), out.reshape(y.shape)
     for i in range(x.shape[0]):
         t = x[i].T.copy() if trans else x[i]
         z[i] = y[i]
@@ -87,23 +94,28 @@ def triangular_solve(a, b, out, lower, trans):
                 z[i, r, c] /= t[r, r]
     return True
 ''',
-    "solve": '''\
+    "solve": """\
 @njit
 def solve(a, b, out):
-    x = a.reshape((-1, a.shape[-1], a.shape[-1]))
-    y = b.reshape((-1, b.shape[-2], b.shape[-1]))
-    z = out.reshape(y.shape)
+    if out.size == 0:
+        return True
+    n, m = b.shape[-2:]
+    y = b.reshape((b.size // (n * m), n, m))
+    x, z = a.reshape((y.shape[0], n, n)), out.reshape(y.shape)
     try:
         for i in range(x.shape[0]):
             z[i] = np.linalg.solve(x[i], y[i])
     except Exception:
         return False
     return True
-''',
-    "inv": '''\
+""",
+    "inv": """\
 @njit
 def inv(a, out):
-    x = a.reshape((-1, a.shape[-1], a.shape[-1]))
+    if out.size == 0:
+        return True
+    n = a.shape[-1]
+    x = a.reshape((a.size // (n * n), n, n))
     z = out.reshape(x.shape)
     try:
         for i in range(x.shape[0]):
@@ -111,27 +123,27 @@ def inv(a, out):
     except Exception:
         return False
     return True
-''',
-    "det": '''\
+""",
+    "det": """\
 @njit
 def det(a, out):
-    x = a.reshape((-1, a.shape[-1], a.shape[-1]))
-    z = out.reshape(-1)
+    z = out.reshape(out.size)
+    x = a.reshape((z.size, a.shape[-1], a.shape[-1]))
     for i in range(x.shape[0]):
         z[i] = np.linalg.det(x[i])
     return True
-''',
-    "slogdet": '''\
+""",
+    "slogdet": """\
 @njit
 def slogdet(a, sign, logdet):
-    x = a.reshape((-1, a.shape[-1], a.shape[-1]))
-    s, t = sign.reshape(-1), logdet.reshape(-1)
+    s, t = sign.reshape(sign.size), logdet.reshape(sign.size)
+    x = a.reshape((s.size, a.shape[-1], a.shape[-1]))
     for i in range(x.shape[0]):
         p, q = np.linalg.slogdet(x[i])
         s[i] = p
         t[i] = q
     return True
-''',
+""",
     "argsort": '''\
 @njit
 def argsort(x, out, outer, n, inner):
@@ -142,11 +154,11 @@ def argsort(x, out, outer, n, inner):
             z[i, :, j] = np.argsort(y[i, :, j].copy(), kind="mergesort")
     return True
 ''',
-    "mask_indices": '''\
+    "mask_indices": """\
 @njit
 def mask_indices(mask, out):
     k = 0
-    flat = mask.reshape(-1)
+    flat = mask.reshape(mask.size)
     for i in range(flat.size):
         if flat[i]:
             if k == out.size:
@@ -154,7 +166,7 @@ def mask_indices(mask, out):
             out[k] = i
             k += 1
     return k == out.size
-''',
+""",
 }
 
 

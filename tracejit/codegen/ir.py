@@ -94,8 +94,8 @@ class Module:
         return name
 
     def __str__(self) -> str:
-        parts = [*self.declarations.values()]
-        parts += [t for n, t in self.vectors.items() if n not in self.declarations]
+        parts = [t for n, t in self.declarations.items() if n not in self.functions]
+        parts += self.vectors.values()
         if self.vectors:
             # What nothing names is dropped before the vectoriser could use it.
             used = ", ".join(f"ptr @{name}" for name in self.vectors)

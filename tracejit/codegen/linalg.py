@@ -71,7 +71,9 @@ class _Routine:
     def load(self, pointer: str, dtype: np.dtype | None = None) -> Value:
         dtype = dtype or self.dtype
         kind = memory_type(dtype)
-        return self.writer.op(dtype, f"load {kind}, ptr {pointer}, align {dtype.itemsize}")
+        return self.writer.op(
+            dtype, f"load {kind}, ptr {pointer}, align {dtype.itemsize}"
+        )
 
     def store(self, value: Value, pointer: str) -> None:
         self.emitter.store_scalar(value, pointer, "")
@@ -333,7 +335,9 @@ def _inv(r: _Routine) -> None:
         _factor(r, n, x, pivots, info)
         r.note(info, bad)
         order, ld = r.integer(n), r.integer(r.at_least_one(n))
-        r.fortran("lapack", "getri", order, x, ld, pivots, work, r.integer(length), info)
+        r.fortran(
+            "lapack", "getri", order, x, ld, pivots, work, r.integer(length), info
+        )
         r.note(info, bad)
     r.free()
     r.leave_if(bad)

@@ -36,6 +36,8 @@ from ..program import (
     Load,
     Read,
     Store,
+    Swap,
+    walk,
 )
 from .expressions import evaluate
 from .ir import BOOL, F64, I64, Loop, Module, Value, Writer, literal, memory_type
@@ -75,12 +77,17 @@ class Emitter:
         self.pointers: dict[int, str] = {}
         self.leaves: dict[int, Value] = {}
         self.scopes: dict[int, str] = {}
+        self.swaps = [
+            (s.a, s.b) for s in walk(self.program.body) if isinstance(s, Swap)
+        ]
+        self.swapped: set[int] = set()
 
     # --- the frame
 
     def function(self, name: str) -> str:
         heads = self.bind()
         self.make_scopes()
+        self.movable()
         self.statements(self.program.body)
         for k, number in enumerate(self.layout.scalars):
             self.result(2 + k, self.values[number])
@@ -111,6 +118,16 @@ class Emitter:
             self.pointers[id(buffer)] = self.writer.first(I64, text).text
         return heads
 
+    def movable(self) -> None:
+        """Keep the addresses of buffers that exchange memory in stack slots."""
+        for buffer in {id(b): b for pair in self.swaps for b in pair}.values():
+            cell = self.writer.cell("ptr")
+            self.writer.raw(
+                f"store ptr {self.pointers[id(buffer)]}, ptr {cell}, align 8"
+            )
+            self.pointers[id(buffer)] = cell
+            self.swapped.add(id(buffer))
+
     def make_scopes(self) -> None:
         """One alias scope for all args, one for each buffer that is written."""
         module, layout = self.module, self.layout
@@ -132,6 +149,12 @@ class Emitter:
             self.scopes[id(buffer)] = suffixes[0]
         for k, buffer in enumerate(written):
             self.scopes[id(buffer)] = suffixes[1 + k % count]
+        # What exchanges its memory shares a scope, or none if one is on the stack.
+        for a, b in self.swaps:
+            shared = self.scopes.get(id(a), ""), self.scopes.get(id(b), "")
+            for buffer in (*written, *self.program.locals):
+                if self.scopes.get(id(buffer), "") in shared:
+                    self.scopes[id(buffer)] = shared[0] and shared[1] and shared[0]
 
     def param(self, slot: int) -> Value:
         """A 64-bit slot of the parameter block, read once in the entry block."""
@@ -159,7 +182,18 @@ class Emitter:
         return self.params[key]
 
     def pointer(self, buffer: Buffer) -> str:
-        return self.pointers[id(buffer)]
+        """The address of a buffer's first element."""
+        base = buffer.of
+        if base is not None:
+            return self.address(base, (*buffer.at, *_zeros(base, len(buffer.at))))
+        pointer = self.pointers[id(buffer)]
+        if id(buffer) in self.swapped:
+            return self.writer.op(I64, f"load ptr, ptr {pointer}, align 8").text
+        return pointer
+
+    def scope(self, buffer: Buffer) -> str:
+        """The alias metadata of its loads and stores."""
+        return self.scopes.get(id(buffer.of or buffer), "")
 
     def result(self, slot: int, value: Value) -> None:
         """Store into `results`."""
@@ -236,7 +270,7 @@ class Emitter:
     def load_element(self, buffer: Buffer, address: str) -> Value:
         dtype = buffer.dtype
         text = f"load {memory_type(dtype)}, ptr {address}, align {dtype.itemsize}"
-        value = self.writer.op(dtype, text + self.scopes.get(id(buffer), ""))
+        value = self.writer.op(dtype, text + self.scope(buffer))
         if dtype.kind == "b":
             return self.writer.op(BOOL, f"icmp ne i8 {value.text}, 0")
         return value
@@ -248,7 +282,7 @@ class Emitter:
             old = self.load_element(s.buffer, address)
             self.scalars.default = s.buffer.dtype
             value = self.scalars.binary("+", old, value)
-        self.store_scalar(value, address, self.scopes.get(id(s.buffer), ""))
+        self.store_scalar(value, address, self.scope(s.buffer))
 
     def store_scalar(self, value: Value, address: str, suffix: str) -> None:
         dtype = value.dtype
@@ -257,7 +291,9 @@ class Emitter:
         else:
             text = value.text
         kind = memory_type(dtype)
-        self.writer.raw(f"store {kind} {text}, ptr {address}, align {dtype.itemsize}{suffix}")
+        self.writer.raw(
+            f"store {kind} {text}, ptr {address}, align {dtype.itemsize}{suffix}"
+        )
 
     def accumulator(self, s: Accumulator) -> None:
         kind = register(s.dtype)
@@ -314,13 +350,17 @@ class Emitter:
         if value.dtype.kind == "b":
             holds = value if s.expected else self.scalars.logical_not(value)
         else:
-            holds = self.scalars.compare("==", value, self.constant(value.dtype, s.expected))
+            holds = self.scalars.compare(
+                "==", value, self.constant(value.dtype, s.expected)
+            )
         self.leave_unless(holds, s.exit + 1, value)
 
     def check(self, s: Check) -> None:
         self.leave_unless(self.values[s.value], -1)
 
-    def leave_unless(self, holds: Value, status: int, outcome: Value | None = None) -> None:
+    def leave_unless(
+        self, holds: Value, status: int, outcome: Value | None = None
+    ) -> None:
         """Return `status` unless `holds`."""
         writer = self.writer
         stay, leave = writer.label("stay"), writer.label("leave")
@@ -337,7 +377,12 @@ class Emitter:
     def call(self, s: Call) -> None:
         emit_call(self, s)
 
-    # --- blocks and addresses
+    def swap(self, s: Swap) -> None:
+        for buffer, other in ((s.a, self.pointer(s.b)), (s.b, self.pointer(s.a))):
+            cell = self.pointers[id(buffer)]
+            self.writer.raw(f"store ptr {other}, ptr {cell}, align 8")
+
+    # --- addresses
 
     def affine(self, index: Affine) -> Value:
         var, step, offset = index
@@ -377,6 +422,11 @@ class Emitter:
         return self.writer.op(I64, text).text
 
 
+def _zeros(buffer: Buffer, start: int) -> Index:
+    """The first element along the axes from `start`."""
+    return (Affine(None, 0, 0),) * (len(buffer.shape) - start)
+
+
 _EMIT: dict[type, Callable[[Emitter, Any], None]] = {
     Const: Emitter.const,
     Let: Emitter.let,
@@ -390,4 +440,5 @@ _EMIT: dict[type, Callable[[Emitter, Any], None]] = {
     Exit: Emitter.exit,
     Check: Emitter.check,
     Call: Emitter.call,
+    Swap: Emitter.swap,
 }

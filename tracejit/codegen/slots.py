@@ -1,8 +1,9 @@
 """The numbers of a program that become run-time parameters of its kernel.
 
 Integers above `STATIC_LIMIT` in absolute value and all scalar constants are slots,
-named n0, n1, ... and c0, c1, ... in order of first appearance; equal numbers share
-one.  Code may depend on a number only through its slot or, if it is small, as itself.
+named n0, n1, ... and c0, c1, ... in order of first appearance.  Equal constants share
+one, and integers of equal value and label (`Size`); that two lengths are equal by
+chance must not show.  Code may depend on a number only through its slot or, if it is small, as itself.
 So every n-slot is above the limit, and a large negative integer is written as -n.
 """
 
@@ -33,13 +34,13 @@ class Slots:
     """The parameters of one program, in order."""
 
     def __init__(self) -> None:
-        self._ints: dict[int, int] = {}
+        self._ints: dict[tuple[int, Any], int] = {}
         self._consts: dict[tuple[str, int], int] = {}
         self._dtypes: list[np.dtype] = []
 
     @property
     def ints(self) -> list[int]:
-        return list(self._ints)
+        return [value for value, _ in self._ints]
 
     @property
     def consts(self) -> list[tuple[np.dtype, int]]:
@@ -52,7 +53,8 @@ class Slots:
         """The slot of |value|, or None if it stays literal."""
         if -STATIC_LIMIT <= value <= STATIC_LIMIT:
             return None
-        return self._ints.setdefault(abs(value), len(self._ints))
+        key = (abs(int(value)), getattr(value, "label", None))
+        return self._ints.setdefault(key, len(self._ints))
 
     def int_text(self, value: int) -> str:
         slot = self.int_slot(value)
@@ -70,4 +72,4 @@ class Slots:
 
     def values(self) -> list[int]:
         """What the kernel's parameter block holds: the ints, then the constants."""
-        return [*self._ints, *(bits for _, bits in self._consts)]
+        return [*self.ints, *(bits for _, bits in self._consts)]

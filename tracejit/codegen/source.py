@@ -41,10 +41,11 @@ from ..program import (
     Program,
     Read,
     Store,
+    Swap,
 )
 from .expressions import evaluate
 from .helpers import header
-from .python_text import Text, TextBackend, number_text, scalar_type
+from .python_text import Text, TextBackend, scalar_type
 from .slots import Slots
 
 __all__ = ["Printed", "array_outputs", "print_program", "scalar_outputs"]
@@ -143,11 +144,8 @@ class _Printer:
         ):
             head += [f"# {self.name(b)}: {self.aval(b)}{note}" for b in group]
         for buffer in program.locals:
-            shape = ", ".join(map(self.slots.int_text, buffer.shape))
-            shape += "," if len(buffer.shape) == 1 else ""
-            self.line(
-                f"{self.name(buffer)} = np.empty(({shape}), {scalar_type(buffer.dtype)})"
-            )
+            made = f"np.empty({self.shape(buffer)}, {scalar_type(buffer.dtype)})"
+            self.line(f"{self.name(buffer)} = {made}")
         self.statements(program.body)
         results = [self.value(s) for s in self.scalars]
         self.line(f"return {', '.join(['0', 'np.int64(0)', *results])}")
@@ -180,7 +178,20 @@ class _Printer:
         self.lines.append("    " * self.depth + text)
 
     def name(self, buffer: Buffer) -> str:
-        return self.buffers[id(buffer)]
+        """An array: the buffer's name, or a view of the buffer it belongs to."""
+        base = buffer.of
+        if base is None:
+            return self.buffers[id(buffer)]
+        text = self.name(base)
+        if buffer.at:
+            text += f"[{', '.join(map(self.affine, buffer.at))}]"
+        if buffer.shape != base.shape[len(buffer.at) :]:
+            text += f".reshape({self.shape(buffer)})"
+        return text
+
+    def shape(self, buffer: Buffer) -> str:
+        parts = list(map(self.slots.int_text, buffer.shape))
+        return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
     def aval(self, buffer: Buffer) -> str:
         shape = ",".join(map(self.slots.int_text, buffer.shape))
@@ -290,9 +301,7 @@ class _Printer:
         self.leave("-1", "np.int64(0)")
 
     def leave(self, status: str, outcome: str) -> None:
-        nothing = [
-            f"{scalar_type(self.program.dtypes[v])}(0)" for v in self.scalars
-        ]
+        nothing = [f"{scalar_type(self.program.dtypes[v])}(0)" for v in self.scalars]
         self.line("    return " + ", ".join([status, outcome, *nothing]))
 
     def call(self, s: Call) -> None:
@@ -313,6 +322,10 @@ class _Printer:
         self.line(f"if not {text}:  # {shapes}")
         self.leave("-1", "np.int64(0)")
 
+    def swap(self, s: Swap) -> None:
+        a, b = self.name(s.a), self.name(s.b)
+        self.line(f"{a}, {b} = {b}, {a}")
+
     # --- indices
 
     def affine(self, index: Affine, as_value: bool = False) -> str:
@@ -327,7 +340,9 @@ class _Printer:
         return f"np.int64({result})" if as_value else result
 
     def element(self, buffer: Buffer, index: Index) -> str:
-        parts = [self.affine(i) if isinstance(i, Affine) else self.value(i) for i in index]
+        parts = [
+            self.affine(i) if isinstance(i, Affine) else self.value(i) for i in index
+        ]
         return f"{self.name(buffer)}[{', '.join(parts) or '()'}]"
 
 
@@ -351,4 +366,5 @@ _PRINT: dict[type, Callable[[_Printer, Any], None]] = {
     Exit: _Printer.exit,
     Check: _Printer.check,
     Call: _Printer.call,
+    Swap: _Printer.swap,
 }

@@ -93,7 +93,9 @@ def identity() -> str:
     if _library() is None or not _instruction_sets():
         return "none"
     names = [s for n in _FUNCTIONS for f in (False, True) for s, _ in available(n, f)]
-    return f"libmvec:{len(names)}:{','.join(letter for letter, _ in _instruction_sets())}"
+    return (
+        f"libmvec:{len(names)}:{','.join(letter for letter, _ in _instruction_sets())}"
+    )
 
 
 @cache

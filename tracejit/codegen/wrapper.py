@@ -136,9 +136,7 @@ class _Wrapper:
             for k in range(len(layout.captures))
         ]
         self.allocate(fresh)
-        outs = [
-            self.data(self.op(f"load ptr, ptr {slot}, align 8")) for slot in fresh
-        ]
+        outs = [self.data(self.op(f"load ptr, ptr {slot}, align 8")) for slot in fresh]
         work, own = self.take_workspace()
         self.compute(body, leaves, captures, outs, work)
         self.give_workspace(work, own)
@@ -185,8 +183,10 @@ class _Wrapper:
         self.branch(self.op(f"icmp ne ptr {error}, null"), "fail", go_on)
         self.label(go_on)
         if dtype.kind == "f":
-            return value if kind == "double" else self.op(
-                f"fptrunc double {value} to float"
+            return (
+                value
+                if kind == "double"
+                else self.op(f"fptrunc double {value} to float")
             )
         if dtype.kind == "b":
             return self.op(f"icmp ne i32 {value}, 0")
@@ -380,9 +380,13 @@ class _Wrapper:
         seen: set[str] = set()
         for output in layout.program.outputs:
             if isinstance(output, Buffer):
-                key: object = id(output) if output.shape or output.kind == "out" else (
-                    "scalar",
-                    id(output),
+                key: object = (
+                    id(output)
+                    if output.shape or output.kind == "out"
+                    else (
+                        "scalar",
+                        id(output),
+                    )
                 )
             else:
                 key = ("scalar", output)
@@ -420,4 +424,3 @@ class _Wrapper:
         self.label("known")
         parts = ", ".join(f"[ {value}, %{label} ]" for value, label in made)
         return self.op(f"phi ptr {parts}")
-

@@ -105,9 +105,7 @@ class Dispatcher:
             hide_frames(error)
             raise
 
-    def _call(
-        self, args: tuple, kwargs: dict[str, Any], start: Failure | None
-    ) -> Any:
+    def _call(self, args: tuple, kwargs: dict[str, Any], start: Failure | None) -> Any:
         program = self.program
         call = read_call(args, kwargs, program.statics, program.fun)
         if config.CHECK:
@@ -415,4 +413,6 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
     finite = b[np.isfinite(b)]
     scale = np.abs(finite).max(initial=0.0)
     tolerance = 1e4 * eps
-    return bool(np.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True))
+    return bool(
+        np.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
+    )

@@ -85,13 +85,18 @@ class _Writer:
             self.require(f"type({var}) is int and {low} <= {var} <= {high}")
             self.leaves.append(var)
         elif kind in (bool, str, type(None)):
-            self.require(f"type({var}) is {kind.__name__} and {var} == {value!r}"
-                         if value is not None else f"{var} is None")
+            self.require(
+                f"type({var}) is {kind.__name__} and {var} == {value!r}"
+                if value is not None
+                else f"{var} is None"
+            )
         elif isinstance(value, np.generic):
             self.require(f"type({var}) is {self.constant(kind)}")
             self.leaves.append(var)
         elif kind in (list, tuple):
-            self.require(f"type({var}) is {kind.__name__} and len({var}) == {len(value)}")
+            self.require(
+                f"type({var}) is {kind.__name__} and len({var}) == {len(value)}"
+            )
             for i, item in enumerate(value):
                 self.descend(f"{var}[{i}]", item)
         elif kind is dict:

@@ -125,9 +125,7 @@ class Trace:
         trace.children[(guard, outcome)] = [child, *siblings]
 
 
-def _bind(
-    tape: Tape, session: Session
-) -> tuple[Tape, list[int], list[np.ndarray]]:
+def _bind(tape: Tape, session: Session) -> tuple[Tape, list[int], list[np.ndarray]]:
     """Sort the hidden inputs: looked up by name first, constants last, unused none."""
     arguments = tape.inputs[: len(session.inputs)]
     hidden = tape.inputs[len(session.inputs) :]

@@ -10,6 +10,7 @@ from . import (
     products,
     reductions,
     selection,
+    served,
     shape,
     ufuncs,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "products",
     "reductions",
     "selection",
+    "served",
     "shape",
     "ufuncs",
 ]

@@ -87,14 +87,17 @@ def _power(self: Tracer, other: Any, modulo: Any = None) -> Any:
         return NotImplemented
     # What ndarray.__pow__ does: these powers have a faster ufunc of their own, with
     # another answer for (-inf)**0.5, which NumPy's scalars do not share.
-    if type(other) in (int, float) and self.ref.aval.dtype.kind == "f":
+    if type(other) in (int, float):
+        aval = self.ref.aval
         fast = _FAST_POWERS.get(other)
-        if fast is not None and (other == 2 or self.ref.aval.shape):
+        if other == 2 and (aval.shape or aval.dtype.kind == "f"):
+            return operate(np.square, self)
+        if fast is not None and aval.shape and aval.dtype.kind == "f":
             return operate(fast, self)
     return operate(np.power, self, other)
 
 
-_FAST_POWERS = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
+_FAST_POWERS = {0.5: np.sqrt, -1: np.reciprocal}
 
 
 def _repeats(self: Tracer, other: Any) -> bool:

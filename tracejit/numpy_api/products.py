@@ -435,9 +435,9 @@ def _path(terms: list[_Labelled], output: str) -> list[tuple[int, ...]]:
 
 
 def _in_pairs(step: tuple[int, ...], count: int) -> list[tuple[int, ...]]:
-    if len(step) <= 2:
-        return [tuple(step)]
-    refuse(f"np.einsum that joins {count} operands at once", "Split it into pairs")
+    if len(step) > 2:
+        refuse(f"np.einsum that joins {count} operands at once", "Split it into pairs")
+    return [tuple(step)]
 
 
 def _joined(terms: list[_Labelled], wanted: set[str]) -> _Labelled:

@@ -163,8 +163,8 @@ def _reduced_size(x: Tracer, axis: Any) -> int:
     return size
 
 
-max = implements(np.max)(_extremum("max", np.max))
-min = implements(np.min)(_extremum("min", np.min))
+max = implements(np.max, np.amax)(_extremum("max", np.max))
+min = implements(np.min, np.amin)(_extremum("min", np.min))
 
 
 @implements(np.ptp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import math
 import operator
 from typing import Any
@@ -417,7 +418,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Any]:
         sizes = extra * [each + 1] + (sections - extra) * [each]
         cuts = [0, *np.cumsum(sizes).tolist()]
     found = []
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in itertools.pairwise(cuts):
         start, stop, _ = slice(first, last).indices(n)
         found.append(window(x, axis, start, builtins.max(stop - start, 0)))
     return found

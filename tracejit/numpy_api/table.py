@@ -33,6 +33,7 @@ __all__ = [
     "common",
     "emit",
     "emit_view",
+    "filled",
     "hint",
     "implements",
     "no_keywords",
@@ -169,6 +170,13 @@ _NUMBERS = {
     int: np.dtype(np.int64),
     float: np.dtype(np.float64),
 }
+
+
+def filled(rec: Recorder, shape: tuple[int, ...], value: Any, dtype: Any) -> Tracer:
+    """An array of one value."""
+    fill = cast(as_tracer(rec, value), dtype)
+    # Its own memory: other than a broadcast view, it may be written in place.
+    return emit("broadcast_to", fill, shape=shape)
 
 
 def common(tracers: list[Tracer]) -> list[Tracer]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
 
-from ..primitive import PRIMITIVES
+from ..avals import Aval
+from ..errors import InvalidTapeError
+from ..primitive import PRIMITIVES, Primitive
 from ..tracer import (
     TAPE_DTYPES,
     UFUNC_METHODS,
@@ -23,7 +25,7 @@ from ..tracer import (
     full_name,
     refuse,
 )
-from .table import as_array, as_tracer, cast, emit, recorder_of, tracers_in
+from .table import as_tracer, cast, emit, recorder_of, tracers_in
 
 __all__ = ["COMPOSED", "UFUNCS", "call", "composed", "loop_dtype", "operate"]
 
@@ -57,21 +59,23 @@ UFUNCS: dict[np.ufunc, str] = {
     np.bitwise_and: "bit_and", np.bitwise_or: "bit_or", np.bitwise_xor: "bit_xor",
     np.invert: "invert", np.left_shift: "left_shift", np.right_shift: "right_shift",
     special.expit: "expit", special.logit: "logit", special.log_expit: "log_expit",
-    special.erf: "erf", special.erfc: "erfc", special.erfinv: "erfinv",
+    special.erf: "erf", special.erfc: "erfc",
     special.gammaln: "gammaln", special.psi: "digamma", special.xlogy: "xlogy",
     special.log1p: "log1p", special.expm1: "expm1", special.exp2: "exp2",
     special.cbrt: "cbrt",
 }
 
-#: What the arithmetic of bools is called where NumPy gives it another meaning.
-_OF_BOOLS = {
+#: Another primitive that is the same for integers and bools, where the first has no
+#: such form; `copy` stands for nothing to do.
+_EXACT = {
     "add": "logical_or", "mul": "logical_and", "maximum": "logical_or",
-    "minimum": "logical_and", "fmax": "logical_or", "fmin": "logical_and",
-    "bit_and": "logical_and", "bit_or": "logical_or", "bit_xor": "logical_xor",
-    "invert": "logical_not", "ne": "logical_xor",
+    "minimum": "logical_and", "bit_and": "logical_and", "bit_or": "logical_or",
+    "bit_xor": "logical_xor", "invert": "logical_not", "ne": "logical_xor",
+    "fmax": "maximum", "fmin": "minimum",
+    "abs": "copy", "floor": "copy", "ceil": "copy", "trunc": "copy",
 }
-_SAME_OF_BOOLS = {"abs", "floor", "ceil", "trunc"}
-_SAME_OF_INTS = {"floor", "ceil", "trunc"}
+_LOGICAL = {"logical_and", "logical_or", "logical_xor", "logical_not"}
+_CLASSES = {"isnan", "isfinite", "isinf"}
 _COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
 # fmt: on
 
@@ -113,7 +117,10 @@ def _loop(ufunc: np.ufunc, kinds: tuple[Any, ...]) -> tuple[np.dtype, ...]:
         return _loops[ufunc, kinds]
     except KeyError:
         pass
-    dtypes = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout))
+    asked = kinds
+    if all(isinstance(k, type) for k in kinds):
+        asked = tuple([np.dtype(k) for k in kinds])  # nothing that they could adapt to
+    dtypes = ufunc.resolve_dtypes((*asked, *[None] * ufunc.nout))
     for dtype in dtypes:
         if dtype not in TAPE_DTYPES:
             refuse(
@@ -171,6 +178,56 @@ def _usable(rec: Recorder, ufunc: np.ufunc, x: Any) -> Any:
     return array
 
 
+class _Plan(NamedTuple):
+    """How a ufunc computes operands of given kinds: the cast and the primitive."""
+
+    dtype: np.dtype
+    primitive: Primitive
+
+
+_plans: dict[tuple[Any, ...], _Plan] = {}
+
+
+def _plan(ufunc: np.ufunc, kinds: tuple[Any, ...]) -> _Plan:
+    name = UFUNCS[ufunc]
+    first, *others = _loop(ufunc, kinds)[: ufunc.nin]
+    if any(other != first for other in others):
+        refuse(
+            f"{full_name(ufunc)} of {_named(kinds)}",
+            "Convert one of the two with .astype first",
+        )
+    found = _form(name, first, ufunc.nin)
+    if found is None:
+        refuse(
+            f"{full_name(ufunc)} of {_named(kinds)}",
+            "Convert the operands with .astype(np.float64) first",
+        )
+    _plans[ufunc, kinds] = found
+    return found
+
+
+def _form(name: str, dtype: np.dtype, nin: int) -> _Plan | None:
+    """The primitive of this meaning that has a form for `dtype`, maybe after a cast."""
+    if _exists(name, dtype, nin):
+        return _Plan(dtype, PRIMITIVES[name])
+    if name in _LOGICAL:
+        return _Plan(BOOL, PRIMITIVES[name])
+    if name in _CLASSES:
+        return _Plan(F64, PRIMITIVES[name])
+    if dtype.kind == "b" and name in _COMPARISONS and name != "ne":
+        return _form(name, np.dtype(np.int8), nin)
+    other = _EXACT.get(name)
+    return None if other is None or dtype.kind == "f" else _form(other, dtype, nin)
+
+
+def _exists(name: str, dtype: np.dtype, nin: int) -> bool:
+    row = PRIMITIVES.get(name)
+    try:
+        return row is not None and bool(row.aval(*[Aval((), dtype)] * nin))
+    except InvalidTapeError:
+        return False
+
+
 def call(ufunc: np.ufunc, *inputs: Any) -> Any:
     """`ufunc(*inputs)` with at least one tracer among the inputs."""
     for x in inputs:
@@ -179,63 +236,35 @@ def call(ufunc: np.ufunc, *inputs: Any) -> Any:
             break
     else:
         rec = recorder_of(*inputs)
-    inputs = tuple([_usable(rec, ufunc, x) for x in inputs])
-    name = UFUNCS.get(ufunc)
-    if name is None:
+    for x in inputs:
+        if type(x) is not Tracer and type(x) not in _PYTHON:
+            inputs = tuple([_usable(rec, ufunc, x) for x in inputs])
+            break
+    if ufunc not in UFUNCS:
         implementation = COMPOSED.get(ufunc)
         if implementation is None:
             refuse(full_name(ufunc))
         return implementation(*inputs)
     if ufunc is np.power:
-        power = _special_power(rec, *inputs)
+        power = _integer_power(rec, *inputs)
         if power is not None:
             return power
     kinds = tuple([_kind(x) for x in inputs])
-    loop = _loop(ufunc, kinds)
-    dtype = loop[0]
-    if name in _COMPARISONS:
-        dtype = _comparison_dtype(inputs, loop)
-    elif dtype.kind != "f":
-        exact = _of_integers(rec, name, inputs, dtype)
-        if exact is not None:
-            return exact
+    dtype, primitive = _plans.get((ufunc, kinds)) or _plan(ufunc, kinds)
+    if dtype.kind in "iu" and primitive.name in _COMPARISONS:
+        dtype = _wide_enough(dtype, inputs)
     refs = [_operand(rec, x, dtype) for x in inputs]
-    return Tracer(rec, rec.apply(PRIMITIVES[name], refs, {}), None, False)
+    if primitive.name == "copy":
+        return Tracer(rec, refs[0], None, False)
+    return Tracer(rec, rec.apply(primitive, refs, {}), None, False)
 
 
-def _of_integers(
-    rec: Recorder, name: str, inputs: tuple, dtype: np.dtype
-) -> Tracer | None:
-    """Integer and bool operands where another primitive, or none, does the work."""
-    if dtype.kind == "b":
-        if name in _SAME_OF_BOOLS:
-            return cast(as_tracer(rec, inputs[0]), dtype)
-        other = _OF_BOOLS.get(name)
-        if other is None:
-            return None
-        refs = [_operand(rec, x, dtype) for x in inputs]
-        return Tracer(rec, rec.apply(PRIMITIVES[other], refs, {}), None, False)
-    if name in _SAME_OF_INTS:
-        return cast(as_tracer(rec, inputs[0]), dtype)
-    if name == "reciprocal":
-        refuse("np.reciprocal of integers", "Use 1 / x")
-    return None
-
-
-def _comparison_dtype(inputs: tuple, loop: tuple[np.dtype, ...]) -> np.dtype:
-    """One dtype for both operands of a comparison."""
-    first, second = loop[:2]
-    if first != second:
-        refuse(
-            f"a comparison of {first} with {second}",
-            "Convert one of the two with .astype first",
-        )
-    if first.kind in "iu":
-        for x in inputs:
-            # NumPy compares a uint8 with 300 exactly, without converting 300.
-            if type(x) is int and not _fits(x, first):
-                return I64 if _fits(x, I64) else F64
-    return first
+def _wide_enough(dtype: np.dtype, inputs: tuple) -> np.dtype:
+    """NumPy compares a uint8 with 300 exactly, without converting 300."""
+    for x in inputs:
+        if type(x) is int and not _fits(x, dtype):
+            return I64 if _fits(x, I64) else F64
+    return dtype
 
 
 def _fits(x: int, dtype: np.dtype) -> bool:
@@ -243,7 +272,7 @@ def _fits(x: int, dtype: np.dtype) -> bool:
     return info.min <= x <= info.max
 
 
-def _special_power(rec: Recorder, base: Any, exponent: Any) -> Tracer | None:
+def _integer_power(rec: Recorder, base: Any, exponent: Any) -> Tracer | None:
     """Integer powers of integers by repeated squaring; None for all others."""
     kinds = (_kind(base), _kind(exponent))
     dtype = _loop(np.power, kinds)[0]
@@ -320,27 +349,33 @@ def _widen(x: Any) -> Any:
 # --- ufuncs from other ufuncs ---------------------------------------------------------
 
 
-@composed(np.positive, np.conjugate)
-def _positive(x: Tracer) -> Tracer:
-    if x.dtype.kind == "b":
-        _loop(np.positive, (BOOL,))
-    return Tracer(x.rec, x.ref, None, False)
+def _tracers(ufunc: np.ufunc, *inputs: Any) -> list[Any]:
+    """The operands as tracers of the dtype of the ufunc's loop."""
+    rec = recorder_of(*inputs)
+    dtype = loop_dtype(ufunc, *inputs)
+    return [cast(as_tracer(rec, x), dtype) for x in inputs]
+
+
+@composed(np.positive)
+def _positive(x: Any) -> Any:
+    return _tracers(np.positive, x)[0]
+
+
+@composed(np.conjugate)
+def _conjugate(x: Any) -> Any:
+    return _tracers(np.conjugate, x)[0]
 
 
 @composed(np.radians, np.deg2rad)
-def _radians(x: Tracer) -> Any:
-    return x * _of_float(x, math.pi / 180)
+def _radians(x: Any) -> Any:
+    (x,) = _tracers(np.radians, x)
+    return x * (math.pi / 180)
 
 
 @composed(np.degrees, np.rad2deg)
-def _degrees(x: Tracer) -> Any:
-    return x * _of_float(x, 180 / math.pi)
-
-
-def _of_float(x: Tracer, factor: float) -> Any:
-    """A factor that makes integers f64, as the ufuncs of floats do."""
-    _loop(np.sin, (_kind(x),))
-    return factor if x.dtype.kind == "f" and x.weak is None else np.float64(factor)
+def _degrees(x: Any) -> Any:
+    (x,) = _tracers(np.degrees, x)
+    return x * (180 / math.pi)
 
 
 @composed(np.divmod)
@@ -349,33 +384,34 @@ def _divmod(a: Any, b: Any) -> tuple[Any, Any]:
 
 
 @composed(np.modf)
-def _modf(x: Tracer) -> tuple[Any, Any]:
-    whole = call(np.trunc, call(np.multiply, x, _of_float(x, 1.0)))
-    return call(np.copysign, call(np.subtract, x, whole), x), whole
+def _modf(x: Any) -> tuple[Any, Any]:
+    (x,) = _tracers(np.modf, x)
+    whole = call(np.trunc, x)
+    return call(np.copysign, x - whole, x), whole
 
 
 @composed(np.logaddexp2)
 def _logaddexp2(a: Any, b: Any) -> Any:
     ln2 = math.log(2.0)
-    return call(np.logaddexp, _mul(a, ln2), _mul(b, ln2)) / ln2
-
-
-def _mul(a: Any, factor: float) -> Any:
-    return call(np.multiply, a, factor) if type(a) is Tracer else as_array(a) * factor
+    x, y = _tracers(np.logaddexp2, a, b)
+    return call(np.logaddexp, x * ln2, y * ln2) / ln2
 
 
 @composed(special.xlog1py)
 def _xlog1py(a: Any, b: Any) -> Any:
-    return call(special.xlogy, a, b + 1)
+    x, y = _tracers(special.xlog1py, a, b)
+    return call(special.xlogy, x, y + 1)
 
 
 @composed(special.ndtr)
 def _ndtr(x: Any) -> Any:
-    return call(special.erfc, call(np.multiply, x, -math.sqrt(0.5))) * 0.5
+    (x,) = _tracers(special.ndtr, x)
+    return 0.5 * call(special.erfc, x * -math.sqrt(0.5))
 
 
 @composed(special.entr)
 def _entr(x: Any) -> Any:
+    (x,) = _tracers(special.entr, x)
     return -call(special.xlogy, x, x)
 
 

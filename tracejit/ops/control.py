@@ -22,6 +22,7 @@ from typing import Any
 from ..errors import DifferentiationError
 from ..primitive import Primitive, register
 from ..tape import const, guard
+from ..text import rule_name
 from .rows import REAL, sample
 
 __all__ = ["barrier", "checkpoint", "const", "custom_jvp", "custom_vjp", "guard"]
@@ -43,8 +44,8 @@ def _rule_jvp(tangents: Any, outs: Any, *args: Any, rule: Any, n: int) -> tuple:
 
 def _no_jvp(tangents: Any, outs: Any, *args: Any, rule: Any, n: int) -> tuple:
     raise DifferentiationError(
-        f"{rule!r} has a custom reverse rule only, so forward mode cannot pass through"
-        " it. Use grad, vjp or jacrev, or give it a custom_jvp rule."
+        f"{rule_name(rule)} has a custom reverse rule only, so forward mode cannot"
+        " pass through it. Use grad, vjp or jacrev, or give it a custom_jvp rule."
     )
 
 

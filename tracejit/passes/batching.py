@@ -20,8 +20,11 @@ from typing import Any
 
 from ..errors import UnsupportedError, message
 from ..ops.control import checkpoint, custom_jvp, custom_vjp
+from ..ops.loop import loop
 from ..ops.structural import reshape, stacked
 from ..tape import Builder, Instr, Ref, guard
+from ..text import rule_name
+from .loops import batch_loop
 
 __all__ = ["BatchedRule", "batch"]
 
@@ -51,6 +54,13 @@ def batch(
                 builder.replay(instr, env)
                 continue
             builder.source = instr.source
+            if instr.prim is loop:
+                args, flags = [env[a] for a in instr.args], [a in batched for a in instr.args]
+                found, which = batch_loop(builder, instr.params, args, flags, batch)
+                env.update(zip(instr.outs, found, strict=True))
+                pairs = zip(instr.outs, which, strict=True)
+                batched.update(out for out, flag in pairs if flag)
+                continue
             outs = _batch_one(builder, instr, env, batched)
             env.update(zip(instr.outs, outs, strict=True))
             batched.update(instr.outs)
@@ -120,8 +130,7 @@ class BatchedRule:
 
     @property
     def name(self) -> str:
-        inner = getattr(self.rule, "name", None) or type(self.rule).__name__
-        return f"batched_{inner}"
+        return f"batched_{rule_name(self.rule)}"
 
     def _vjp(
         self, builder: Builder, cts: list[Ref | None], xs: list[Ref]

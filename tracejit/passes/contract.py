@@ -93,7 +93,7 @@ def _dot(
     sizes = (batch, a_free, b_free, con)
     tiny = total <= TINY and all(n <= STATIC_LIMIT for n in sizes)
     if total == 0 or tiny or 1 in (a_free, b_free, con):
-        return _as_loops(a, b, a_parts, b_parts, out_shape, b_free == 1)
+        return _as_loops(a, b, a_parts, b_parts, out_shape, b_free == 1 or a_free > 1)
     a2, ta = _matrix(a, a_parts, transposed_is="rows last")
     b2, tb = _matrix(b, b_parts, transposed_is="rows first")
     rank = a2.ndim
@@ -127,7 +127,7 @@ def _as_loops(
     The axes of the leading operand stay as they lie in memory; the free axes of the
     other come last.
     """
-    if not a_leads and b.aval.size > a.aval.size:
+    if not a_leads:
         return _lead(b, a, b_parts, a_parts, out_shape, swapped=True)
     return _lead(a, b, a_parts, b_parts, out_shape, swapped=False)
 

@@ -20,8 +20,10 @@ from typing import Any
 
 from ..avals import is_float
 from ..errors import InvalidTapeError
+from ..ops.loop import loop
 from ..ops.structural import broadcast_to
 from ..tape import Builder, Instr, Ref
+from .loops import push_loop
 
 __all__ = ["jvp"]
 
@@ -72,6 +74,11 @@ def needed(instrs: Sequence[Instr], outs: Sequence[Ref]) -> list[Instr]:
 def _push(builder: Builder, instr: Instr, env: dict[int, Ref]) -> dict[int, Ref]:
     """The tangents of one instr's outputs."""
     prim = instr.prim
+    if prim is loop:
+        moves = push_loop(builder, instr, [env.get(a) for a in instr.args], _push_all)
+        # An extended loop has more outputs than before.
+        pairs = zip(instr.outs, moves, strict=False)
+        return {out: move for out, move in pairs if move is not None}
     args = [builder.ref(a) for a in instr.args]
     outs = [builder.ref(o) for o in instr.outs]
     tangents = [env.get(a) for a in instr.args]
@@ -79,6 +86,11 @@ def _push(builder: Builder, instr: Instr, env: dict[int, Ref]) -> dict[int, Ref]
         return {}
     if prim.partials is not None:
         found: Sequence[Ref | None] = [_elementwise(instr, outs[0], args, tangents)]
+    elif prim.expand is not None:
+        start = len(builder.instrs)
+        out = prim.expand(*args, **instr.params)
+        inner = [out] if prim.n_out == 1 else list(out)
+        found = jvp(builder, start, args, tangents, inner)
     elif prim.multilinear:
         found = [_multilinear(instr, args, tangents)]
     elif prim.n_out == 1:
@@ -98,6 +110,15 @@ def _push(builder: Builder, instr: Instr, env: dict[int, Ref]) -> dict[int, Ref]
             raise InvalidTapeError(text)
         result[out.index] = tangent
     return result
+
+
+def _push_all(
+    builder: Builder,
+    primals: Sequence[Ref],
+    tangents: Sequence[Ref | None],
+    outs: Sequence[Ref],
+) -> list[Ref | None]:
+    return jvp(builder, 0, primals, tangents, outs)
 
 
 def _elementwise(

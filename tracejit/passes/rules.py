@@ -6,7 +6,7 @@ one).  A rule returns the ref that the instr at hand equals, or None.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from ..ops import elementwise as ew
 from ..ops.control import checkpoint, custom_jvp, custom_vjp
+from ..ops.linalg import cholesky_vjp
 from ..ops.logic import cast, copy, logical_not, select, stop_gradient
 from ..ops.structural import (
     broadcast_to,
@@ -30,11 +31,13 @@ __all__ = ["RULES", "Rewriter", "Rule", "Site"]
 
 
 class Rewriter(Protocol):
-    """What the rules need of the walk: instrs by output, and how to emit."""
+    """What the rules need of the walk: the maker of every ref, and how to emit."""
 
     made: dict[int, Instr]
 
-    def emit(self, prim: Primitive, args: list[Ref], params: dict[str, Any]) -> Any: ...
+    def emit(
+        self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]
+    ) -> Any: ...
 
 
 @dataclass
@@ -108,8 +111,9 @@ def _custom(site: Site) -> Any:
     return tuple(site.args[: site.params["n"]])
 
 
-@rule("no-axes", *[PRIMITIVES[n] for n in ("sum", "prod", "max", "min", "any", "all")])
+@rule("no-axes", *[PRIMITIVES[n] for n in ("prod", "max", "min", "any", "all")])
 def _no_axes(site: Site) -> Any:
+    """Not the sum: NumPy's is 0.0 + x, which loses the sign of -0.0."""
     return site.args[0] if not site.params["axes"] else None
 
 
@@ -156,6 +160,17 @@ def _cast_back(site: Site) -> Any:
         return None
     safe = np.can_cast(inner.dtype, site.args[0].dtype, "safe")
     return inner if safe else None
+
+
+#: Rows that the kernel emitter has no routine for yet.
+_WITHOUT_ROUTINE = (cholesky_vjp,)
+
+
+@rule("expand", *_WITHOUT_ROUTINE)
+def _expand(site: Site) -> Any:
+    """A special routine, replaced by the composition that it stands for."""
+    assert site.prim.expand is not None
+    return site.prim.expand(*site.args, **site.params)
 
 
 # --- movement of movement

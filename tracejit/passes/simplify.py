@@ -56,14 +56,15 @@ def simplify(tape: Tape, counts: Counter[str] | None = None) -> Tape:
           return %0
     """
     counts = Counter() if counts is None else counts
-    return _live_tape(_Rewriter(_live_tape(tape, counts), counts).run(), counts)
+    simple = _Rewriter(tape, counts).run(tape, _live(tape, counts))
+    return _renumbered(simple, _live(simple, counts))
 
 
 # --- dead code
 
 
-def _live_tape(tape: Tape, counts: Counter[str]) -> Tape:
-    """Without the instrs that no output and no guard depends on."""
+def _live(tape: Tape, counts: Counter[str]) -> list[Instr]:
+    """The instrs without those that no output and no guard depends on."""
     live = set(tape.outputs)
     kept = []
     for instr in reversed(tape.instrs):
@@ -71,7 +72,7 @@ def _live_tape(tape: Tape, counts: Counter[str]) -> Tape:
             live.update(instr.args)
             kept.append(instr)
     counts["dead"] += len(tape.instrs) - len(kept)
-    return _renumbered(tape, kept[::-1])
+    return kept[::-1]
 
 
 def _renumbered(tape: Tape, instrs: list[Instr]) -> Tape:
@@ -103,11 +104,12 @@ def _renumbered(tape: Tape, instrs: list[Instr]) -> Tape:
 # --- the walk
 
 
-class _Rewriter:
+class _Rewriter(Builder):
+    """A builder that rewrites what it is asked to emit."""
+
     def __init__(self, tape: Tape, counts: Counter[str]) -> None:
-        self.tape = tape
+        super().__init__(tape.name)
         self.counts = counts
-        self.builder = Builder(tape.name)
         self.made: dict[int, Instr] = {}
         self.seen: dict[Any, Any] = {}
         self.rules: dict[Primitive, list[Rule]] = {}
@@ -115,30 +117,30 @@ class _Rewriter:
             for prim in r.prims:
                 self.rules.setdefault(prim, []).append(r)
 
-    def run(self) -> Tape:
-        builder, tape = self.builder, self.tape
-        env = {ref: builder.input(tape.avals[ref]) for ref in tape.inputs}
-        for instr in tape.instrs:
-            builder.source = instr.source
+    def run(self, tape: Tape, instrs: Sequence[Instr]) -> Tape:
+        env = {ref: self.input(tape.avals[ref]) for ref in tape.inputs}
+        for instr in instrs:
+            self.source = instr.source
             out = self.emit(instr.prim, [env[a] for a in instr.args], instr.params)
             outs = (out,) if isinstance(out, Ref) else tuple(out)
             env.update(zip(instr.outs, outs, strict=True))
-        return builder.finish([env[ref] for ref in tape.outputs])
+        return self.finish([env[ref] for ref in tape.outputs])
 
-    def emit(self, prim: Primitive, args: list[Ref], params: dict[str, Any]) -> Any:
+    def emit(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """The simplest known equal of this instr: an older ref, or a new instr."""
-        site = Site(self, prim, args, params)
+        refs = self.as_refs(args)
+        site = Site(self, prim, refs, params)
         for r in self.rules.get(prim, ()):
             found = r.apply(site)
             if found is not None:
                 self.counts[r.name] += 1
                 return found
-        key = _key(prim, args, params)
+        key = _key(prim, refs, params)
         if key is not None and key in self.seen:
             self.counts["common"] += 1
             return self.seen[key]
-        out = self.builder.emit(prim, args, params)
-        instr = self.builder.instrs[-1]
+        out = super().emit(prim, refs, params)
+        instr = self.instrs[-1]
         for index in instr.outs:
             self.made[index] = instr
         if key is not None:

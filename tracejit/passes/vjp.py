@@ -17,7 +17,9 @@ the program from the passes that follow.
    cotangent with a partial is `mulz`, which is 0 even if the partial is infinite.  So
    where(x > 0, log(x), 0) has no NaN gradient.  The mark is kept where elements keep
    their identity and dropped at sums and contractions.
-5. Every instr is visited at most once: linear in the length of the tape.
+5. Slices of one value are transposed together: see `windows`.
+6. Every instr is visited at most once: linear in the length of the tape.
+7. A loop is pulled back through a loop; see `loops`.
 """
 
 from __future__ import annotations
@@ -30,8 +32,12 @@ from ..avals import is_float
 from ..errors import InvalidTapeError
 from ..ops.control import custom_jvp
 from ..ops.logic import mulz
+from ..ops.loop import loop
 from ..ops.rows import unbroadcast, zeros
+from ..ops.structural import slice_
 from ..tape import Builder, Instr, Ref, const
+from .loops import Cotangent, activated, pull_loop
+from .windows import Window, assemble
 
 __all__ = ["vjp"]
 
@@ -57,16 +63,33 @@ def vjp(
     Returns:
         One ref per `wrt`, None where the derivative is zero everywhere.
     """
+    given = [None if ct is None else Cotangent(ct, False) for ct in cts]
+    found = _pull(builder, outs, given, wrt, start)
+    return [None if ct is None else ct.ref for ct in found]
+
+
+def _pull(
+    builder: Builder,
+    outs: Sequence[Ref],
+    cts: Sequence[Cotangent | None],
+    wrt: Sequence[Ref],
+    start: int = 0,
+) -> list[Cotangent | None]:
+    """`vjp` of cotangents that are known to be masked or not."""
     walk = _Walk(builder, wrt, builder.instrs[start:])
     for out, ct in zip(outs, cts, strict=True):
         if ct is not None:
-            walk.add(out.index, ct, masked=False)
+            walk.add(out.index, ct.ref, ct.masked)
     saved = builder.source
     try:
         walk.run()
+        found = [(ref.index, walk.total(ref.index)) for ref in wrt]
     finally:
         builder.source = saved
-    return [walk.cts.get(ref.index) for ref in wrt]
+    return [
+        None if ct is None else Cotangent(ct, index in walk.masked)
+        for index, ct in found
+    ]
 
 
 class _Walk:
@@ -77,6 +100,7 @@ class _Walk:
     ) -> None:
         self.builder = builder
         self.cts: dict[int, Ref] = {}
+        self.windows: dict[int, list[Window]] = {}
         self.masked: set[int] = set()
         self.active = {ref.index for ref in wrt}
         self.path = [instr for instr in instrs if self._activate(instr)]
@@ -88,23 +112,26 @@ class _Walk:
 
     def _activate(self, instr: Instr) -> bool:
         """Whether a derivative flows through `instr`; if so its outputs are active."""
-        prim = instr.prim
-        if not prim.differentiable or self.active.isdisjoint(instr.args):
-            return False
-        outs = [out for out in instr.outs if is_float(self.builder.avals[out])]
+        outs = activated(instr, self.active, self.builder.avals)
         self.active.update(outs)
         return bool(outs)
 
-    def add(self, index: int, ct: Ref, masked: bool) -> None:
+    def add(self, index: int, ct: Any, masked: bool) -> None:
         """Add a contribution to the cotangent of ref `index`."""
         old = self.cts.get(index)
         self.cts[index] = ct if old is None else old + ct
         if masked:
             self.masked.add(index)
 
+    def total(self, index: int) -> Ref | None:
+        """The cotangent of ref `index`, all contributions being known."""
+        if windows := self.windows.pop(index, None):
+            self.add(index, assemble(windows, self.builder.avals[index].shape), False)
+        return self.cts.get(index)
+
     def run(self) -> None:
         for instr in reversed(self.path):
-            cts = [self.cts.get(out) for out in instr.outs]
+            cts = [self.total(out) for out in instr.outs]
             if any(ct is not None for ct in cts):
                 self.builder.source = instr.source
                 self.pull(instr, cts)
@@ -112,11 +139,21 @@ class _Walk:
     def pull(self, instr: Instr, cts: list[Ref | None]) -> None:
         """Add the contributions of one instr to the cotangents of its operands."""
         prim, name = instr.prim, instr.prim.name
+        if prim is slice_:
+            self._note_window(instr, cts[0])
+            return
+        if prim is loop:
+            self._pull_loop(instr, cts)
+            return
         args = [self.builder.ref(a) for a in instr.args]
         outs = [self.builder.ref(o) for o in instr.outs]
         masked = not self.masked.isdisjoint(instr.outs)
         if prim.partials is not None:
-            parts = self._elementwise(instr, cts[0], outs[0], args, masked)
+            parts: Sequence[Any] = self._elementwise(
+                instr, cts[0], outs[0], args, masked
+            )
+        elif prim.expand is not None:
+            parts = self._expanded(instr, cts, args)
         elif prim is custom_jvp and not hasattr(instr.params["rule"], "vjp"):
             parts = self._transposed_rule(instr, cts, args)
         elif prim.n_out == 1:
@@ -141,6 +178,24 @@ class _Walk:
                 )
             self.add(arg.index, ct, masked)
 
+    def _pull_loop(self, instr: Instr, cts: list[Ref | None]) -> None:
+        given = [
+            None if ct is None else Cotangent(ct, out in self.masked)
+            for ct, out in zip(cts, instr.outs, strict=True)
+        ]
+        active = [arg in self.active for arg in instr.args]
+        found = pull_loop(self.builder, instr, given, active, _pull)
+        for arg, part in zip(instr.args, found, strict=True):
+            if part is not None:
+                self.add(arg, part.ref, part.masked)
+
+    def _note_window(self, instr: Instr, ct: Any) -> None:
+        (index,) = instr.args
+        window = Window(instr.params["start"], instr.params["step"], ct)
+        self.windows.setdefault(index, []).append(window)
+        if not self.masked.isdisjoint(instr.outs):
+            self.masked.add(index)
+
     def _elementwise(
         self, instr: Instr, ct: Any, out: Ref, args: list[Ref], masked: bool
     ) -> list[Any]:
@@ -153,7 +208,7 @@ class _Walk:
             for partial in partials
         ]
 
-    def product(self, ct: Ref, partial: Any, masked: bool) -> Ref | None:
+    def product(self, ct: Any, partial: Any, masked: bool) -> Any:
         """ct times a partial, without an instr where the partial is 1."""
         if callable(partial):
             partial = partial()
@@ -164,6 +219,18 @@ class _Walk:
         if masked and partial.index not in self.finite:
             return mulz(ct, partial)
         return ct * partial
+
+    def _expanded(
+        self, instr: Instr, cts: list[Ref | None], args: list[Ref]
+    ) -> Sequence[Any]:
+        """Through the composition that a special routine stands for."""
+        assert instr.prim.expand is not None
+        start = len(self.builder.instrs)
+        out = instr.prim.expand(*args, **instr.params)
+        outs = [out] if instr.prim.n_out == 1 else list(out)
+        wrt = [arg for arg in args if arg.index in self.active]
+        found = iter(vjp(self.builder, outs, cts, wrt, start))
+        return [next(found) if arg.index in self.active else None for arg in args]
 
     def _transposed_rule(
         self, instr: Instr, cts: list[Ref | None], args: list[Ref]

@@ -14,7 +14,7 @@ import contextvars
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -205,6 +205,14 @@ class Recorder(Builder):
         for out in outs:
             self.producers[out.index] = instr
 
+    def extend(
+        self, instr: Instr, params: dict[str, Any], avals: Sequence[Aval]
+    ) -> tuple[Ref, ...]:
+        refs = super().extend(instr, params, avals)
+        for ref in refs:
+            self.producers[ref.index] = instr
+        return refs
+
     def apply(
         self, prim: Primitive, refs: Sequence[Ref], params: dict[str, Any]
     ) -> Any:
@@ -393,13 +401,13 @@ def _same_bytes(a: np.ndarray, b: Any) -> bool:
 
 _local = threading.local()
 
-#: NumPy's creation functions as they look while anybody records, by name
+#: NumPy's functions as they look while anybody records, by module and name
 #: (`numpy_api.creation` fills this): they serve tracers and pass all else through.
-SERVED: dict[str, Callable[..., Any]] = {}
+SERVED: dict[tuple[ModuleType, str], Callable[..., Any]] = {}
 
 _lock = threading.Lock()
 _recordings = 0
-_originals: dict[str, Callable[..., Any]] = {}
+_originals: dict[tuple[ModuleType, str], Callable[..., Any]] = {}
 
 
 def active_recorder() -> Recorder | None:
@@ -428,9 +436,9 @@ class recording:
         stack = _local.__dict__.setdefault("stack", [])
         with _lock:
             if _recordings == 0:
-                for name, served in SERVED.items():
-                    _originals[name] = getattr(np, name)
-                    setattr(np, name, served)
+                for (module, name), served in SERVED.items():
+                    _originals[module, name] = getattr(module, name)
+                    setattr(module, name, served)
             _recordings += 1
         stack.append(self.recorder)
         self.recorder.closed = False
@@ -448,8 +456,8 @@ class recording:
         with _lock:
             _recordings -= 1
             if _recordings == 0:
-                for name, original in _originals.items():
-                    setattr(np, name, original)
+                for (module, name), original in _originals.items():
+                    setattr(module, name, original)
                 _originals.clear()
         cause = getattr(error, "__cause__", None)
         if isinstance(error, ValueError) and isinstance(cause, ConcretizationError):

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from ...program import Program
 from ...tape import Tape
+from ..contract import contract
 from .emit import emit
 
 __all__ = ["fuse"]
@@ -36,4 +37,4 @@ __all__ = ["fuse"]
 
 def fuse(tape: Tape, captures: int = 0) -> Program:
     """Fuse a simplified tape whose last `captures` inputs are captured arrays."""
-    return emit(tape, captures)
+    return emit(contract(tape), captures)

@@ -12,7 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from ...program import Accumulate, Affine, Buffer, Call, Exit, Program, Swap
+from ...program import (
+    STATIC_LIMIT,
+    Accumulate,
+    Affine,
+    Buffer,
+    Call,
+    Exit,
+    Program,
+    Size,
+    Swap,
+)
 from ...tape import Tape
 from .access import DYNAMIC, ZERO_INDEX
 from .arrange import arrange
@@ -31,13 +41,13 @@ def emit(tape: Tape, captures: int) -> Program:
     analysis, roots, level = arrange(tape)
     emitter = Emitter(analysis, roots, Writer(program))
     for number, ref in enumerate(tape.inputs):
-        aval = tape.avals[ref]
+        aval = analysis.avals[ref]
         emitter.args[ref] = Buffer("arg", number, aval.shape, aval.dtype)
         emitter.steady.add(ref)
         program.args.append(emitter.args[ref])
     outputs: dict[int, Buffer] = {}
     for number, ref in enumerate(tape.outputs):
-        aval = tape.avals[ref]
+        aval = analysis.avals[ref]
         if aval.shape != () and ref not in emitter.args and ref not in outputs:
             outputs[ref] = Buffer("out", number, aval.shape, aval.dtype)
     emitter.run(level, outputs)
@@ -103,7 +113,7 @@ class Emitter(Elements):
             axis = loop.axis[root]
             cuts.add(root.space[axis])
             cuts.update(at for a, at in root.cuts if a == axis)
-        edges = sorted(cuts)
+        edges = [_edge(at, loop.size) for at in sorted(cuts)]
         for lo, hi in pairwise(edges):
             inside = {r for r in entries if r.space[loop.axis[r]] >= hi}
             if hi - lo == 1:
@@ -367,6 +377,7 @@ class Emitter(Elements):
         assert instr is not None
         params, out = instr.params, self.out
         body: Tape = params["body"]
+        analysis, roots, level = arrange(body)
         trip, n_fixed, n_state = params["trip"], params["consts"], params["carries"]
         fixed, start, xs = _split(instr.args, n_fixed, n_state)
         counter, fixed_in, state_in, xs_in = (
@@ -377,14 +388,13 @@ class Emitter(Elements):
         state: dict[int, int | Buffer] = {}
         for ref, inner in zip(start, state_in, strict=True):
             given = operands[ref]
-            aval = body.avals[inner]
+            aval = analysis.avals[inner]
             if isinstance(given, int):
                 state[inner] = out.new_accumulator(aval.dtype, given)
             else:
                 old = new_buffer(out.program, aval.shape, aval.dtype)
                 out.copy(old, given)
                 state[inner] = old
-        analysis, roots, level = arrange(body)
         var = out.enter()
         step = Affine(var, -1, trip - 1) if params["reverse"] else Affine(var, 1, 0)
         inner = Emitter(analysis, roots, out)
@@ -407,7 +417,7 @@ class Emitter(Elements):
                 inner.args[ref] = row
         targets: list[Buffer | None] = []
         for ref in body.outputs[:n_state]:
-            aval = body.avals[ref]
+            aval = analysis.avals[ref]
             targets.append(
                 new_buffer(out.program, aval.shape, aval.dtype) if aval.shape else None
             )
@@ -465,6 +475,16 @@ class Emitter(Elements):
 def _split(items: tuple, first: int, second: int) -> tuple[tuple, tuple, tuple]:
     end = first + second
     return items[:first], items[first:end], items[end:]
+
+
+def _edge(at: int, size: int) -> int:
+    """A cut of a loop, counted from its end if it is near that."""
+    if at == size:
+        return size
+    if at > STATIC_LIMIT and isinstance(size, Size) and size - at <= STATIC_LIMIT:
+        root, offset = size.label
+        return Size(at, (root, offset + at - size))
+    return at
 
 
 def _row(stack: Buffer, step: Affine) -> Buffer:

@@ -9,16 +9,13 @@ share, if it is read at just the element that the same iteration makes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
-from ...program import STATIC_LIMIT, Affine
-from .roots import Root
+from ...program import Affine, Size
+from .roots import Root, is_flat
 
 __all__ = ["Level", "Loop", "flat_axes", "place", "shared_depth"]
 
-#: An iteration space of at most this many static points is written out.
-FLAT_LIMIT = 16
 #: Loops whose lengths differ by at most this much may be one (the rest is cut off).
 NEAR = 2
 
@@ -42,10 +39,6 @@ class Level:
     def append(self, item: Loop | Root) -> None:
         self.items.append(item)
         self.before.append([])
-
-
-def is_flat(sizes: list[int]) -> bool:
-    return all(n <= STATIC_LIMIT for n in sizes) and prod(sizes) <= FLAT_LIMIT
 
 
 def flat_axes(root: Root) -> list[int]:
@@ -120,7 +113,7 @@ def _join(level: Level, low: int, root: Root, axis: int) -> int:
     for position in range(low, len(level.items)):
         item = level.items[position]
         if isinstance(item, Loop) and _alike(item.size, size):
-            item.size = max(item.size, size)
+            item.size = item.size if item.size >= size else size
             item.axis[root] = axis
             return position
     level.append(Loop(size, {root: axis}))
@@ -128,7 +121,10 @@ def _join(level: Level, low: int, root: Root, axis: int) -> int:
 
 
 def _alike(a: int, b: int) -> bool:
-    return a == b or (min(a, b) > STATIC_LIMIT and abs(a - b) <= NEAR)
+    """Whether two lengths are equal, or nearly so, on purpose."""
+    if isinstance(a, Size) and isinstance(b, Size):
+        return a.label[0] == b.label[0] and abs(a - b) <= NEAR
+    return a == b and not isinstance(a, Size) and not isinstance(b, Size)
 
 
 def shared_depth(producer: Root, consumer: Root, index: tuple[Any, ...]) -> int:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from ...avals import Aval
-from ...program import Affine
+from ...program import STATIC_LIMIT, Affine
 from ...tape import Instr, Tape
 from .access import (
     DYNAMIC,
@@ -24,8 +25,9 @@ from .access import (
     pieces,
     through_view,
 )
+from .sizes import labelled
 
-__all__ = ["CALLS", "Analysis", "Root"]
+__all__ = ["CALLS", "Analysis", "Root", "is_flat"]
 
 CALLS = frozenset(
     "dot cholesky triangular_solve solve inv det slogdet argsort mask_indices".split()
@@ -38,6 +40,8 @@ SCANS = frozenset(("cumsum", "cumprod"))
 MAX_PIECES = 4
 #: A value this far from memory is stored, which bounds a loop body's size.
 MAX_DEPTH = 120
+#: An iteration space of at most this many static points is written out.
+FLAT_LIMIT = 16
 
 
 @dataclass(eq=False)
@@ -83,6 +87,11 @@ def long_axes(space: Sequence[int]) -> list[int]:
     return [k for k, n in enumerate(space) if n != 1]
 
 
+def is_flat(sizes: Sequence[int]) -> bool:
+    """Whether a space is so small and static that it is written out."""
+    return all(n <= STATIC_LIMIT for n in sizes) and prod(sizes) <= FLAT_LIMIT
+
+
 class Analysis:
     """The roots of a tape for a given choice of stored values.
 
@@ -92,7 +101,7 @@ class Analysis:
 
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
-        self.avals: Sequence[Aval] = tape.avals
+        self.avals: Sequence[Aval] = labelled(tape)
         self.instr_of: dict[int, Instr] = {
             out: instr for instr in tape.instrs for out in instr.outs
         }

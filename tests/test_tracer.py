@@ -1,0 +1,761 @@
+"""The recorder, and every way in which a traced value could leave the trace."""
+
+import copy
+import math
+import operator
+import pickle
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from numpy import array as kept_array
+from scipy import special
+
+from tests.numpy_api.check import check, close, record
+from tracejit.errors import ConcretizationError, TracejitError, UnsupportedError
+from tracejit.interpret import interpret, verify
+from tracejit.tracer import (
+    SERVED,
+    Recorder,
+    Tracer,
+    active_recorder,
+    recording,
+    user_source,
+    where,
+)
+
+X = np.array([0.5, -1.5, 2.0])
+OUT = "Write it with supported NumPy functions, or compute it outside the function"
+
+
+def raised(program, *args):
+    """The error of a recording, its position `(file.py:line in function: )` split off."""
+    with pytest.raises(TracejitError) as caught:
+        record(program, *args)
+    position, _, text = str(caught.value).partition(": ")
+    line = program.__code__.co_firstlineno
+    assert position.startswith("test_tracer.py:")
+    assert position.endswith(f" in {program.__name__}")
+    assert line <= int(position.split(":")[1].split()[0]) <= line + 6
+    return type(caught.value), text
+
+
+# --- the recorder ---------------------------------------------------------------------
+
+
+def test_the_tape():
+    def program(x, w):
+        return np.sum(x * w + 1.0)
+
+    (out,), rec, _ = record(program, X, 0.5)
+    tape = verify(rec.finish_trace([out.ref]))
+    line = program.__code__.co_firstlineno + 1
+    assert repr(tape) == (
+        "tape program(%0: f64[3], %1: f64[]):\n"
+        f"  %2: f64[3] = mul %0 %1                        ; test_tracer.py:{line}\n"
+        f"  %3: f64[] = const {{value=1.0, dtype=f64}}      ; test_tracer.py:{line}\n"
+        f"  %4: f64[3] = add %2 %3                        ; test_tracer.py:{line}\n"
+        f"  %5: f64[] = sum %4 {{axes=(0,)}}                ; test_tracer.py:{line}\n"
+        "  return %5\n"
+    )
+
+
+def test_captures_are_hidden_inputs_after_the_arguments():
+    a, b = np.ones(3), np.full(3, 2.0)
+
+    def program(x, y):
+        return x * a + b * y + a
+
+    (out,), rec, inputs = record(program, X, X)
+    tape = verify(rec.finish_trace([out.ref]))
+    assert len(tape.inputs) == 4
+    assert [c is k for c, k in zip(rec.captures, (a, b), strict=True)] == [True, True]
+    b[:] = 0
+    (again,) = interpret(tape, [*inputs, *rec.captures])
+    close(again, X + 1)
+
+
+def test_an_array_written_to_after_its_use():
+    def program(x):
+        w = np.zeros(3)
+        y = x * w
+        w[0] = 1.0
+        return y + w
+
+    kind, text = raised(program, X)
+    line = program.__code__.co_firstlineno + 2
+    assert kind is UnsupportedError
+    assert text == (
+        "an ordinary array that met a traced value at "
+        f"test_tracer.py:{line} in program was written to afterwards. Finish the array "
+        "before its first use, or use a copy there."
+    )
+
+
+def test_an_array_written_to_at_the_end():
+    def program(x):
+        w = np.array([0.0, np.nan, 1.0])
+        y = x * w
+        w[0] = 1.0
+        return y
+
+    (out,), rec, _ = record(program, X)
+    with pytest.raises(UnsupportedError, match="was written to afterwards"):
+        rec.finish_trace([out.ref])
+
+
+def test_values_of_emitted_instrs_are_computed_on_demand():
+    rec = Recorder()
+    x = rec.input_tracer(X)
+    y = x.ref
+    for _ in range(5000):  # deeper than Python's recursion limit
+        y = y + 1.0
+    assert rec.values[y.index] is None
+    close(rec.value(y), X + 5000)
+
+
+def test_emitted_values_can_be_used_by_the_users_code():
+    rec = Recorder()
+    x = rec.input_tracer(X)
+    twice = rec.tracer(x.ref + x.ref)
+    with recording(rec):
+        close((twice * 2).value, X * 4)
+
+
+def test_recordings_nest_and_end():
+    outer, inner = Recorder("outer"), Recorder("inner")
+    assert active_recorder() is None
+    with recording(outer):
+        with recording(inner):
+            assert active_recorder() is inner
+        assert active_recorder() is outer
+        assert inner.closed
+    assert active_recorder() is None
+    assert outer.closed
+
+
+def test_a_user_exception_leaves_nothing_behind():
+    originals = [getattr(module, name) for module, name in SERVED]
+
+    def program(x):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        record(program, X)
+    assert active_recorder() is None
+    assert [getattr(module, name) for module, name in SERVED] == originals
+
+
+def test_a_tracer_that_outlives_its_recording():
+    kept = []
+    record(lambda x: kept.append(x) or x, X)
+    with pytest.raises(TracejitError) as caught:
+        kept[0] + 1
+    assert str(caught.value).endswith(
+        "a traced value of '<lambda>' was used after its recording. "
+        "Return the value from the function instead of storing it."
+    )
+
+
+def test_values_of_two_recordings():
+    other = Recorder("other").input_tracer(X)
+
+    def program(x):
+        return x + other
+
+    kind, text = raised(program, X)
+    assert kind is TracejitError
+    assert text == (
+        "values of two recordings meet: 'other' and 'program'. Return values from the "
+        "inner function."
+    ) or text == (
+        "values of two recordings meet: 'program' and 'other'. Return values from the "
+        "inner function."
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.complex128, object, "U3", "M8[s]"])
+def test_dtypes_that_no_tape_holds(dtype):
+    with pytest.raises(UnsupportedError) as caught:
+        Recorder().input_tracer(np.zeros(2, dtype))
+    assert str(caught.value).endswith(
+        f": arrays of dtype {np.dtype(dtype)} cannot be recorded. Use float64, float32, "
+        "an integer dtype or bool."
+    )
+
+
+def test_user_source_is_the_first_frame_outside_the_libraries():
+    line = sys._getframe().f_lineno + 1
+    source = user_source()
+    assert (source.line, source.function) == (
+        line,
+        "test_user_source_is_the_first_frame_outside_the_libraries",
+    )
+    assert where(source) == f"test_tracer.py:{line} in {source.function}"
+
+
+# --- NumPy's module while somebody records --------------------------------------------
+
+
+def test_creation_functions():
+    check(lambda x: np.array([x[0], x[1]]), X)
+    check(lambda x: np.array([[x[0], 0.0], [1, x[1]]]), X)
+    check(lambda x: np.array([x, x * 2]), X)
+    check(lambda x: np.array([x[0], 1], dtype=np.float32), X)
+    check(lambda x: np.array([x[0], 2.0]), X.astype(np.float32))
+    check(lambda x: np.array([n, n + 1] if (n := x) is None else [x, x]), 3)
+    check(lambda x: np.array(x, ndmin=2), X)
+    check(lambda x: np.asarray(x), X)
+    check(lambda x: np.asarray([x[0], 1.0]), X)
+    check(lambda x: np.asanyarray((x, x)), X)
+    check(lambda x: np.ascontiguousarray(x), X)
+    check(lambda x: np.full(3, x[0]), X)
+    check(lambda x: np.full((2, 2), x[0], dtype=np.float32), X)
+    check(lambda n: np.arange(n), 4)
+    check(lambda x, n: x * np.eye(n), X, 3)
+    check(lambda x, n: x * np.zeros(n), X, 3)
+
+
+def test_functions_of_lists():
+    check(lambda x: np.sum([x[0], x[1], 2.0]), X)
+    check(lambda x: np.mean([x, x]), X)
+    check(lambda x: np.max([x[0], 0.0]), X)
+    check(lambda x: np.linalg.norm([x[0], x[1]]), X)
+    check(lambda x: np.dot([x[0], x[1]], [1.0, 2.0]), X)
+    check(lambda i: np.take(X, i), 2)
+
+
+def test_asarray_is_the_array_itself_and_array_a_copy():
+    (same, other), _, _ = record(lambda x: [np.asarray(x) is x, np.array(x) is x], X)
+    assert (same, other) == (True, False)
+
+
+def test_numpy_is_as_it_was_after_the_last_recording():
+    before = np.array
+    a, b = Recorder(), Recorder()
+    with recording(a):
+        assert np.array is not before
+        with recording(b):
+            pass
+        assert np.array is not before
+    assert np.array is before
+
+
+def test_other_threads_notice_nothing():
+    found = []
+
+    def other():
+        tracer_of_nobody = active_recorder()
+        found.append((tracer_of_nobody, type(np.array([1.0, 2.0])), np.full(2, 1.0)))
+
+    def program(x):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        return np.array([x[0], 1.0])
+
+    record(program, X)
+    ((recorder, kind, full),) = found
+    assert recorder is None
+    assert kind is np.ndarray
+    close(full, np.ones(2))
+
+
+def test_two_threads_record_at_once():
+    barrier = threading.Barrier(2)
+    results = {}
+
+    def work(scale):
+        def program(x):
+            barrier.wait()
+            y = np.array([x[0] * scale, 1.0])
+            barrier.wait()
+            return y
+
+        (out,), _, _ = record(program, X)
+        results[scale] = out.value
+
+    before = np.array
+    threads = [threading.Thread(target=work, args=(s,)) for s in (2.0, 3.0)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    close(results[2.0], np.array([1.0, 1.0]))
+    close(results[3.0], np.array([1.5, 1.0]))
+    assert np.array is before
+
+
+# --- what it looks like ---------------------------------------------------------------
+
+
+def test_isinstance():
+    def program(x, s, r, n):
+        assert isinstance(x, np.ndarray)
+        assert isinstance(s, np.float32)
+        assert isinstance(s, np.floating)
+        assert isinstance(r, float)
+        assert isinstance(n, int)
+        assert not isinstance(x, float)
+        assert isinstance(x[0], float)  # np.float64 is a float
+        assert isinstance(x > 0, np.ndarray)
+        assert np.isscalar(x[0])
+        assert not np.isscalar(x)
+        assert np.iterable(x)
+        assert callable(x.sum)
+        assert hasattr(x, "shape")
+        assert not hasattr(x, "toarray")
+        return x
+
+    record(program, X, np.float32(1), 0.5, 3)
+
+
+def test_text():
+    def program(x, r):
+        return [repr(x), str(x), f"{x[0]:.2f}", f"{r}", "%s" % r, np.array_repr(x)]
+
+    texts, _, _ = record(program, X, 0.5)
+    assert texts == [
+        "traced f64[3] array([ 0.5, -1.5,  2. ])",
+        "traced f64[3] [ 0.5 -1.5  2. ]",
+        "0.50",
+        "traced f64[] 0.5",
+        "traced f64[] 0.5",
+        "array([ 0.5, -1.5,  2. ])",
+    ]
+
+
+def test_copies():
+    def program(x):
+        for y in (copy.copy(x), copy.deepcopy(x), x.copy(), np.copy(x), +x):
+            y += 1.0  # the copy, not x
+        return x
+
+    check(program, X)
+    check(lambda d: copy.deepcopy({"a": [d]})["a"][0] * 2, X)
+
+
+# --- control flow ---------------------------------------------------------------------
+
+
+def test_bool_guards():
+    def program(x, n):
+        y = x
+        if x[0] > 0:
+            y = y * 2
+        while y.sum() < 10:
+            y = y * 2
+        if n:
+            y = y + 1
+        if not (0 < x[0] < 1):
+            y = -y
+        assert x.size
+        return y
+
+    rec = check(program, X, 3)
+    assert [g.expected for g in rec.guards] == [
+        True,
+        True,
+        True,
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert [g.exit for g in rec.guards] == list(range(8))
+    lines = [g.source.line - program.__code__.co_firstlineno for g in rec.guards]
+    assert lines == [2, 4, 4, 4, 4, 6, 8, 8]
+
+
+def test_int_guards():
+    def program(x, n):
+        for i in range(n):
+            x = x + i
+        return x * int(x[2]) + round(x[0]) + math.floor(x[1]) + math.ceil(x[1])
+
+    rec = check(program, X, 3)
+    assert [g.expected for g in rec.guards] == [3, 5, 4, 1, 2]
+    assert all(type(g.expected) is int for g in rec.guards)
+
+
+def test_builtins():
+    check(lambda x: max(x[0], 0), X)
+    check(lambda x: max(x[1], 0), X)
+    check(lambda x: min(x[0], x[1], 1.0), X)
+    check(lambda x: sorted([x[0], x[1], x[2]]), X)
+    check(lambda x: sum([x[0], x[1]]), X)
+    check(lambda x: sum(x), X)
+    check(lambda x: x[0] in [1.0, x[0]], X)
+    check(lambda x: any(v > 1 for v in x), X)
+    check(lambda x: abs(x), X)
+    check(lambda x: pow(x, 2), X)
+    check(lambda x: divmod(x, 2), X)
+    check(lambda x: round(x[0], 0), X)
+    check(lambda x: operator.index(x), 3)
+    check(lambda x: [x[0]] * len(x), X)
+    check(lambda x, n: [1.0] * n, X, 2)
+    check(lambda x: np.float64(2) * x + np.float32(1) * x[0], X)
+    check(lambda x: [[1, 2][n] for n in (x,)], 1)
+
+
+def test_comparison_with_what_is_no_number():
+    check(lambda x: x == None, X)  # noqa: E711
+    check(lambda x: x[0] != None, X)  # noqa: E711
+    check(lambda x: [x == "a", x[0] == "a", None == x], X)
+    check(lambda x: x if x is not None else 0, X)
+
+
+def test_ambiguous_truth_is_numpys_error():
+    with pytest.raises(ValueError, match="truth value of an array with more than one"):
+        record(lambda x: 1 if x > 0 else 2, X)
+    with pytest.raises(ValueError, match="cannot convert float NaN to integer"):
+        record(lambda x: int(x), np.nan)
+
+
+# --- leaving the trace ----------------------------------------------------------------
+
+LEAVING = {
+    "math.sin": (
+        lambda x: math.sin(x[0]),
+        "(f64[]) would become a Python float in math.sin(). Use np.sin.",
+    ),
+    "math.gamma": (
+        lambda x: math.gamma(x[0]),
+        "(f64[]) would become a Python float in math.gamma(). Use scipy.special.gamma.",
+    ),
+    "math.isclose": (
+        lambda x: math.isclose(x[0], 1),
+        f"(f64[]) would become a Python float in math.isclose(). {OUT}.",
+    ),
+    "float": (
+        lambda x: float(x[0]),
+        "(f64[]) would become a Python float in float(). Leave the conversion away: "
+        "a traced scalar works like a NumPy scalar.",
+    ),
+    "item": (
+        lambda x: x[0].item(),
+        f"(f64[]) would become a Python number. {OUT}.",
+    ),
+    "tolist": (
+        lambda x: x.tolist(),
+        "(f64[3]) would become a list of Python numbers in x.tolist(). Leave the "
+        "conversion away: a traced scalar works like a NumPy scalar.",
+    ),
+    "complex": (
+        lambda x: complex(x[0]),
+        "(f64[]) would become a Python complex in complex(). Leave the conversion "
+        "away: a traced scalar works like a NumPy scalar.",
+    ),
+    "np.float64": (
+        lambda x: np.float64(x[0]),
+        "(f64[]) would become an ordinary array in np.float64(). Leave the conversion "
+        "away: a traced scalar works like a NumPy scalar.",
+    ),
+    "pickle": (
+        lambda x: pickle.dumps(x),
+        f"(f64[3]) would become bytes (pickle) in pickle.dumps(). {OUT}.",
+    ),
+    "from numpy import array": (
+        lambda x: kept_array([x[0], 1.0]),
+        "(f64[]) would become an ordinary array in kept_array(). Call it as np.array "
+        "or np.asarray, by these names, or use np.stack.",
+    ),
+    "index": (
+        lambda x: np.arange(3.0)[x > 0],
+        "(bool[3]) would become an ordinary array. To index an ordinary array with a "
+        "traced one, write np.take(array, index, axis).",
+    ),
+    "logsumexp": (
+        lambda x: special.logsumexp(x),
+        "(f64[3]) would become an ordinary array in scipy.special.logsumexp(). Use "
+        "tracejit.scipy.special.logsumexp.",
+    ),
+    "softmax": (
+        lambda x: special.softmax(x, axis=0),
+        "(f64[3]) would become an ordinary array in scipy.special.softmax(). Use "
+        "tracejit.scipy.special.softmax.",
+    ),
+    "log_softmax": (
+        lambda x: special.log_softmax(x),
+        "(f64[3]) would become an ordinary array in scipy.special.log_softmax(). Use "
+        "tracejit.scipy.special.log_softmax.",
+    ),
+    "np.r_": (
+        lambda x: np.r_[x, x],
+        "(f64[3]) would become an ordinary array in np.r_(). Use np.concatenate or "
+        "np.stack.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_leaving(name):
+    program, expected = LEAVING[name]
+    kind, text = raised(program, X)
+    assert kind is ConcretizationError
+    assert text == f"a traced value {expected}"
+
+
+def test_item_assignment_into_an_ordinary_array():
+    def program(x):
+        out = np.zeros(2)
+        for i in range(2):
+            out[i] = x[i]
+        return out
+
+    kind, text = raised(program, X)
+    assert kind is ConcretizationError
+    assert text == (
+        "a traced value (f64[]) would become a Python float. Traced values cannot be "
+        "written into an ordinary array: collect them in a list and use np.array(list)."
+    )
+
+
+def test_slice_assignment_into_an_ordinary_array():
+    def program(x):
+        out = np.zeros(3)
+        out[:] = x
+
+    kind, text = raised(program, X)
+    assert kind is ConcretizationError
+    assert text == (
+        "a traced value (f64[3]) would become an ordinary array. Traced values cannot "
+        "be written into an ordinary array: collect them in a list and use "
+        "np.array(list)."
+    )
+
+
+def test_hash():
+    def program(x):
+        return {x[0]: 1}
+
+    kind, text = raised(program, X)
+    assert kind is ConcretizationError
+    assert text == (
+        "unhashable type: a traced value (f64[]) as a dict key or set element. Use a "
+        "list, or a key that does not depend on the arguments."
+    )
+
+
+REFUSED = {
+    "fft": (lambda x: np.fft.fft(x), f"np.fft.fft cannot be recorded. {OUT}."),
+    "svd": (
+        lambda x: np.linalg.svd(x[None]),
+        f"np.linalg.svd cannot be recorded. {OUT}.",
+    ),
+    "interp": (lambda x: np.interp(x, X, X), f"np.interp cannot be recorded. {OUT}."),
+    "unique": (
+        lambda x: np.unique(x),
+        "np.unique cannot be recorded. Use np.sort.",
+    ),
+    "where of one": (
+        lambda x: np.where(x > 0),
+        "np.where with one argument cannot be recorded. Use np.nonzero(condition).",
+    ),
+    "out": (
+        lambda x: np.sum(x, out=np.zeros(())),
+        "np.sum with out= cannot be recorded. Leave out= away and use the result.",
+    ),
+    "setitem": (
+        lambda x: operator.setitem(x, 0, 1.0),
+        "a[...] = value on a traced array cannot be recorded. Write np.where(mask, "
+        "value, a), or collect the parts and use np.stack or np.concatenate.",
+    ),
+    "attribute": (
+        lambda x: x.flat,
+        f"the attribute 'flat' of a traced array cannot be recorded. {OUT}.",
+    ),
+    "fill": (
+        lambda x: x.fill(0),
+        "a.fill(), which writes into the traced array, cannot be recorded. Make a new "
+        "array instead.",
+    ),
+    "sort in place": (
+        lambda x: x.sort(),
+        "a.sort(), which writes into the traced array, cannot be recorded. Use "
+        "np.sort(a).",
+    ),
+    "copyto": (
+        lambda x: np.copyto(np.zeros(3), x),
+        "np.copyto cannot be recorded. Use np.where(mask, values, a).",
+    ),
+    "astype": (
+        lambda x: x.astype(complex),
+        "arrays of dtype complex128 cannot be recorded. Use float64, float32, an "
+        "integer dtype or bool.",
+    ),
+    "object array": (
+        lambda x: np.array([x[0], x[1]], dtype=object),
+        "np.array(..., dtype=object) of traced values cannot be recorded. Keep them in "
+        "a list.",
+    ),
+    "pad": (
+        lambda x: np.pad(x, 1, mode="mean"),
+        "np.pad with 'mean' cannot be recorded. Use mode 'constant', 'edge', "
+        "'reflect', 'symmetric' or 'wrap'.",
+    ),
+    "norm": (
+        lambda x: np.linalg.norm(x[None], 2),
+        "np.linalg.norm of matrices with ord=2 cannot be recorded. Use ord 'fro', 1, "
+        "-1, inf or -inf.",
+    ),
+    "integer power": (
+        lambda x: np.arange(3) ** np.argmax(x),
+        "an integer power with a traced exponent or an array of exponents cannot be "
+        "recorded. Convert the base with .astype(np.float64).",
+    ),
+    "arange": (
+        lambda x: np.arange(x[0]),
+        "np.arange of traced floats cannot be recorded. Write start + step * "
+        "np.arange(n).",
+    ),
+    "captured complex": (
+        lambda x: np.dot(x, np.ones(3, complex)),
+        "arrays of dtype complex128 cannot be recorded. Use float64, float32, an "
+        "integer dtype or bool.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name):
+    program, expected = REFUSED[name]
+    kind, text = raised(program, X)
+    assert kind is UnsupportedError
+    assert text == expected
+
+
+def test_attribute_errors_are_pythons():
+    with pytest.raises(AttributeError, match="'ndarray' object has no attribute 'foo'"):
+        record(lambda x: x.foo, X)
+
+
+def test_object_arrays_of_tracers():
+    def program(x):
+        box = np.empty(2, dtype=object)
+        box[0], box[1] = x[0], x[1]
+        return x[:2] + box
+
+    (out,), _, _ = record(program, X)
+    assert type(out) is Tracer
+    close(out.value, 2 * X[:2])
+
+
+def test_errors_of_shapes_are_numpys():
+    for program in (
+        lambda x: x + np.ones(4),
+        lambda x: np.dot(x, np.ones(4)),
+        lambda x: x @ np.ones((4, 4)),
+        lambda x: np.reshape(x, (2, -1)),
+        lambda x: np.concatenate([x, np.ones((2, 2))]),
+        lambda x: np.sum(x, axis=1),
+        lambda x: np.stack([x, x[:2]]),
+        lambda x: np.einsum("ij->i", x),
+        lambda x: np.einsum("i,i->", x, np.ones(4)),
+        lambda x: np.linalg.solve(np.zeros((2, 2)), x[:2]),
+        lambda x: np.linalg.inv(x),
+        lambda x: np.linalg.cholesky(-np.eye(2) * x[0]),
+        lambda x: np.max(x[:0]),
+        lambda x: np.argmax(x[:0]),
+        lambda x: np.matmul(x[0], x),
+        lambda x: np.inner(x, np.ones(2)),
+        lambda x: np.vdot(x, np.ones(2)),
+        lambda x: np.broadcast_to(x, (2, 2)),
+        lambda x: np.squeeze(x, 0),
+        lambda x: np.split(x, 2),
+        lambda x: np.transpose(x, (1, 0)),
+    ):
+        with pytest.raises(Exception) as numpys:  # noqa: PT011
+            program(X)
+        with pytest.raises(type(numpys.value)) as ours:
+            record(program, X)
+        assert str(ours.value) == str(numpys.value)
+
+
+# --- NumPy's warnings -----------------------------------------------------------------
+
+
+def logarithm(x):
+    return np.log(x - 0.5)
+
+
+def quietly(x):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(x - 0.5)
+
+
+def strictly(x):
+    with np.errstate(divide="raise", invalid="ignore"):
+        return np.log(x - 0.5)
+
+
+def test_warnings_are_numpys_at_the_users_line():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        record(logarithm, X)
+    assert {str(w.message) for w in caught} == {
+        "divide by zero encountered in log",
+        "invalid value encountered in log",
+    }
+    assert {w.filename for w in caught} == {__file__}
+    assert {w.lineno for w in caught} == {logarithm.__code__.co_firstlineno + 1}
+    assert {w.category for w in caught} == {RuntimeWarning}
+
+
+@pytest.mark.parametrize(
+    ("program", "text"),
+    [
+        (lambda x: x / 0, "divide by zero encountered in divide"),
+        (lambda x: np.exp(x * 1e4), "overflow encountered in exp"),
+        (lambda x: (x * 1e300) * 1e300, "overflow encountered in multiply"),
+        (lambda x: np.mean(x[:0]), "Mean of empty slice."),
+        (lambda x: np.var(x[:1], ddof=1), "Degrees of freedom <= 0 for slice"),
+    ],
+)
+def test_texts_of_warnings(program, text):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        record(program, X)
+    assert str(caught[0].message) == text
+    assert caught[0].lineno == program.__code__.co_firstlineno
+
+
+def test_the_users_error_state_is_honoured():
+    check(quietly, X)  # warnings are errors in tests
+    with pytest.raises(FloatingPointError, match="divide by zero encountered in log"):
+        record(strictly, X)
+    with np.errstate(all="ignore"):
+        record(logarithm, X)
+    assert np.geterr()["divide"] == "warn"
+
+
+def test_the_users_own_callback():
+    seen = []
+
+    def program(x):
+        with np.errstate(divide="call", call=lambda kind, flag: seen.append(kind)):
+            return np.log(x - 0.5)
+
+    with np.errstate(invalid="ignore"):
+        record(program, X)
+    assert seen == ["divide by zero"]
+
+
+def test_a_warning_as_error_comes_from_the_users_line():
+    with pytest.raises(RuntimeWarning, match="encountered in log"):
+        record(logarithm, X)
+    assert active_recorder() is None
+
+
+def test_plain_numpy_in_a_recording_warns_as_ever():
+    def program(x):
+        return x + np.log(np.zeros(3))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        record(program, X)
+    assert str(caught[0].message) == "divide by zero encountered in log"
+    assert caught[0].lineno == program.__code__.co_firstlineno + 1

@@ -1,0 +1,29 @@
+"""What the passes do with a `loop`: each of them gives a loop again.
+
+    activity   which results of a loop a derivative flows through
+    residuals  a second loop beside the first, and what it keeps of it
+    reverse    vjp: a loop the other way round
+    forward    jvp: a loop of tangents
+    batching   a loop over a batch of everything that differs
+    reduce     simplify: operands, carries and results that a loop does not need
+    segments   a loop in segments, whose results are computed again (checkpoint)
+
+The modules do not import the passes that call them: they are given the function that
+does to the body what is being done to the loop.
+"""
+
+from .activity import activated
+from .batching import batch_loop
+from .forward import push_loop
+from .reverse import Cotangent, pull_loop
+from .segments import checkpointed, is_checkpoint
+
+__all__ = [
+    "Cotangent",
+    "activated",
+    "batch_loop",
+    "checkpointed",
+    "is_checkpoint",
+    "pull_loop",
+    "push_loop",
+]

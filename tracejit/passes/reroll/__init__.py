@@ -1,0 +1,105 @@
+"""Rolling: repetitions on a tape become one `loop` instr with a body tape.
+
+    %3 = mul %0 %1                %5: f64[] = loop %1 %0 {trip=3, consts=1, carries=1}
+    %4 = mul %3 %1         ->       tape body(%0: i64[], %1: f64[], %2: f64[]):
+    %5 = mul %4 %1                    %3: f64[] = mul %2 %1
+                                      return %3
+
+A Python loop leaves the same instrs from the same lines again and again.  `find` looks
+for such runs, `prove` shows that the repetitions of one are isomorphic, and `rewrite`
+replaces them.  What is found depends on source positions; what is done does not: a
+rewrite only re-expresses this tape, so it is right whatever the user's code was.
+
+Why on the tape and not on the user's source: helpers, comprehensions, recursion and
+`while` all leave the same pattern, and nothing has to be parsed or assumed.
+
+1. Every operand of every repetition is one of: loop-invariant, of the same iteration,
+   carried from a fixed number of iterations back, or from a table of per-iteration
+   values (`prove.Operand`).  Anything else, and the run is left alone.
+2. The smallest period goes first, so nested loops roll inside out; a rolled loop is one
+   instr of the next round.
+3. First repetitions that differ are peeled: the run starts where the pattern holds.
+4. Every round makes the tape shorter, so this ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ...tape import Builder, Ref, Tape
+from .find import Run, Tokens, find
+from .prove import prove
+from .rewrite import rewrite
+
+__all__ = ["reroll", "reroll_tape"]
+
+MAX_ROUNDS = 8
+
+
+def reroll(
+    builder: Builder,
+    start: int,
+    live: Iterable[int],
+    table: Callable[[np.ndarray], Ref],
+) -> int:
+    """Roll the loops in `builder.instrs[start:]`, in place.
+
+    Args:
+        builder: a tape under construction.
+        start: where to begin.
+        live: refs that are still wanted by somebody; all others that were made by
+            repeated instrs may disappear.
+        table: makes a hidden input of an array of per-iteration constants.
+
+    Returns:
+        How many loops were rolled.
+    """
+    tokens = Tokens(builder.avals)
+    rolled = 0
+    hopeless: set[tuple[int, int]] = set()
+    for _ in range(MAX_ROUNDS):
+        instrs = builder.instrs
+        words = [tokens.of(i) for i in instrs[start:]]
+        done = 0
+        # From the end, so that positions in front stay valid.
+        for run in reversed(find(words)):
+            at = Run(run.start + start, run.period, run.reps)
+            first = instrs[at.start].outs[:1] + (at.period,)
+            if first in hopeless:
+                continue
+            proof = prove(builder, at)
+            if proof is None:
+                hopeless.add(first)
+                continue
+            rewrite(builder, proof, set(live), table)
+            done += 1
+        rolled += done
+        if not done:
+            break
+    return rolled
+
+
+def reroll_tape(tape: Tape) -> tuple[Tape, list[np.ndarray]]:
+    """A tape with its loops rolled, and the tables that are its last inputs now."""
+    builder = Builder(tape.name)
+    builder.inputs = list(tape.inputs)
+    builder.avals = list(tape.avals)
+    builder.instrs = list(tape.instrs)
+    tables: list[np.ndarray] = []
+
+    def table(array: np.ndarray) -> Ref:
+        from_array: Any = array
+        tables.append(from_array)
+        return builder.input(_aval(array))
+
+    reroll(builder, 0, tape.outputs, table)
+    return builder.finish([builder.ref(r) for r in tape.outputs]), tables
+
+
+def _aval(array: np.ndarray) -> Any:
+    from ...avals import aval_of
+
+    return aval_of(array)

@@ -1,0 +1,469 @@
+"""Rewriting: a proved run becomes a `loop` instr, in place.
+
+Refs that are still wanted keep their numbers: a value of the last repetition is an
+output of the loop, a value of another repetition is a row of a stacked output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...avals import Aval
+from ...primitive import PRIMITIVES
+from ...tape import Builder, Instr, Ref, const
+from .prove import Carried, Fixed, Local, Proof, Table
+
+__all__ = ["rewrite"]
+
+INT64 = np.dtype(np.int64)
+
+
+def rewrite(
+    builder: Builder,
+    proof: Proof,
+    live: set[int],
+    table: Callable[[np.ndarray], Ref],
+) -> None:
+    """Replace the proof's run in `builder.instrs` by one loop."""
+    _Rewrite(builder, proof, live, table).run()
+
+
+class _Rewrite:
+    """One replacement under construction.
+
+    Attributes:
+        before: instrs that prepare the loop's operands; refs are the builder's.
+        body: the builder of the body.
+        fixed, carried, rows: the body's inputs so far, by what they stand for.
+    """
+
+    def __init__(
+        self,
+        builder: Builder,
+        proof: Proof,
+        live: set[int],
+        table: Callable[[np.ndarray], Ref],
+    ) -> None:
+        self.builder = builder
+        self.proof = proof
+        self.table = table
+        self.trip = proof.run.reps
+        start, period, reps = proof.run
+        end = start + period * reps
+        self.rest = builder.instrs[end:]
+        self.head = builder.instrs[:start]
+        wanted = set(live)
+        for instr in self.rest:
+            wanted.update(instr.args)
+        self.wanted = {r: p for r, p in proof.place_of.items() if r in wanted}
+        self.body = Builder("body")
+        self.counter = self.body.input(Aval((), INT64))
+        self.fixed: dict[int, Ref] = {}
+        self.carried: dict[Any, Ref] = {}
+        self.starts: dict[Any, int] = {}
+        self.rows: dict[Any, Ref] = {}
+        self.stacks: dict[Any, int] = {}
+        self.made: dict[tuple[int, int], Ref] = {}
+
+    def run(self) -> None:
+        builder = self.builder
+        builder.instrs = list(self.head)
+        builder.source = self.proof.body[0].source
+        for place in range(len(self.proof.body)):
+            self.instr(place)
+        latched = self.latches()
+        stacked = sorted(
+            {
+                (place, out)
+                for rep, place, out in self.wanted.values()
+                if rep != self.trip - 1
+            }
+        )
+        body, carries = self.finish_body(stacked)
+        args = [
+            *self.fixed,
+            *[self.starts[key] for key in carries],
+            *self.stacks.values(),
+        ]
+        avals = [body.avals[r] for r in body.outputs]
+        outs = []
+        taken: set[int] = set()
+        for key, aval in zip(carries, avals, strict=False):
+            ref = self.last(key)
+            if ref is None or ref not in self.wanted or ref in taken:
+                ref = builder.new(aval).index
+            taken.add(ref)
+            outs.append(ref)
+        rows_of: dict[tuple[int, int], int] = {}
+        for spot, aval in zip(stacked, avals[len(carries) :], strict=True):
+            ref = builder.new(Aval((self.trip, *aval.shape), aval.dtype)).index
+            rows_of[spot] = ref
+            outs.append(ref)
+        params = {
+            "body": body,
+            "trip": self.trip,
+            "consts": len(self.fixed),
+            "carries": len(carries),
+            "reverse": False,
+        }
+        del latched
+        self.append(PRIMITIVES["loop"], args, params, outs)
+        self.rest = _unstack(self, rows_of, taken)
+        builder.instrs.extend(self.rest)
+        builder.source = None
+
+    # -- the body ----------------------------------------------------------------
+
+    def instr(self, place: int) -> None:
+        first = self.proof.body[place]
+        varying = self.proof.varying[place]
+        self.body.source = first.source
+        name = first.prim.name
+        if name == "slice" and varying:
+            self.made[place, 0] = self.moving_slice(place)
+            return
+        if name == "const" and varying:
+            self.made[place, 0] = self.changing_const(
+                varying["value"].values, first.params["dtype"]
+            )
+            return
+        args = [self.operand(o) for o in self.proof.operands[place]]
+        if name == "guard":
+            exits = varying["exit"].values
+            if len(args) > 1:
+                exits = tuple([e - exits[0] for e in exits])
+                number = args[1] + self.changing_const(exits, INT64)
+                exits = first.params["exit"], 0
+            elif any(e != exits[0] for e in exits):
+                number = self.changing_const(tuple(e - exits[0] for e in exits), INT64)
+            else:
+                number = None
+            params = {**first.params, "exit": exits[0]}
+            operands = args[:1] if number is None else [args[0], number]
+            self.body.emit(first.prim, operands, params)
+            return
+        out = self.body.emit(first.prim, args, first.params)
+        outs = (out,) if first.prim.n_out == 1 else tuple(out)
+        for k, ref in enumerate(outs):
+            self.made[place, k] = ref
+
+    def operand(self, operand: Any) -> Ref:
+        match operand:
+            case Fixed(ref):
+                return self.fixed_input(ref)
+            case Local(place, out):
+                return self.made[place, out]
+            case Table(refs):
+                return self.row_of_refs(refs)
+            case Carried(place, out, lag, starts):
+                return self.carried_input(place, out, lag, starts)
+        raise AssertionError(operand)
+
+    def fixed_input(self, ref: int) -> Ref:
+        instr = self.constant_instr(ref)
+        if instr is not None:
+            # A constant belongs into the body: the emitter hoists it anyway.
+            key = ("const", repr(instr.params["value"]), instr.params["dtype"])
+            if key not in self.rows:
+                self.rows[key] = self.body.emit(const, (), instr.params)
+            return self.rows[key]
+        if ref not in self.fixed:
+            self.fixed[ref] = self.body.new(self.builder.avals[ref])
+        return self.fixed[ref]
+
+    def constant_instr(self, ref: int) -> Instr | None:
+        if not hasattr(self, "_consts"):
+            self._consts = {i.outs[0]: i for i in self.head if i.prim is const}
+        return self._consts.get(ref)
+
+    def carried_input(
+        self, place: int, out: int, lag: int, starts: tuple[int, ...]
+    ) -> Ref:
+        """The value `lag` iterations old; older ones are handed on one by one."""
+        key = (place, out, lag, starts)
+        if key not in self.carried:
+            self.carried[key] = self.body.new(self.builder.avals[starts[0]])
+            self.starts[key] = starts[0]
+            if lag > 1:
+                self.carried_input(place, out, lag - 1, starts[1:])
+        return self.carried[key]
+
+    def row_of_refs(self, refs: tuple[int, ...]) -> Ref:
+        if refs not in self.rows:
+            self.rows[refs] = self.body.new(self.builder.avals[refs[0]])
+            self.stacks[refs] = self.stack(refs)
+        return self.rows[refs]
+
+    def changing_const(self, values: tuple[Any, ...], dtype: np.dtype) -> Ref:
+        """A constant per iteration: computed from the counter if that is exact."""
+        if dtype.kind in "iu" and all(isinstance(v, int) for v in values):
+            step = values[1] - values[0]
+            if all(v == values[0] + n * step for n, v in enumerate(values)):
+                moved = self.counter * step + values[0]
+                if dtype == INT64:
+                    return moved
+                return PRIMITIVES["cast"](moved, dtype=dtype)
+        key = ("table", tuple(map(repr, values)), dtype)
+        if key not in self.rows:
+            self.rows[key] = self.body.new(Aval((), dtype))
+            self.stacks[key] = self.table(np.array(values, dtype)).index
+        return self.rows[key]
+
+    def moving_slice(self, place: int) -> Ref:
+        """A slice whose start moves: rows of a strided slice where it moves evenly
+        over a loop-invariant array, else a gather at computed positions."""
+        first = self.proof.body[place]
+        starts = self.proof.varying[place]["start"].values
+        size, step = first.params["size"], first.params["step"]
+        operand = self.proof.operands[place][0]
+        moving = [
+            k for k in range(len(size)) if any(s[k] != starts[0][k] for s in starts)
+        ]
+        pace = {k: starts[1][k] - starts[0][k] for k in moving}
+        even = all(
+            s[k] == starts[0][k] + n * pace[k]
+            for n, s in enumerate(starts)
+            for k in moving
+        )
+        out_shape = self.builder.avals[first.outs[0]].shape
+        if isinstance(operand, Fixed) and even and len(moving) == 1:
+            (axis,) = moving
+            if size[axis] == 1 and pace[axis]:
+                return self.row_of_slice(
+                    operand.ref, first, axis, pace[axis], out_shape
+                )
+        array = self.operand(operand)
+        for k in range(len(size)):
+            n = array.shape[k]
+            if k in moving:
+                first_at = self.changing_const(tuple([s[k] for s in starts]), INT64)
+                along = (
+                    PRIMITIVES["iota"](shape=(size[k],), axis=0, dtype=INT64)
+                    if (False)
+                    else self.body.emit(
+                        PRIMITIVES["iota"],
+                        (),
+                        {"shape": (size[k],), "axis": 0, "dtype": INT64},
+                    )
+                )
+                at = along * step[k] + first_at
+                array = PRIMITIVES["gather"](array, at, axis=k)
+            elif (starts[0][k], size[k], step[k]) != (0, n, 1):
+                whole = [(0, m, 1) for m in array.shape]
+                whole[k] = (starts[0][k], size[k], step[k])
+                begin, length, stride = zip(*whole, strict=True)
+                array = PRIMITIVES["slice"](
+                    array, start=begin, size=length, step=stride
+                )
+        return array
+
+    def row_of_slice(
+        self, ref: int, first: Instr, axis: int, pace: int, out_shape: tuple[int, ...]
+    ) -> Ref:
+        start, size, step = (first.params[k] for k in ("start", "size", "step"))
+        key = ("rows", ref, start, size, step, axis, pace)
+        if key not in self.rows:
+            size = (*size[:axis], self.trip, *size[axis + 1 :])
+            step = (*step[:axis], pace, *step[axis + 1 :])
+            rows = self.prepare(
+                "slice", [ref], {"start": start, "size": size, "step": step}
+            )
+            if axis:
+                perm = (axis, *[k for k in range(len(size)) if k != axis])
+                rows = self.prepare("transpose", [rows], {"perm": perm})
+            self.stacks[key] = rows
+            shape = self.builder.avals[rows].shape[1:]
+            self.rows[key] = self.body.new(Aval(shape, self.builder.avals[ref].dtype))
+        row = self.rows[key]
+        return (
+            PRIMITIVES["reshape"](row, shape=out_shape)
+            if row.shape != out_shape
+            else row
+        )
+
+    def latches(self) -> None:
+        """Values of the last iteration that are wanted become carries, too."""
+        last = self.trip - 1
+        known = {(k[0], k[1]) for k in self.carried if k[2] == 1}
+        for rep, place, out in self.wanted.values():
+            if rep == last and (place, out) not in known:
+                known.add((place, out))
+                ref = self.proof.body[place].outs[out]
+                aval = self.builder.avals[ref]
+                zero = self.prepare(
+                    "const", [], {"value": _zero(aval), "dtype": aval.dtype}
+                )
+                if aval.shape:
+                    zero = self.prepare("broadcast_to", [zero], {"shape": aval.shape})
+                key = (place, out, 1, (zero,))
+                self.carried[key] = self.body.new(aval)
+                self.starts[key] = zero
+
+    def finish_body(self, stacked: Sequence[tuple[int, int]]) -> tuple[Any, list[Any]]:
+        carries = list(self.carried)
+        new = []
+        for place, out, lag, starts in carries:
+            if lag == 1:
+                new.append(self.made[place, out])
+            else:
+                new.append(self.carried[place, out, lag - 1, starts[1:]])
+        self.body.inputs = [
+            self.counter.index,
+            *[r.index for r in self.fixed.values()],
+            *[self.carried[key].index for key in carries],
+            *[self.rows[key].index for key in self.stacks],
+        ]
+        self.body.source = None
+        return self.body.finish([*new, *[self.made[s] for s in stacked]]), carries
+
+    def last(self, key: Any) -> int | None:
+        """The ref that a carry's final value has outside."""
+        place, out, lag, _ = key
+        if lag != 1:
+            return None
+        _, period, _ = self.proof.run
+        return self.last_outs[place][out] if period else None
+
+    @property
+    def last_outs(self) -> list[tuple[int, ...]]:
+        if not hasattr(self, "_last_outs"):
+            found: dict[int, dict[int, int]] = {}
+            for ref, (rep, place, out) in self.proof.place_of.items():
+                if rep == self.trip - 1:
+                    found.setdefault(place, {})[out] = ref
+            self._last_outs = [
+                tuple(found.get(place, {}).values())
+                for place in range(len(self.proof.body))
+            ]
+        return self._last_outs
+
+    # -- outside --------------------------------------------------------------------
+
+    def prepare(self, name: str, args: list[int], params: dict[str, Any]) -> int:
+        """Emit an instr in front of the loop."""
+        refs = [self.builder.ref(a) for a in args]
+        out: Ref = self.builder.emit(PRIMITIVES[name], refs, params)
+        return out.index
+
+    def stack(self, refs: tuple[int, ...]) -> int:
+        shape = self.builder.avals[refs[0]].shape
+        rows = [self.prepare("reshape", [r], {"shape": (1, *shape)}) for r in refs]
+        return self.prepare("concatenate", rows, {"axis": 0})
+
+    def append(
+        self, prim: Any, args: list[int], params: dict[str, Any], outs: list[int]
+    ) -> None:
+        builder = self.builder
+        builder.append(
+            prim, [builder.ref(a) for a in args], params, [builder.ref(o) for o in outs]
+        )
+
+
+def _zero(aval: Aval) -> Any:
+    return aval.dtype.type(0).item()
+
+
+def _unstack(
+    rewrite: _Rewrite, rows_of: dict[tuple[int, int], int], taken: set[int]
+) -> list[Instr]:
+    """Define what else is wanted of the repetitions; rows that are put together again
+    are taken from the stack in one piece.  Returns what follows the loop."""
+    builder = rewrite.builder
+    row_of: dict[int, tuple[int, int]] = {}
+    defined = set(taken)
+    for ref, (rep, place, out) in rewrite.wanted.items():
+        if ref in defined:
+            continue
+        if (place, out) in rows_of:
+            row_of[ref] = (rows_of[place, out], rep)
+        elif rep == rewrite.trip - 1:
+            raise AssertionError("a wanted value of the last iteration was lost")
+    rest, joined = [], set()
+    reshaped: dict[int, tuple[int, int]] = {}
+    pending: dict[int, Instr] = {}
+    uses: dict[int, int] = {}
+    for instr in rewrite.rest:
+        for a in instr.args:
+            uses[a] = uses.get(a, 0) + 1
+    del joined
+    for instr in rewrite.rest:
+        name = instr.prim.name
+        if name == "reshape" and instr.args[0] in row_of:
+            ref = instr.args[0]
+            shape = builder.avals[ref].shape
+            if instr.params["shape"] == (1, *shape):
+                reshaped[instr.outs[0]] = row_of[ref]
+                pending[instr.outs[0]] = instr
+                continue
+        if name == "concatenate" and instr.params["axis"] == 0:
+            parts = _join(instr.args, reshaped)
+            if len(parts) < len(instr.args):
+                args = []
+                for part in parts:
+                    if isinstance(part, int):
+                        if part in pending:
+                            rest.append(pending.pop(part))
+                        args.append(part)
+                    else:
+                        stack, lo, hi = part
+                        args.append(_rows(rewrite, rest, stack, lo, hi))
+                rest.append(
+                    Instr(
+                        instr.prim, tuple(args), instr.params, instr.outs, instr.source
+                    )
+                )
+                continue
+        for a in instr.args:
+            if a in pending:
+                rest.append(pending.pop(a))
+        rest.append(instr)
+    live = {a for i in rest for a in i.args} | set(pending)
+    rest.extend(pending.values())
+    front: list[Instr] = []
+    for ref, (stack, rep) in row_of.items():
+        aval = builder.avals[ref]
+        row = _rows(rewrite, front, stack, rep, rep + 1)
+        front.append(
+            Instr(PRIMITIVES["reshape"], (row,), {"shape": aval.shape}, (ref,), None)
+        )
+    del live, uses
+    return front + rest
+
+
+def _join(
+    args: tuple[int, ...], reshaped: dict[int, tuple[int, int]]
+) -> list[int | tuple[int, int, int]]:
+    """Operands of a concatenate with consecutive rows of one stack put together."""
+    parts: list[int | tuple[int, int, int]] = []
+    for a in args:
+        if a not in reshaped:
+            parts.append(a)
+            continue
+        stack, rep = reshaped[a]
+        if parts and isinstance(parts[-1], tuple):
+            known, lo, hi = parts[-1]
+            if known == stack and hi == rep:
+                parts[-1] = (stack, lo, rep + 1)
+                continue
+        parts.append((stack, rep, rep + 1))
+    return parts
+
+
+def _rows(rewrite: _Rewrite, into: list[Instr], stack: int, lo: int, hi: int) -> int:
+    builder = rewrite.builder
+    aval = builder.avals[stack]
+    n = aval.shape[0]
+    if (lo, hi) == (0, n):
+        return stack
+    out = builder.new(Aval((hi - lo, *aval.shape[1:]), aval.dtype)).index
+    ndim = len(aval.shape)
+    params = {
+        "start": (lo, *[0] * (ndim - 1)),
+        "size": (hi - lo, *aval.shape[1:]),
+        "step": (1,) * ndim,
+    }
+    into.append(Instr(PRIMITIVES["slice"], (stack,), params, (out,), None))
+    return out
