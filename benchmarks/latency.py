@@ -63,24 +63,31 @@ def first_calls():
         AssertionError: a second process compiled something.
     """
     compiling, loading = [], []
-    for _ in range(PROCESSES):
-        with tempfile.TemporaryDirectory() as folder:
-            compiling.append(_process("compile", folder)["seconds"])
-            _process("load", folder)  # fills Numba's own cache
-            report = _process("load", folder)
-        compiled = report["stats"]["kernels_compiled"]
-        if compiled:
-            raise AssertionError(f"the second process compiled {compiled} kernels")
-        loading.append(report["seconds"])
+    with tempfile.TemporaryDirectory() as folder:
+        bytecode = Path(folder, "bytecode")
+        for run in range(PROCESSES + 1):
+            caches = Path(folder, f"caches-{run}")
+            cold = _process("compile", caches, bytecode)
+            _process("load", caches, bytecode)  # fills Numba's own cache
+            warm = _process("load", caches, bytecode)
+            compiled = warm["stats"]["kernels_compiled"]
+            if compiled:
+                raise AssertionError(f"the second process compiled {compiled} kernels")
+            if run > 0:  # the first run wrote Python's bytecode
+                compiling.append(cold["seconds"])
+                loading.append(warm["seconds"])
     return _medians(compiling), _medians(loading)
 
 
-def _process(way, folder):
+def _process(way, caches, bytecode):
     environment = {
         **os.environ,
-        "NUMBA_CACHE_DIR": str(Path(folder, "numba")),
-        "TRACEJIT_CACHE_DIR": str(Path(folder, "tracejit")),
+        "NUMBA_CACHE_DIR": str(caches / "numba"),
+        "TRACEJIT_CACHE_DIR": str(caches / "tracejit"),
+        "PYTHONPYCACHEPREFIX": str(bytecode),
     }
+    # Set in containers, where it would count the compiling of sources as start.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "benchmarks.first_call", way]
     root = Path(__file__).parent.parent
     done = subprocess.run(
@@ -94,7 +101,7 @@ def _medians(laps):
 
 
 def chain(x):
-    """`CHAIN` NumPy calls on a small array, and the seconds that this run of it took."""
+    """`CHAIN` NumPy calls on a small array, and the seconds that this run took."""
     start = perf_counter()
     for _ in range((CHAIN - 1) // 3):
         x = np.sin(x) * 0.5 + x

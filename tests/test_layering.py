@@ -27,7 +27,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("avals",),
     ("primitive", "signature"),
     ("tape", "program"),
-    ("text", "interpret"),
+    ("text <- interpret",),
     ("ops",),
     ("passes",),
     ("captures", "tracer <- numpy_api <- scipy", "codegen <- kernel"),

@@ -115,7 +115,11 @@ def test_repr_is_the_text():
             "tape f():\n  %1: f64[] = frobnicate %0\n  return",
             "not an instruction: '%1: f64[] = frobnicate %0'",
         ),
-        ("tape f():\n  stop", "a tape ends with return, not with '  stop'"),
+        ("tape f():\n  stop", "not an instruction: 'stop'"),
+        (
+            "tape f():\n  %0: f64[] = 1.0",
+            "a tape ends with return, not with '  %0: f64[] = 1.0'",
+        ),
     ],
 )
 def test_errors(text, message):

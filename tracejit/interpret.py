@@ -56,7 +56,8 @@ def _apply_arrays(instr: Instr, operands: list[Any]) -> tuple:
     if instr.prim is guard:
         outcome = operands[0].item() if operands[0].ndim == 0 else operands[0]
         if not np.array_equal(outcome, instr.params["expected"]):
-            raise GuardFailed(instr.params["exit"], outcome)
+            number = int(operands[1]) if len(operands) > 1 else 0
+            raise GuardFailed(instr.params["exit"] + number, outcome)
         return ()
     return evaluate(instr.prim, operands, instr.params)
 
@@ -149,10 +150,20 @@ def verify(tape: Tape) -> Tape:
             hash(tuple(instr.params.values()))
         except TypeError:
             raise _invalid(tape, instr, "a param is not hashable") from None
+        for value in instr.params.values():
+            if isinstance(value, Tape):
+                _verify_body(tape, instr, value)
     for ref in tape.outputs:
         if ref not in defined:
             raise InvalidTapeError(f"the output %{ref} is not defined")
     return tape
+
+
+def _verify_body(tape: Tape, instr: Instr, body: Tape) -> None:
+    try:
+        verify(body)
+    except InvalidTapeError as error:
+        raise _invalid(tape, instr, f"{error}\n  in the tape {body.name} of") from error
 
 
 def _verify_avals(tape: Tape, instr: Instr) -> None:

@@ -195,11 +195,15 @@ class For:
 
 @dataclass(slots=True, eq=False)
 class Exit:
-    """A guard: unless `value` is expected, leave with status `exit + 1` and it."""
+    """A guard: unless `value` is expected, leave with status `exit + 1` and it.
+
+    number: an int64 that is added to the status (guards in loops), or None.
+    """
 
     value: int
     expected: Any
     exit: int
+    number: int | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -268,17 +268,18 @@ const = register(
 )
 
 
-def _guard_reference(value: Any, *, expected: Any, exit: int) -> tuple[()]:
+def _guard_reference(value: Any, *number: Any, expected: Any, exit: int) -> tuple[()]:
     return ()
 
 
 #: `guard %4 is True -> exit 1`: the recording holds only while %4 has this outcome.
+#: A second operand is added to the exit's number (in a loop, where it counts).
 guard = register(
     Primitive(
         "guard",
         "control",
         _guard_reference,
-        lambda aval, *, expected, exit: (),
+        lambda aval, *number, expected, exit: (),
         n_out=0,
     )
 )

@@ -9,7 +9,13 @@
 
 One instruction a line, types on what is defined, the user's position at the right
 margin.  Params are Python literals and dtype names.  Rule objects (`custom_vjp`) print
-as `<name>`; `parse_tape` finds them in its `rules`.
+as `<name>`; `parse_tape` finds them in its `rules`.  Params that are tapes themselves
+stand below the instruction, each up to its `return`:
+
+    %3: f64[] = loop %0 %1 {trip=9, consts=1, carries=1, reverse=False}
+      body: tape step(%0: i64[], %1: f64[], %2: f64[]):
+        %3: f64[] = mul %1 %2
+        return %3
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ import ast
 import linecache
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -73,25 +79,36 @@ def print_tape(tape: Tape, *, sources: bool = True) -> str:
           %1: f64[] = neg %0
           return %1
     """
+    return "\n".join(_lines(tape, sources, ""))
+
+
+def _lines(tape: Tape, sources: bool, indent: str) -> Iterator[str]:
     head = ", ".join(_typed(tape, ref) for ref in tape.inputs)
-    lines = [f"tape {tape.name}({head}):"]
+    yield f"tape {tape.name}({head}):"
     for instr in tape.instrs:
-        line = f"  {print_instr(tape, instr)}"
+        line = f"{indent}  {print_instr(tape, instr)}"
         if sources and instr.source is not None:
             line = f"{line:<{_MARGIN}}; {_position(instr)}"
-        lines.append(line)
-    lines.append(" ".join(["  return", *map(_ref, tape.outputs)]))
-    return "\n".join(lines)
+        yield line
+        for name, value in instr.params.items():
+            if isinstance(value, Tape):
+                head, *rest = _lines(value, sources, f"{indent}    ")
+                yield f"{indent}    {name}: {head}"
+                yield from rest
+    yield " ".join([f"{indent}  return", *map(_ref, tape.outputs)])
 
 
 def print_instr(tape: Tape, instr: Instr) -> str:
-    """One instruction without its position."""
+    """One instruction without its position, and without the tapes in it."""
     if instr.prim is guard:
         expected, exit = instr.params["expected"], instr.params["exit"]
-        return f"guard %{instr.args[0]} is {_value(expected)} -> exit {exit}"
+        number = "".join(f" + {_ref(r)}" for r in instr.args[1:])
+        value = _ref(instr.args[0])
+        return f"guard {value} is {_value(expected)} -> exit {exit}{number}"
     if instr.prim is const:
         return f"{_typed(tape, instr.outs[0])} = {_value(instr.params['value'])}"
-    params = ", ".join(f"{k}={_value(v)}" for k, v in instr.params.items())
+    plain = [(k, v) for k, v in instr.params.items() if not isinstance(v, Tape)]
+    params = ", ".join(f"{k}={_value(v)}" for k, v in plain)
     words = [instr.prim.name, *map(_ref, instr.args)]
     if params:
         words.append(f"{{{params}}}")
@@ -137,7 +154,11 @@ def _position(instr: Instr) -> str:
 # --- parsing
 
 _HEAD = re.compile(r"tape (?P<name>\S+)\((?P<inputs>.*)\):")
-_GUARD = re.compile(r"guard %(?P<ref>\d+) is (?P<expected>.+) -> exit (?P<exit>\d+)")
+_INNER = re.compile(r"(?P<param>\w+): (?P<head>tape .*)")
+_GUARD = re.compile(
+    r"guard %(?P<ref>\d+) is (?P<expected>.+) -> exit (?P<exit>\d+)"
+    r"( \+ %(?P<number>\d+))?"
+)
 _TYPED = re.compile(r"%(\d+): (\w+\[[\d,]*\])")
 _INSTR = re.compile(
     r"((?P<outs>%.*?) = )?(?P<name>[a-z_]\w*)(?P<args>( %\d+)*)( \{(?P<params>.*)\})?"
@@ -157,23 +178,40 @@ def parse_tape(text: str, rules: Mapping[str, Any] | None = None) -> Tape:
         ValueError: with the line that is not an instruction.
     """
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    head = _HEAD.fullmatch(lines[0].strip())
-    if head is None:
-        raise ValueError(f"not the head of a tape: {lines[0]!r}")
-    avals: dict[int, Aval] = {}
-    inputs = _define(head["inputs"], avals)
-    instrs = []
-    for line in lines[1:-1]:
-        body, _, comment = line.partition(";")
-        instrs.append(_parse_instr(body.strip(), comment.strip(), avals, rules or {}))
-    words = lines[-1].split()
-    if words[0] != "return":
+    rest = iter(lines[1:])
+    tape = _parse_block(lines[0].strip(), rest, rules or {})
+    if tape is None or next(rest, None) is not None:
         raise ValueError(f"a tape ends with return, not with {lines[-1]!r}")
-    outputs = tuple(int(word[1:]) for word in words[1:])
-    # Numbers that no instr defines (a pass may leave gaps) get an empty type.
-    gap = Aval((), np.dtype(np.float64))
-    table = tuple(avals.get(i, gap) for i in range(max(avals, default=-1) + 1))
-    return Tape(inputs, tuple(instrs), outputs, table, head["name"])
+    return tape
+
+
+def _parse_block(
+    head: str, lines: Iterator[str], rules: Mapping[str, Any]
+) -> Tape | None:
+    """The tape with this head, its lines taken off `lines`; None without a return."""
+    found = _HEAD.fullmatch(head)
+    if found is None:
+        raise ValueError(f"not the head of a tape: {head!r}")
+    avals: dict[int, Aval] = {}
+    inputs = _define(found["inputs"], avals)
+    instrs: list[Instr] = []
+    for line in lines:
+        words = line.split()
+        if words[0] == "return":
+            outputs = tuple(int(word[1:]) for word in words[1:])
+            # Numbers that no instr defines (a pass may leave gaps) get an empty type.
+            gap = Aval((), np.dtype(np.float64))
+            table = tuple(avals.get(i, gap) for i in range(max(avals, default=-1) + 1))
+            return Tape(inputs, tuple(instrs), outputs, table, found["name"])
+        if inner := _INNER.fullmatch(line.strip()):
+            tape = _parse_block(inner["head"], lines, rules)
+            if tape is None or not instrs:
+                return None
+            instrs[-1].params[inner["param"]] = tape
+            continue
+        body, _, comment = line.partition(";")
+        instrs.append(_parse_instr(body.strip(), comment.strip(), avals, rules))
+    return None
 
 
 def _define(text: str | None, avals: dict[int, Aval]) -> tuple[int, ...]:
@@ -191,7 +229,8 @@ def _parse_instr(
     if match := _GUARD.fullmatch(body):
         params = {"expected": _literal(match["expected"], rules)}
         params["exit"] = int(match["exit"])
-        return Instr(guard, (int(match["ref"]),), params, (), source)
+        refs = [int(match[k]) for k in ("ref", "number") if match[k]]
+        return Instr(guard, tuple(refs), params, (), source)
     if match := _CONST.fullmatch(body):
         outs = _define(match["outs"], avals)
         value = _literal(match["value"], rules)

@@ -9,7 +9,7 @@ import numpy as np
 
 import tracejit.ops.elementwise  # noqa: F401  (fills the table of primitives)
 from tracejit import kernel
-from tracejit.codegen.source import Printed, print_program
+from tracejit.codegen.source import array_outputs, print_program, scalar_outputs
 from tracejit.program import (
     Accumulate,
     Accumulator,
@@ -142,13 +142,8 @@ class Make:
 
 def outputs_of(program: Program, result: tuple, outs: list[np.ndarray], args: Any):
     """The outputs in the order of the program, from those of the printed function."""
-    scalars = dict(zip(dict.fromkeys(
-        o for o in program.outputs if isinstance(o, int)), result[2:], strict=True))
-    arrays: dict[int, np.ndarray] = {}
-    for output in program.outputs:
-        if isinstance(output, Buffer) and output.kind == "out":
-            if id(output) not in arrays:
-                arrays[id(output)] = outs[len(arrays)]
+    scalars = dict(zip(scalar_outputs(program), result[2:], strict=True))
+    arrays = dict(zip(map(id, array_outputs(program)), outs, strict=True))
     inputs = dict(zip(map(id, program.args), args, strict=True))
     return tuple(
         scalars[o] if isinstance(o, int) else arrays.get(id(o), inputs.get(id(o)))
@@ -175,9 +170,7 @@ def call_source(program: Program, args: Any, compiled: bool = False):
         from numba import njit
 
         function = njit(error_model="numpy")(function)
-    buffers = [o for o in program.outputs if isinstance(o, Buffer) and o.kind == "out"]
-    distinct = list({id(b): b for b in buffers}.values())
-    outs = [np.empty(b.shape, b.dtype) for b in distinct]
+    outs = [np.empty(b.shape, b.dtype) for b in array_outputs(program)]
     works = [np.empty(b.shape, b.dtype) for b in program.works]
     leaves = len(program.args) - program.captures
     given = [
@@ -196,10 +189,6 @@ def call_kernel(program: Program, args: Any):
     count = len(program.args) - program.captures
     executable = kernel.compile_program(program, list(args[count:]))
     return executable.run(*args[:count])
-
-
-def text_of(program: Program) -> Printed:
-    return print_program(program)
 
 
 def same(left: Any, right: Any, rtol: float = 1e-12, kinds: bool = False) -> None:
@@ -221,5 +210,7 @@ def same(left: Any, right: Any, rtol: float = 1e-12, kinds: bool = False) -> Non
         else:
             assert dtypes[0] == dtypes[1]
         single = np.asarray(a).dtype == F32
-        tolerance = {"rtol": 1e-5, "atol": 1e-6} if single else {"rtol": rtol, "atol": 1e-12}
+        tolerance = (
+            {"rtol": 1e-5, "atol": 1e-6} if single else {"rtol": rtol, "atol": 1e-12}
+        )
         np.testing.assert_allclose(a, b, **tolerance)

@@ -48,7 +48,9 @@ def operands(count: int, dtype: np.dtype) -> list[np.ndarray]:
     table = np.array(list(product(values, repeat=count)), dtype)
     if dtype.kind == "f":
         table = np.concatenate([table, RNG.normal(size=(67, count)).astype(dtype)])
-        table = np.concatenate([table, RNG.uniform(0.01, 30, (67, count)).astype(dtype)])
+        table = np.concatenate(
+            [table, RNG.uniform(0.01, 30, (67, count)).astype(dtype)]
+        )
     table = np.concatenate([table] * (1 if len(table) > 40 else 20))
     return [np.ascontiguousarray(column) for column in table.T]
 
@@ -94,7 +96,9 @@ def close(name: str, actual: np.ndarray, expected: np.ndarray) -> None:
 
 
 FLOATS = [(n, d) for n in ROWS for d in (F64, F32) if supported(n, d) and n != "select"]
-WHOLE = [(n, np.dtype(d)) for n in ROWS for d in INTEGERS if supported(n, np.dtype("i8"))]
+WHOLE = [
+    (n, np.dtype(d)) for n in ROWS for d in INTEGERS if supported(n, np.dtype("i8"))
+]
 LOGIC = [n for n in ROWS if supported(n, BOOL)]
 
 
@@ -131,7 +135,9 @@ def domain(name: str, args: list[np.ndarray]) -> list[np.ndarray]:
         if name == "logaddexp":
             keep = (np.abs(a) < 1e4) & (np.abs(b) < 1e4) & (a + b > 0.5)
         if name == "mod" or name == "floor_divide":
-            keep = np.isfinite(a) & np.isfinite(b) & (np.abs(a) < 1e9) & (np.abs(b) > 1e-2)
+            keep = (
+                np.isfinite(a) & np.isfinite(b) & (np.abs(a) < 1e9) & (np.abs(b) > 1e-2)
+            )
         if name == "arctanh":
             keep = ~(np.abs(a) > 1e30)
     return [np.ascontiguousarray(x[keep]) for x in args]

@@ -50,7 +50,8 @@ def close(result, *expected):
 @pytest.mark.parametrize("tb", [False, True])
 @pytest.mark.parametrize("ta", [False, True])
 @pytest.mark.parametrize(
-    ("m", "n", "k"), [(3, 4, 5), (20, 30, 10), (1, 20, 9), (20, 1, 9), (1, 1, 12), (9, 1, 1)]
+    ("m", "n", "k"),
+    [(3, 4, 5), (20, 30, 10), (1, 20, 9), (20, 1, 9), (1, 1, 12), (9, 1, 1)],
 )
 def test_gemm(m, n, k, ta, tb, stack, dtype):
     a = matrices(stack, *((k, m) if ta else (m, k)), dtype)

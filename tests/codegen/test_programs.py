@@ -78,8 +78,9 @@ def scalars() -> Program:
     y = m.let("cast", m.load(b), dtype=F64)
     z = m.let("select", flag, x, y)
     w = m.let("add", k, m.const(10**12, I64))
-    return m.returns(z, w, m.let("cast", z, dtype=F32), flag, m.let(
-        "logical_not", flag), b, z)
+    return m.returns(
+        z, w, m.let("cast", z, dtype=F32), flag, m.let("logical_not", flag), b, z
+    )
 
 
 def gathered(n: int, k: int) -> Program:
@@ -171,10 +172,16 @@ def test_kernel_equals_source(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gradient", "reductions", "matrix", "scalars", "small"])
+@pytest.mark.parametrize(
+    "name", ["gradient", "reductions", "matrix", "scalars", "small"]
+)
 def test_source_runs_under_njit(name):
     program, args = CASES[name]
-    same(call_source(program, args, compiled=True), call_source(program, args), kinds=True)
+    same(
+        call_source(program, args, compiled=True),
+        call_source(program, args),
+        kinds=True,
+    )
 
 
 def test_sums_are_numpys():

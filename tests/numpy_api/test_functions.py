@@ -16,7 +16,7 @@ S = RNG.normal(size=(3, 3)) + 3 * np.eye(3)
 P = S @ S.T
 C = RNG.normal(size=(2, 3, 4))
 D = RNG.normal(size=(2, 4, 2))
-I = np.array([[3, 1, 2], [0, 5, -4]])
+INT = np.array([[3, 1, 2], [0, 5, -4]])
 B = np.array([[True, False, True], [True, True, True]])
 Z = np.array([np.nan, np.inf, -np.inf, 0.0, 1.5])
 E = np.zeros((0, 3))
@@ -50,7 +50,7 @@ TUPLES = [{"axis": (0, 1)}, {"axis": (-1, 0), "keepdims": True}, {"axis": ()}]
 
 @pytest.mark.parametrize("name", REDUCTIONS)
 @pytest.mark.parametrize(
-    "array", [M, F32, I, I.astype("i4"), B], ids=["f8", "f4", "i8", "i4", "bool"]
+    "array", [M, F32, INT, INT.astype("i4"), B], ids=["f8", "f4", "i8", "i4", "bool"]
 )
 def test_reductions(name, array):
     if name == "ptp" and array.dtype == bool:
@@ -66,7 +66,7 @@ def test_reductions(name, array):
 def test_reductions_in_another_dtype(name):
     for dtype in ("f4", "f8"):
         check(lambda x, d=dtype: REDUCTIONS[name](x, dtype=d), M)
-        check(lambda x, d=dtype: REDUCTIONS[name](x, axis=0, dtype=d), I)
+        check(lambda x, d=dtype: REDUCTIONS[name](x, axis=0, dtype=d), INT)
 
 
 @pytest.mark.parametrize("name", ["sum", "prod", "mean", "var", "std", "any", "all"])
@@ -108,12 +108,12 @@ CASES = {
     "average axis": lambda: (lambda x: np.average(x, axis=0, weights=[1, 2, 3]), M),
     "argmax": lambda: (lambda x: np.argmax(x), M),
     "argmax axis": lambda: (lambda x: np.argmax(x, axis=-1), M),
-    "argmin keep": lambda: (lambda x: np.argmin(x, axis=0, keepdims=True), I),
+    "argmin keep": lambda: (lambda x: np.argmin(x, axis=0, keepdims=True), INT),
     "argmax keep": lambda: (lambda x: np.argmax(x, keepdims=True), M),
     "cumsum": lambda: (lambda x: np.cumsum(x), M),
-    "cumsum axis": lambda: (lambda x: np.cumsum(x, axis=1), I.astype("i4")),
+    "cumsum axis": lambda: (lambda x: np.cumsum(x, axis=1), INT.astype("i4")),
     "cumsum bool": lambda: (lambda x: np.cumsum(x, axis=-2), B),
-    "cumsum dtype": lambda: (lambda x: np.cumsum(x, axis=0, dtype="f4"), I),
+    "cumsum dtype": lambda: (lambda x: np.cumsum(x, axis=0, dtype="f4"), INT),
     "cumprod": lambda: (lambda x: np.cumprod(x, axis=1), M),
     # shapes
     "reshape": lambda: (lambda x: np.reshape(x, (2, -1)), M),
@@ -189,7 +189,7 @@ CASES = {
     "sort": lambda: (lambda x: np.sort(x), M),
     "sort axis": lambda: (lambda x: np.sort(x, axis=0), M),
     "sort flat": lambda: (lambda x: np.sort(x, axis=None), M),
-    "sort ints": lambda: (lambda x: np.sort(x), I),
+    "sort ints": lambda: (lambda x: np.sort(x), INT),
     "argsort": lambda: (lambda x: np.argsort(x, axis=-1), M),
     "take_along_axis": lambda: (
         lambda x: np.take_along_axis(x, np.argsort(M, 0), 0),
@@ -204,7 +204,7 @@ CASES = {
     "dot 33": lambda: (lambda a, b: np.dot(a, b), C, D),
     "dot scalar": lambda: (lambda a: np.dot(a, 2.0), M),
     "dot mixed": lambda: (lambda a: np.dot(a, np.ones(4)), F32),
-    "dot ints": lambda: (lambda a: np.dot(a, a.T), I),
+    "dot ints": lambda: (lambda a: np.dot(a, a.T), INT),
     "matmul 11": lambda: (lambda a, b: a @ b, V, W),
     "matmul 21": lambda: (lambda a, b: a @ b, N, V[:3]),
     "matmul 12": lambda: (lambda a, b: a @ b, V[:4], N),
@@ -217,7 +217,7 @@ CASES = {
     "matmul stretched": lambda: (lambda a, b: a @ b, C[:1], D),
     "matmul 43": lambda: (lambda a, b: a @ b, C[:, None], D),
     "matmul mixed": lambda: (lambda a: a @ N, F32),
-    "matmul ints": lambda: (lambda a: a @ a.T, I),
+    "matmul ints": lambda: (lambda a: a @ a.T, INT),
     "rmatmul": lambda: (lambda a: np.ones((2, 3)) @ a, M),
     "vecdot": lambda: (lambda a, b: np.vecdot(a, b), M, M + 1),
     "matvec": lambda: (lambda a, b: np.matvec(a, b), C, V[:4]),
@@ -237,7 +237,7 @@ CASES = {
     "diagonal": lambda: (lambda a: np.diagonal(a), M),
     "diagonal offset": lambda: (lambda a: np.diagonal(a, 1, 2, 0), C),
     "trace": lambda: (lambda a: np.trace(a), M),
-    "trace offset": lambda: (lambda a: np.trace(a, -1), I),
+    "trace offset": lambda: (lambda a: np.trace(a, -1), INT),
     "diag": lambda: (lambda a: [np.diag(a), np.diag(a, 1), np.diag(a, -2)], V),
     "diag 2": lambda: (lambda a: np.diag(a, 1), M),
     "diagflat": lambda: (lambda a: np.diagflat(a), M),
@@ -316,7 +316,7 @@ CASES = {
     ),
     "norm axes": lambda: (lambda a: np.linalg.norm(a, "fro", axis=(0, 2)), C),
     "norm axes 1": lambda: (lambda a: np.linalg.norm(a, 1, (0, 2), keepdims=True), C),
-    "norm ints": lambda: (lambda a: np.linalg.norm(a), I),
+    "norm ints": lambda: (lambda a: np.linalg.norm(a), INT),
     "vector_norm": lambda: (lambda a: np.linalg.vector_norm(a), M),
     "vector_norm axis": lambda: (lambda a: np.linalg.vector_norm(a, axis=1), M),
     "matrix_norm": lambda: (lambda a: np.linalg.matrix_norm(a), C),
@@ -325,7 +325,7 @@ CASES = {
     "where f4": lambda: (lambda x: np.where(x > 0, x, 0.0), F32),
     "where mixed": lambda: (lambda x: np.where(x > 0, x, M), F32),
     "where untraced": lambda: (lambda x: np.where(M > 0, x, 1), M),
-    "where ints": lambda: (lambda x: np.where(x > 0, x, 0.5), I),
+    "where ints": lambda: (lambda x: np.where(x > 0, x, 0.5), INT),
     "where number": lambda: (lambda x: np.where(x, 1.0, 2.0), M),
     "where row": lambda: (lambda x: np.where(x[0] > 0, x, x[:, :1]), M),
     "select": lambda: (lambda x: np.select([x > 1, x > 0], [x, 2 * x], 5.0), M),
@@ -334,19 +334,19 @@ CASES = {
     "clip high": lambda: (lambda x: np.clip(x, 0, None), F32),
     "clip keywords": lambda: (lambda x: np.clip(x, min=0, max=0.1), F32),
     "clip arrays": lambda: (lambda x: np.clip(x, M - 0.1, [1, 2, 3, 4]), M),
-    "clip ints": lambda: (lambda x: np.clip(x, 0, 2), I),
-    "clip to floats": lambda: (lambda x: np.clip(x, 0.5, 2), I),
+    "clip ints": lambda: (lambda x: np.clip(x, 0, 2), INT),
+    "clip to floats": lambda: (lambda x: np.clip(x, 0.5, 2), INT),
     "nan_to_num": lambda: (lambda x: np.nan_to_num(x), Z),
     "nan_to_num values": lambda: (lambda x: np.nan_to_num(x, nan=1, posinf=2.0), Z),
     "round": lambda: (lambda x: np.round(x), M),
     "round 2": lambda: (lambda x: np.round(x, 2), M),
     "round -1": lambda: (lambda x: np.round(x * 100, -1), F32),
-    "round ints": lambda: (lambda x: np.round(x), I),
+    "round ints": lambda: (lambda x: np.round(x), INT),
     "fix": lambda: (lambda x: np.fix(x * 3), M),
     "isclose": lambda: (lambda x: np.isclose(x, Z), Z),
     "isclose nan": lambda: (lambda x: np.isclose(x, Z, equal_nan=True), Z),
     "isclose near": lambda: (lambda x: np.isclose(x, M + 1e-7, rtol=1e-6), M),
-    "isclose ints": lambda: (lambda x: np.isclose(x, I), I),
+    "isclose ints": lambda: (lambda x: np.isclose(x, INT), INT),
     "allclose": lambda: (lambda x: np.allclose(x, M), M),
     "array_equal": lambda: (lambda x: np.array_equal(x, M), M),
     "array_equal shape": lambda: (lambda x: np.array_equal(x, V), M),
@@ -369,7 +369,7 @@ CASES = {
     "pad": lambda: (lambda x: np.pad(x, 2), V),
     "pad pairs": lambda: (lambda x: np.pad(x, ((1, 2), (0, 3))), M),
     "pad values": lambda: (lambda x: np.pad(x, 1, constant_values=(2, 3)), M),
-    "pad ints": lambda: (lambda x: np.pad(x, (1, 0)), I),
+    "pad ints": lambda: (lambda x: np.pad(x, (1, 0)), INT),
     "pad edge": lambda: (lambda x: np.pad(x, (2, 1), "edge"), M),
     "pad reflect": lambda: (lambda x: np.pad(x, 2, mode="reflect"), M),
     "pad symmetric": lambda: (lambda x: np.pad(x, 2, mode="symmetric"), M),
@@ -379,7 +379,7 @@ CASES = {
     "ones_like": lambda: (lambda x: np.ones_like(x, dtype=int), F32),
     "ones_like shape": lambda: (lambda x: np.ones_like(x, shape=(2, 2)), F32),
     "full_like": lambda: (lambda x: np.full_like(x, x[0, 0]), M),
-    "full_like ints": lambda: (lambda x: np.full_like(x, 2.7), I),
+    "full_like ints": lambda: (lambda x: np.full_like(x, 2.7), INT),
     "copy": lambda: (lambda x: np.copy(x), M),
     "astype": lambda: (lambda x: np.astype(x, np.float32), M),
     "meshgrid": lambda: (lambda x, y: np.meshgrid(x, y), V, W[:3]),

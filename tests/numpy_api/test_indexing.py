@@ -185,7 +185,7 @@ def test_a_traced_index_out_of_range_is_numpys_error():
 
 
 def test_iteration_over_a_scalar():
-    with pytest.raises(TypeError, match="object is not iterable|over a 0-d array"):
+    with pytest.raises(TypeError, match=r"object is not iterable|over a 0-d array"):
         record(lambda x: list(x), 1.0)
     with pytest.raises(TypeError, match=r"has no len\(\)"):
         record(lambda x: len(x), 1.0)

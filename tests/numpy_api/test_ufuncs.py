@@ -55,14 +55,20 @@ def compare(function, *args):
         with pytest.raises((TypeError, ValueError, OverflowError)):
             record(function, *args)
         return
-    try:
-        check(function, *args)
-    except UnsupportedError as error:
-        assert REFUSED in str(error)
+    if refused(function, *args):
         kinds = {np.asarray(a).dtype.kind for a in args}
         wide = {np.asarray(w).dtype for w in (want if type(want) is tuple else [want])}
         exotic = not wide <= TAPE_DTYPES
         assert exotic or kinds <= set("iub"), "floats are never refused"
+
+
+def refused(function, *args):
+    """Check the recording; say whether a tape has no form for these dtypes."""
+    try:
+        check(function, *args)
+    except UnsupportedError as error:
+        return REFUSED in str(error)
+    return False
 
 
 @pytest.mark.parametrize("ufunc", UNARY, ids=name)
@@ -205,8 +211,10 @@ def test_keywords():
         ),
         (
             lambda x: np.exp(x, out=np.zeros(2)),
-            "writing a traced value into an ordinary array in place "
-            "(np.exp(..., out=a)) cannot be recorded. Assign the result to a name.",
+            (
+                "writing a traced value into an ordinary array in place "
+                "(np.exp(..., out=a)) cannot be recorded. Assign the result to a name."
+            ),
         ),
         (
             lambda x: np.add(x, 1, casting="unsafe"),
@@ -214,28 +222,40 @@ def test_keywords():
         ),
         (
             lambda x: np.add.at(np.zeros(2), [0], x[0]),
-            "np.add.at cannot be recorded. Write it with supported NumPy functions, "
-            "or compute it outside the function.",
+            (
+                "np.add.at cannot be recorded. Write it with supported NumPy "
+                "functions, "
+                "or compute it outside the function."
+            ),
         ),
         (
             lambda x: np.add.reduceat(x, [0, 1]),
-            "np.add.reduceat cannot be recorded. Write it with supported NumPy "
-            "functions, or compute it outside the function.",
+            (
+                "np.add.reduceat cannot be recorded. Write it with supported NumPy "
+                "functions, or compute it outside the function."
+            ),
         ),
         (
             lambda x: special.jv(1, x),
-            "scipy.special.jv cannot be recorded. Write it with supported NumPy "
-            "functions, or compute it outside the function.",
+            (
+                "scipy.special.jv cannot be recorded. Write it with supported NumPy "
+                "functions, or compute it outside the function."
+            ),
         ),
         (
             lambda x: x * 1j,
-            "complex arithmetic cannot be recorded. Split the computation into real "
-            "parts.",
+            (
+                "complex arithmetic cannot be recorded. Split the computation into "
+                "real "
+                "parts."
+            ),
         ),
         (
             lambda x: np.sqrt(x > 0),
-            "np.sqrt of bool (a float16 result) cannot be recorded. Convert the "
-            "operand with .astype(np.float64) first.",
+            (
+                "np.sqrt of bool (a float16 result) cannot be recorded. Convert the "
+                "operand with .astype(np.float64) first."
+            ),
         ),
     ],
 )

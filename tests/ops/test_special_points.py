@@ -8,7 +8,7 @@ import pytest
 from tracejit.avals import aval_of
 from tracejit.interpret import interpret, verify
 from tracejit.ops import elementwise as ew
-from tracejit.ops.linalg import cholesky
+from tracejit.ops.linalg import cholesky, cholesky_vjp
 from tracejit.ops.logic import fmax, gt, lt, maximum, minimum, mulz, select, wrap_index
 from tracejit.ops.reduction import max_, min_, prod, sum_
 from tracejit.ops.structural import (
@@ -223,6 +223,18 @@ def test_gradient_of_the_log_determinant_by_cholesky():
     inverse = np.linalg.inv(a)
     expected = 2 * np.tril(inverse) - np.diag(np.diag(inverse))
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 150])
+def test_blocked_cholesky_vjp_is_the_formula(n):
+    rng = np.random.default_rng(n)
+    factor = np.tril(rng.normal(size=(n, n))) / np.sqrt(n) + 2 * np.eye(n)
+    ct = rng.normal(size=(n, n))
+    builder = Builder()
+    refs = [builder.input(aval_of(x)) for x in (factor, ct)]
+    tape = builder.finish([cholesky_vjp(*refs), cholesky_vjp.expand(*refs)])
+    blocked, formula = interpret(tape, [factor, ct])
+    np.testing.assert_allclose(blocked, formula, rtol=1e-10, atol=1e-12)
 
 
 # --- errors as NumPy's

@@ -1,9 +1,10 @@
 """The transforms."""
 
+from .custom import custom_jvp, custom_vjp
 from .gradients import elementwise_grad, grad, jit, value_and_grad
 from .jacobians import hessian, jacfwd, jacobian, jacrev
 from .products import hvp, jvp, vjp
-from .rules import checkpoint, custom_jvp, custom_vjp, detach, stop_gradient
+from .rules import checkpoint, detach, stop_gradient
 from .transform import Transform
 
 __all__ = [

@@ -13,7 +13,7 @@ from ..passes.vjp import vjp as emit_vjp
 from ..signature import caller, unflatten
 from ..tape import Ref
 from ..tracer import Recorder, Tracer, active_recorder
-from .leaves import Run, floats, ones, run, shape_text, zero_filled
+from .leaves import Run, close_level, floats, function_name, ones, run, shape_text, zero_filled
 from .transform import Transform, decorator
 
 __all__ = [
@@ -126,7 +126,7 @@ def scalar(kind: str, fun: Callable, out: Any) -> Any:
     leaves, spec = floats(kind, fun, out)
     if spec.is_leaf() and np.shape(leaves[0]) == ():
         return leaves[0]
-    name = getattr(fun, "__name__", type(fun).__name__)
+    name = function_name(fun)
     got = shape_text(out) if spec.is_leaf() else f"a {type(out).__name__}"
     raise ArgumentError(
         message(
@@ -145,6 +145,7 @@ def pulled(rec: Recorder, done: Run, out: Any) -> Any:
     if type(out) is Tracer:
         one = ones(rec, out.ref.aval)
         refs = emit_vjp(rec, [out.ref], [one], done.xs, done.start)
+    close_level(rec, done.start)
     found = [rec.tracer(ref) for ref in zero_filled(refs, done.xs)]
     return unflatten(done.spec, found)
 
@@ -242,6 +243,7 @@ def elementwise_grad(fun: Callable | None = None, argnums: Argnums = 0) -> Any:
             outs = [leaf.ref for leaf in leaves if type(leaf) is Tracer]
             cts = [ones(rec, out.aval) for out in outs]
             refs = emit_vjp(rec, outs, cts, done.xs, done.start)
+            close_level(rec, done.start)
             found = [
                 rec.tracer(zeros(x) if ref is None else ref)
                 for ref, x in zip(refs, done.xs, strict=True)

@@ -24,7 +24,7 @@ from ..signature import flatten, unflatten
 from ..tape import Ref
 from ..tracer import Recorder, Tracer
 from .gradients import Argnums, normal_argnums, pulled, recorder, scalar
-from .leaves import Run, cast, floats, run
+from .leaves import Run, cast, close_level, floats, run, symbolic
 from .products import forward_only_by_rule
 from .transform import Transform, decorator
 
@@ -45,7 +45,7 @@ def identity(rec: Recorder, aval: Aval) -> Ref:
 
 def swept(rec: Recorder, aval: Aval, sweep: Sweep) -> list[Ref | None]:
     """The sweep's results for all unit directions of `aval`, stacked in front."""
-    direction = rec.new(aval)
+    direction = symbolic(rec, aval)
     mark = len(rec.instrs)
     results = sweep(direction)
     fragment = rec.instrs[mark:]
@@ -140,7 +140,7 @@ def _assembled(rec: Recorder, done: Run, out: Any, blocks: list[list[Ref]]) -> A
     return unflatten(spec, trees)
 
 
-def blocks_of(rec: Recorder, done: Run, out: Any, kind: str, mode: str) -> Any:
+def blocks_of(rec: Recorder, done: Run, out: Any, mode: str) -> Any:
     """The Jacobian of a run's output."""
     outs = [leaf.ref for leaf in flatten(out)[0] if type(leaf) is Tracer]
     if _choose(rec, done, outs, mode) == "reverse":
@@ -160,7 +160,8 @@ def _jacobian(
             rec = recorder()
             done = run(rec, kind, fun, numbers, has_aux, args, kwargs)
             floats(kind, fun, done.out)
-            found = blocks_of(rec, done, done.out, kind, mode)
+            found = blocks_of(rec, done, done.out, mode)
+            close_level(rec, done.start)
             return (found, done.aux) if has_aux else found
 
         return Transform(
@@ -229,7 +230,7 @@ def hessian(
             gradient = pulled(rec, done, out)
             closed = forward_only_by_rule(rec, done.start)
             mode = "reverse" if closed else "forward"
-            found = blocks_of(rec, done, gradient, "hessian", mode)
+            found = blocks_of(rec, done, gradient, mode)
             return (found, done.aux) if has_aux else found
 
         return Transform(

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..avals import Aval, aval_of, dtype_name
 from ..errors import ArgumentError, DifferentiationError, message
+from ..ops.control import custom_vjp
 from ..ops.rows import zeros
 from ..ops.structural import broadcast_to
 from ..primitive import PRIMITIVES
 from ..signature import caller, flatten, parameter_names, unflatten
-from ..tape import Ref
+from ..tape import Instr, Ref
 from ..tracer import Recorder, Tracer
 
 __all__ = [
     "Run",
     "as_ref",
+    "at_level",
     "cast",
+    "close_level",
     "floats",
+    "function_name",
+    "level_of",
     "ones",
     "run",
     "shape_text",
@@ -47,6 +53,16 @@ def ones(rec: Recorder, aval: Aval) -> Ref:
     """An array of ones, a scalar constant if there are no axes."""
     one = rec.const(1, aval.dtype)
     return broadcast_to(one, shape=aval.shape) if aval.shape else one
+
+
+def symbolic(rec: Recorder, aval: Aval) -> Ref:
+    """A ref that no instr defines, to be replaced when its users leave the tape.
+
+    Rules of the user compute while they record, so it has a value.
+    """
+    ref = rec.new(aval)
+    rec.values[ref.index] = np.ones(aval.shape, aval.dtype)[()]
+    return ref
 
 
 def zero_filled(refs: Sequence[Ref | None], like: Sequence[Ref]) -> list[Ref]:
@@ -78,6 +94,50 @@ def _mismatch(leaf: Any, aval: Aval, what: str) -> ArgumentError:
             way_out="Give it the shape of what it belongs to",
         )
     )
+
+
+# --- levels: differentiations under way on one recorder (see `custom`) ---------------
+
+
+def level_of(rec: Recorder) -> int:
+    """How many differentiations the code that runs now is inside of."""
+    return getattr(rec, "level", 0)
+
+
+@contextmanager
+def at_level(rec: Recorder, level: int) -> Iterator[None]:
+    """Run at a level; put back in any case."""
+    before = level_of(rec)
+    rec.level = level  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        rec.level = before  # type: ignore[attr-defined]
+
+
+def close_level(rec: Recorder, start: int) -> None:
+    """Take the rules of the level that is done off the tape, from instr `start` on.
+
+    What remains in their place are identities: an outer level differentiates what
+    stands in front of them.
+    """
+    level = level_of(rec) + 1
+    instrs = rec.instrs[start:]
+    if not any(instr.prim is custom_vjp for instr in instrs):
+        return
+    kept: list[Instr] = []
+    for instr in instrs:
+        if instr.prim is not custom_vjp or instr.params["rule"].level != level:
+            kept.append(instr)
+            continue
+        for out, arg in zip(instr.outs, instr.args, strict=False):
+            copied = Instr(PRIMITIVES["copy"], (arg,), {}, (out,), instr.source)
+            rec.producers[out] = copied
+            kept.append(copied)
+    rec.instrs[start:] = kept
+
+
+# --- running a function to differentiate it ------------------------------------------
 
 
 class Run(NamedTuple):
@@ -126,13 +186,14 @@ def run(
     ):
         args[i] = value  # type: ignore[index]
     start = len(rec.instrs)
-    out = fun(*args, **kwargs)
+    with at_level(rec, level_of(rec) + 1):
+        out = fun(*args, **kwargs)
     aux = None
     if has_aux:
         if not (isinstance(out, tuple) and len(out) == 2):
             raise ArgumentError(
                 message(
-                    f"has_aux=True, but {_name(fun)} returned {_kind_of(out)}",
+                    f"has_aux=True, but {function_name(fun)} returned {_kind_of(out)}",
                     where=caller(),
                     way_out="Return a pair (value, aux)",
                 )
@@ -172,7 +233,7 @@ def _positions(
             plural = "" if given == 1 else "s"
             raise ArgumentError(
                 message(
-                    f"{kind}: argnums={argnums!r}, but {_name(fun)} was called with "
+                    f"{kind}: argnums={argnums!r}, but {function_name(fun)} was called with "
                     f"{given} positional argument{plural}",
                     where=caller(),
                     way_out="Pass what is differentiated by position",
@@ -208,7 +269,7 @@ def _copy(rec: Recorder, kind: str, leaf: Any, names: _Names, i: int) -> Tracer:
     return rec.tracer(ref, weak)
 
 
-def _name(fun: Callable) -> str:
+def function_name(fun: Callable) -> str:
     return getattr(fun, "__name__", type(fun).__name__)
 
 
@@ -223,7 +284,7 @@ def floats(kind: str, fun: Callable, out: Any) -> tuple[list[Any], Any]:
         if dtype.kind != "f":
             raise DifferentiationError(
                 message(
-                    f"{kind}: {_name(fun)} returned {shape_text(leaf)}, which has no "
+                    f"{kind}: {function_name(fun)} returned {shape_text(leaf)}, which has no "
                     "derivative",
                     where=caller(),
                     way_out="Return a float, or return it as aux with has_aux=True",

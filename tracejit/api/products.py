@@ -19,7 +19,17 @@ from ..signature import Statics, caller, flatten, prepare, unflatten
 from ..tape import Builder, Instr, Ref, Tape
 from ..tracer import Recorder, Tracer, active_recorder
 from .gradients import Argnums, normal_argnums, pulled, recorder, scalar
-from .leaves import Run, as_ref, floats, run, shape_text, zero_filled
+from .leaves import (
+    Run,
+    as_ref,
+    close_level,
+    floats,
+    function_name,
+    run,
+    shape_text,
+    symbolic,
+    zero_filled,
+)
 from .transform import Transform, decorator, dispatcher_of
 
 __all__ = ["hvp", "jvp", "vjp"]
@@ -40,11 +50,12 @@ class Backward(StaticOutput):
         self.out_avals = [_aval(leaf) for leaf in leaves]
         outs = [leaf.ref for leaf in leaves if type(leaf) is Tracer]
         mark, guards = len(rec.instrs), len(rec.guards)
-        cts = [rec.new(out.aval) for out in outs]
+        cts = [symbolic(rec, out.aval) for out in outs]
         found = emit_vjp(rec, outs, list(cts), done.xs, done.start)
         results = zero_filled(found, done.xs)
         fragment = rec.instrs[mark:]
         del rec.instrs[mark:]
+        close_level(rec, done.start)
         if len(rec.guards) != guards:
             raise UnsupportedError(
                 message(
@@ -225,7 +236,7 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     target, args = _unbound(fun, primals)
     shift = len(args) - len(primals)
     numbers = tuple(i + shift for i in numbers)
-    program = Program(target, inline, _name(fun), Statics(target))
+    program = Program(target, inline, function_name(fun), Statics(target))
     dispatcher = dispatcher_of(program, ("vjp", numbers, has_aux))
     answer = dispatcher.fast(args)
     if not isinstance(answer, tuple):
@@ -270,10 +281,6 @@ def _unbound(fun: Callable, args: tuple) -> tuple[Callable, tuple]:
     if hasattr(fun, "__func__") and hasattr(fun, "__self__"):
         return fun.__func__, (fun.__self__, *args)
     return fun, args
-
-
-def _name(fun: Callable) -> str:
-    return getattr(fun, "__name__", type(fun).__name__)
 
 
 # --- jvp -----------------------------------------------------------------------------
@@ -349,7 +356,7 @@ def jvp(fun: Callable, primals: tuple | list, tangents: tuple | list) -> tuple:
         return inline(session_function(rec, fun), (primals, tangents), {})
     target, before = _unbound(fun, ())
     args = (*before, primals, tangents)
-    program = Program(target, inline, _name(fun), Statics(_no_names))
+    program = Program(target, inline, function_name(fun), Statics(_no_names))
     dispatcher = dispatcher_of(program, ("jvp", len(before)))
     answer = dispatcher.fast(args)
     return answer if isinstance(answer, tuple) else dispatcher.call(args, {})

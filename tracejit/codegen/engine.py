@@ -1,8 +1,8 @@
 """From LLVM assembly to machine code, and from machine code to Python functions.
 
 Compiling uses Numba's own target: its target machine (CPU name, features, options of
-the user's Numba settings) and LLVM's optimisation pipeline.  No front end takes part: no type
-inference, no registries, which are what a process's first `@njit` waits for.
+the user's Numba settings) and LLVM's optimisation pipeline.  No front end takes part:
+no type inference, no registries, which are what a process's first `@njit` waits for.
 Loading needs llvmlite alone, so a process that finds its kernels on disk never
 imports Numba.
 """
@@ -71,7 +71,7 @@ def _register_interface() -> None:
     # Slots of NumPy's C API are part of its binary interface, version 2.
     capsule = np._core.multiarray._ARRAY_API  # type: ignore[attr-defined]
     table = (ctypes.c_void_p * 94).from_address(symbols.capsule_pointer(capsule))
-    version = ctypes.CFUNCTYPE(ctypes.c_uint)(table[0])()
+    version = ctypes.CFUNCTYPE(ctypes.c_uint)(table[0] or 0)()
     probe = np.zeros(1)
     data = ctypes.c_void_p.from_address(id(probe) + HEAD).value
     if version >> 24 != 2 or data != probe.ctypes.data:

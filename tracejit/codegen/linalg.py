@@ -10,20 +10,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from ..program import Buffer, Call
-from .ir import BOOL, I64, Loop, Value, literal, memory_type, register_type
+from .ir import (
+    BOOL,
+    I64,
+    Loop,
+    Module,
+    Value,
+    Writer,
+    literal,
+    memory_type,
+    register_type,
+)
+from .scalars import Scalars
 from .sorting import argsort_function
 
-if TYPE_CHECKING:
-    from .llvm import Emitter
-
-__all__ = ["emit_call"]
+__all__ = ["Emitter", "emit_call"]
 
 _ONE, _ZERO = literal(I64, 1), literal(I64, 0)
+
+
+class Emitter(Protocol):
+    """What routines need of the program's emitter (`llvm.Emitter`)."""
+
+    module: Module
+    writer: Writer
+    scalars: Scalars
+
+    def integer(self, value: int) -> Value: ...
+    def pointer(self, buffer: Buffer) -> str: ...
+    def nsw(self, word: str, x: Value, y: Value) -> Value: ...
+    def load_element(self, buffer: Buffer, address: str) -> Value: ...
+    def store_scalar(self, value: Value, address: str, suffix: str) -> None: ...
+    def leave_unless(
+        self, holds: Value, status: int, outcome: Value | None = None
+    ) -> None: ...
 
 
 def emit_call(emitter: Emitter, call: Call) -> None:
@@ -45,12 +70,12 @@ class _Routine:
     # --- integers and addresses
 
     def size(self, buffer: Buffer, axis: int) -> Value:
-        return self.emitter.int(buffer.shape[axis])
+        return self.emitter.integer(buffer.shape[axis])
 
     def product(self, sizes: tuple[int, ...] | list[int]) -> Value:
         result = _ONE
         for n in sizes:
-            value = self.emitter.int(n)
+            value = self.emitter.integer(n)
             result = value if result is _ONE else self.times(result, value)
         return result
 

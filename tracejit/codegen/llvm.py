@@ -167,7 +167,7 @@ class Emitter:
             value = self.params[slot] = self.writer.first(I64, text)
         return value
 
-    def int(self, value: int) -> Value:
+    def integer(self, value: int) -> Value:
         """An integer of the program: literal or parameter."""
         slot = self.layout.slots.int_slot(value)
         if slot is None:
@@ -335,7 +335,7 @@ class Emitter:
     def loop(self, s: For) -> None:
         if s.lo >= s.hi and self.literal(s.lo) and self.literal(s.hi):
             return
-        lo, hi = self.int(s.lo), self.int(s.hi)
+        lo, hi = self.integer(s.lo), self.integer(s.hi)
         known = self.literal(s.lo) and s.lo < s.hi
         with_loop = Loop(self.writer, lo, hi, known)
         self.loops[s.var] = with_loop.enter()
@@ -353,15 +353,20 @@ class Emitter:
             holds = self.scalars.compare(
                 "==", value, self.constant(value.dtype, s.expected)
             )
-        self.leave_unless(holds, s.exit + 1, value)
+        number = None if s.number is None else self.values[s.number]
+        self.leave_unless(holds, s.exit + 1, value, number)
 
     def check(self, s: Check) -> None:
         self.leave_unless(self.values[s.value], -1)
 
     def leave_unless(
-        self, holds: Value, status: int, outcome: Value | None = None
+        self,
+        holds: Value,
+        status: int,
+        outcome: Value | None = None,
+        number: Value | None = None,
     ) -> None:
-        """Return `status` unless `holds`."""
+        """Return `status`, plus `number`, unless `holds`."""
         writer = self.writer
         stay, leave = writer.label("stay"), writer.label("leave")
         writer.raw(f"br i1 {holds.text}, label %{stay}, label %{leave}, !prof !1")
@@ -371,7 +376,10 @@ class Emitter:
             wide = F64 if dtype.kind == "f" else I64
             self.result(0, self.scalars.cast(outcome, wide))
             self.result(1, literal(I64, OUTCOME_KINDS[dtype.kind]))
-        writer.raw(f"ret i64 {status}")
+        code = str(status)
+        if number is not None:
+            code = self.scalars.binary("+", number, literal(I64, status)).text
+        writer.raw(f"ret i64 {code}")
         writer.start(stay)
 
     def call(self, s: Call) -> None:
@@ -387,12 +395,12 @@ class Emitter:
     def affine(self, index: Affine) -> Value:
         var, step, offset = index
         if var is None or step == 0:
-            return self.int(offset)
+            return self.integer(offset)
         result = self.loops[var]
         if step != 1:
-            result = self.nsw("mul", result, self.int(step))
+            result = self.nsw("mul", result, self.integer(step))
         if offset:
-            result = self.nsw("add", result, self.int(offset))
+            result = self.nsw("add", result, self.integer(offset))
         return result
 
     def nsw(self, word: str, x: Value, y: Value) -> Value:
@@ -403,7 +411,7 @@ class Emitter:
         linear: Value | None = None
         for size, part in zip(buffer.shape, index, strict=True):
             if linear is not None:
-                linear = self.nsw("mul", linear, self.int(size))
+                linear = self.nsw("mul", linear, self.integer(size))
             if isinstance(part, Affine):
                 if (part.var is None or part.step == 0) and part.offset == 0:
                     continue

@@ -321,7 +321,12 @@ class Scalars:
         if x.dtype.itemsize < 8:
             return self.cast(self._pow(self.cast(x, I64), self.cast(y, I64)), x.dtype)
         self.module.functions.setdefault("tracejit_ipow", _INTEGER_POWER)
-        return self._external("tracejit_ipow", [x, y], self.module.attribute(PURE))
+        signed = "true" if x.dtype.kind == "i" else "false"
+        return self.writer.op(
+            x.dtype,
+            f"call i64 @tracejit_ipow(i64 {x.text}, i64 {y.text}, i1 {signed})"
+            f" {self.module.attribute(PURE)}",
+        )
 
     def _in_double(self, name: str, args: list[Value]) -> Value:
         """A function that exists for double only."""
@@ -352,9 +357,10 @@ class Scalars:
 
 
 _INTEGER_POWER = """\
-define internal i64 @tracejit_ipow(i64 %x, i64 %n) {
+define internal i64 @tracejit_ipow(i64 %x, i64 %n, i1 %signed) {
 entry:
-  %negative = icmp slt i64 %n, 0
+  %below = icmp slt i64 %n, 0
+  %negative = and i1 %below, %signed
   br i1 %negative, label %invert, label %loop
 loop:
   %r = phi i64 [ 1, %entry ], [ %r2, %loop ]

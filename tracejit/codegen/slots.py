@@ -3,8 +3,9 @@
 Integers above `STATIC_LIMIT` in absolute value and all scalar constants are slots,
 named n0, n1, ... and c0, c1, ... in order of first appearance.  Equal constants share
 one, and integers of equal value and label (`Size`); that two lengths are equal by
-chance must not show.  Code may depend on a number only through its slot or, if it is small, as itself.
-So every n-slot is above the limit, and a large negative integer is written as -n.
+chance must not show.  Code may depend on a number only through its slot or, if it is
+small, as itself.  So every n-slot is above the limit, and a large negative integer is
+written as -n.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ class Slots:
         self._ints: dict[tuple[int, Any], int] = {}
         self._consts: dict[tuple[str, int], int] = {}
         self._dtypes: list[np.dtype] = []
+        self._frozen = False
+
+    def freeze(self) -> None:
+        """From now on a number without a slot, unseen in the text, is an error."""
+        self._frozen = True
 
     @property
     def ints(self) -> list[int]:
@@ -54,6 +60,8 @@ class Slots:
         if -STATIC_LIMIT <= value <= STATIC_LIMIT:
             return None
         key = (abs(int(value)), getattr(value, "label", None))
+        if key not in self._ints and self._frozen:
+            raise ValueError(f"{value} does not occur in the printed program")
         return self._ints.setdefault(key, len(self._ints))
 
     def int_text(self, value: int) -> str:
@@ -66,6 +74,8 @@ class Slots:
         key = (dtype.str, const_bits(dtype, value))
         slot = self._consts.get(key)
         if slot is None:
+            if self._frozen:
+                raise ValueError(f"{value!r} does not occur in the printed program")
             slot = self._consts[key] = len(self._consts)
             self._dtypes.append(dtype)
         return slot

@@ -7,7 +7,7 @@
 The args are the tape's inputs (inputs of shape () as scalars, captures as arrays),
 array_outputs and works are arrays that it fills, `ints` (int64) and `floats` (float64)
 hold the parameters.  status is 0, or k + 1 if the guard with exit k failed, or -1 where
-NumPy would raise; scalars are the outputs of shape ().  `call_source` makes such a call.
+NumPy would raise; scalars are the distinct outputs of shape ().
 
 The text depends on nothing but the structure: values, loops and parameters are
 numbered in order of appearance, sizes and constants are parameters (`slots`).  It runs
@@ -95,6 +95,7 @@ def print_program(program: Program) -> Printed:
     printer = _Printer(program)
     text = printer.function()
     slots = printer.slots
+    slots.freeze()
     ints = list(slots.ints)
     ints += [bits for dtype, bits in slots.consts if dtype.kind != "f"]
     floats = np.array([b for d, b in slots.consts if d.kind == "f"], np.int64)
@@ -294,7 +295,10 @@ class _Printer:
         else:
             condition = f"{value} != c{self.slots.const_slot(dtype, s.expected)}"
         self.line(f"if {condition}:")
-        self.leave(str(s.exit + 1), f"np.int64({value})")
+        status = str(s.exit + 1)
+        if s.number is not None:
+            status = f"{self.value(s.number)} + {status}"
+        self.leave(status, f"np.int64({value})")
 
     def check(self, s: Check) -> None:
         self.line(f"if not {self.value(s.value)}:")

@@ -23,7 +23,8 @@ def _bernoulli(count: int) -> list[Fraction]:
     """B_0, B_1, ... by their recurrence."""
     numbers = [Fraction(1)]
     for m in range(1, count):
-        total = sum(math.comb(m + 1, k) * b for k, b in enumerate(numbers))
+        terms = (math.comb(m + 1, k) * b for k, b in enumerate(numbers))
+        total = sum(terms, Fraction(0))
         numbers.append(-total / (m + 1))
     return numbers
 

@@ -1,8 +1,11 @@
 """NumPy's functions on tracers, one module a family; importing it fills the tables."""
 
 from . import (
+    composed,
     creation,
+    einsum,
     indexing,
+    joining,
     linalg,
     metadata,
     methods,
@@ -12,12 +15,17 @@ from . import (
     selection,
     served,
     shape,
+    statistics,
+    ufunc_methods,
     ufuncs,
 )
 
 __all__ = [
+    "composed",
     "creation",
+    "einsum",
     "indexing",
+    "joining",
     "linalg",
     "metadata",
     "methods",
@@ -27,5 +35,7 @@ __all__ = [
     "selection",
     "served",
     "shape",
+    "statistics",
+    "ufunc_methods",
     "ufuncs",
 ]

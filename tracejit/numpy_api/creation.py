@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer, refuse
-from .shape import stack
+from .joining import stack
 from .table import as_tracer, cast, emit, filled, implements, recorder_of
 
 __all__: list[str] = []

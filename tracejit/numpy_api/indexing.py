@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..tracer import Tracer, refuse
+from .joining import stack
 from .reductions import axis_of
-from .shape import permute, reshape_to, stack
+from .shape import permute, reshape_to
 from .table import (
     as_tracer,
     cast,

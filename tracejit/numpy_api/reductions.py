@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import UFUNC_METHODS, Tracer, full_name, refuse
-from .table import as_tracer, cast, emit, implements, no_keywords, recorder_of
-from .ufuncs import BOOL, F64, I64, call
+from ..tracer import Tracer
+from .table import as_tracer, cast, emit, implements, no_keywords, of
+from .ufuncs import BOOL, I64, call
 
-__all__ = ["axes_of", "axis_of", "keep", "reduce"]
+__all__ = ["axes_of", "axis_of", "keep", "reduce", "reduced_size"]
 
 U64 = np.dtype(np.uint64)
 
@@ -58,10 +58,6 @@ def reduce(
     return keep(out, x.shape, axes) if keepdims else out
 
 
-def _of(a: Any, *others: Any) -> Tracer:
-    return a if type(a) is Tracer else as_tracer(recorder_of(a, *others), a)
-
-
 def _masked(x: Tracer, where: Any, neutral: Any) -> Tracer:
     """`x` with the neutral element where the mask is false."""
     if where is True:
@@ -92,7 +88,7 @@ def sum(
     where: Any = True,
 ) -> Any:
     no_keywords(np.sum, out=out)
-    x = _of(a, where)
+    x = of(a, where)
     total = reduce(
         "sum", _masked(cast(x, _sum_dtype(x, dtype)), where, 0), axis, keepdims
     )
@@ -110,7 +106,7 @@ def prod(
     where: Any = True,
 ) -> Any:
     no_keywords(np.prod, out=out)
-    x = _of(a, where)
+    x = of(a, where)
     total = reduce(
         "prod", _masked(cast(x, _sum_dtype(x, dtype)), where, 1), axis, keepdims
     )
@@ -129,13 +125,13 @@ def _extremum(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         where: Any = True,
     ) -> Any:
         no_keywords(function, out=out)
-        x = _of(a, where)
+        x = of(a, where)
         if where is not True and initial is None:
             raise ValueError(
                 f"reduction operation '{pick.__name__}' does not have an identity, so "
                 "to use a where mask one has to specify 'initial'"
             )
-        if initial is not None and _reduced_size(x, axis) == 0:
+        if initial is not None and reduced_size(x, axis) == 0:
             full = np.full(_reduced_shape(x, axis, keepdims), initial, x.dtype)
             return as_tracer(x.rec, full)
         if x.dtype == BOOL:
@@ -155,7 +151,7 @@ def _reduced_shape(x: Tracer, axis: Any, keepdims: Any) -> tuple[int, ...]:
     return tuple(n for i, n in enumerate(x.shape) if i not in axes)
 
 
-def _reduced_size(x: Tracer, axis: Any) -> int:
+def reduced_size(x: Tracer, axis: Any) -> int:
     """How many elements each result is made of."""
     size = 1
     for i in axes_of(axis, x.ndim):
@@ -183,7 +179,7 @@ def _truth(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         where: Any = True,
     ) -> Any:
         no_keywords(function, out=out)
-        x = _of(a, where)
+        x = of(a, where)
         x = x if x.dtype == BOOL else x != x.dtype.type(0)
         return reduce(name, _masked(x, where, name == "all"), axis, keepdims)
 
@@ -196,143 +192,7 @@ all = implements(np.all)(_truth("all", np.all))
 
 @implements(np.count_nonzero)
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
-    return sum(_of(a) != 0, axis, keepdims=keepdims)
-
-
-# --- means and variances --------------------------------------------------------------
-
-
-def _mean_dtype(x: Tracer, dtype: Any) -> np.dtype:
-    if dtype is not None:
-        return np.dtype(dtype)
-    return x.dtype if x.dtype.kind == "f" else F64
-
-
-def _count(x: Tracer, axis: Any, where: Any, keepdims: Any) -> Any:
-    """How many elements each result is made of: an int, or traced under a mask."""
-    if where is True:
-        return _reduced_size(x, axis)
-    mask = as_tracer(x.rec, where, BOOL)
-    return sum(emit("broadcast_to", mask, shape=x.shape), axis, keepdims=keepdims)
-
-
-@implements(np.mean)
-def mean(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    *,
-    where: Any = True,
-) -> Any:
-    no_keywords(np.mean, out=out)
-    x = _of(a, where)
-    x = cast(x, _mean_dtype(x, dtype))
-    n = _count(x, axis, where, keepdims)
-    if type(n) is int and n == 0:
-        x.rec.warn("Mean of empty slice.")
-    return _ratio(sum(x, axis, keepdims=keepdims, where=where), n)
-
-
-def _ratio(total: Tracer, n: Any) -> Tracer:
-    """`total / n` in the dtype of `total`, whatever the count is."""
-    if type(n) is int:
-        return total / n
-    return total / cast(n, total.dtype)
-
-
-@implements(np.var)
-def var(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: Any = 0,
-    keepdims: Any = False,
-    *,
-    where: Any = True,
-    mean: Any = None,
-    correction: Any = None,
-) -> Any:
-    no_keywords(np.var, out=out)
-    if correction is not None:
-        if ddof != 0:
-            raise ValueError("ddof and correction can't be provided simultaneously.")
-        ddof = correction
-    x = _of(a, where)
-    x = cast(x, _mean_dtype(x, dtype))
-    center = _mean_of(x, axis, keepdims=True, where=where) if mean is None else mean
-    total = sum((x - center) ** 2, axis, keepdims=keepdims, where=where)
-    n = _count(x, axis, where, keepdims)
-    if type(n) is int:
-        if n <= ddof:
-            x.rec.warn("Degrees of freedom <= 0 for slice")
-        return _ratio(total, n - ddof if n > ddof else 0)
-    return _ratio(total, call(np.maximum, n - ddof, 0))
-
-
-_mean_of = mean
-
-
-@implements(np.std)
-def std(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: Any = 0,
-    keepdims: Any = False,
-    *,
-    where: Any = True,
-    mean: Any = None,
-    correction: Any = None,
-) -> Any:
-    no_keywords(np.std, out=out)
-    return call(
-        np.sqrt,
-        var(
-            a,
-            axis,
-            dtype,
-            None,
-            ddof,
-            keepdims,
-            where=where,
-            mean=mean,
-            correction=correction,
-        ),
-    )
-
-
-@implements(np.average)
-def average(
-    a: Any,
-    axis: Any = None,
-    weights: Any = None,
-    returned: bool = False,
-    *,
-    keepdims: Any = False,
-) -> Any:
-    if returned:
-        refuse("np.average with returned=True", "Compute the sum of weights yourself")
-    if weights is None:
-        return mean(a, axis, keepdims=keepdims)
-    rec = recorder_of(a, weights)
-    x, w = as_tracer(rec, a), as_tracer(rec, weights)
-    if x.shape != w.shape:
-        if axis is None or isinstance(axis, tuple):
-            raise TypeError(
-                "Axis must be specified when shapes of a and weights differ."
-            )
-        shape = [1] * x.ndim
-        shape[axis_of(axis, x.ndim)] = w.size
-        w = emit("reshape", w, shape=tuple(shape))
-        w = emit("broadcast_to", w, shape=x.shape)
-    dtype = np.result_type(x.dtype, w.dtype, F64 if x.dtype.kind in "biu" else x.dtype)
-    w = cast(w, dtype)
-    scale = sum(w, axis, keepdims=keepdims)
-    return sum(cast(x, dtype) * w, axis, keepdims=keepdims) / scale
+    return sum(of(a) != 0, axis, keepdims=keepdims)
 
 
 # --- positions, running sums ----------------------------------------------------------
@@ -343,7 +203,7 @@ def _position(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False
     ) -> Any:
         no_keywords(function, out=out)
-        x = _of(a)
+        x = of(a)
         if axis is None:
             flat = x if x.ndim == 1 else emit("reshape", x, shape=(x.size,))
             found = emit(name, flat, axis=0)
@@ -362,7 +222,7 @@ argmin = implements(np.argmin)(_position("argmin", np.argmin))
 def _running(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def running(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
         no_keywords(function, out=out)
-        x = _of(a)
+        x = of(a)
         x = cast(x, _sum_dtype(x, dtype))
         if axis is None:
             x = x if x.ndim == 1 else emit("reshape", x, shape=(x.size,))
@@ -374,100 +234,3 @@ def _running(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 cumsum = implements(np.cumsum)(_running("cumsum", np.cumsum))
 cumprod = implements(np.cumprod)(_running("cumprod", np.cumprod))
-
-
-# --- NaN-aware ------------------------------------------------------------------------
-
-
-def _nan_aware(function: Callable[..., Any], plain: Callable[..., Any]) -> None:
-    def implementation(a: Any, *args: Any, where: Any = True, **kwargs: Any) -> Any:
-        x = _of(a, where)
-        valid = call(np.logical_not, call(np.isnan, x)) if x.dtype.kind == "f" else True
-        if where is not True and valid is not True:
-            valid = call(np.logical_and, valid, where)
-        return plain(x, *args, where=valid if valid is not True else where, **kwargs)
-
-    implements(function)(implementation)
-
-
-_nan_aware(np.nansum, sum)
-_nan_aware(np.nanprod, prod)
-_nan_aware(np.nanmean, mean)
-_nan_aware(np.nanvar, var)
-_nan_aware(np.nanstd, std)
-
-
-# --- ufunc.reduce, ufunc.accumulate, ufunc.outer --------------------------------------
-
-_REDUCE: dict[np.ufunc, Callable[..., Any]] = {
-    np.add: sum,
-    np.multiply: prod,
-    np.maximum: max,
-    np.minimum: min,
-    np.logical_and: all,
-    np.logical_or: any,
-}
-_ACCUMULATE: dict[np.ufunc, Callable[..., Any]] = {np.add: cumsum, np.multiply: cumprod}
-
-
-def _reduce(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:
-    function = _REDUCE.get(ufunc)
-    if function is None:
-        refuse(f"{full_name(ufunc)}.reduce")
-    array, *rest = inputs
-    names = ("axis", "dtype", "out", "keepdims", "initial", "where")
-    keywords = {**dict(zip(names, rest, strict=False)), **kwargs}
-    keywords.setdefault("axis", 0)
-    if keywords.get("out") == (None,):
-        del keywords["out"]
-    if keywords.get("initial", 0) is np._NoValue:
-        del keywords["initial"]
-    if function in (max, min, all, any):
-        no_keywords(ufunc, dtype=keywords.pop("dtype", None))
-    return function(array, **keywords)
-
-
-def _accumulate(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:
-    array, *rest = inputs
-    keywords = {**dict(zip(("axis", "dtype", "out"), rest, strict=False)), **kwargs}
-    keywords.setdefault("axis", 0)
-    if keywords.get("out") == (None,):
-        del keywords["out"]
-    function = _ACCUMULATE.get(ufunc)
-    if function is not None:
-        return function(array, **keywords)
-    if ufunc not in _REDUCE:
-        refuse(f"{full_name(ufunc)}.accumulate")
-    no_keywords(ufunc, dtype=keywords.get("dtype"), out=keywords.get("out"))
-    return _scan(ufunc, _of(array), keywords["axis"])
-
-
-def _scan(ufunc: np.ufunc, x: Tracer, axis: Any) -> Tracer:
-    """Prefix results by doubling: log2(n) steps, exact for idempotent ufuncs."""
-    axis = axis_of(axis, x.ndim)
-    n, step = x.shape[axis], 1
-    before = (slice(None),) * axis
-    while step < n:
-        joined = call(
-            ufunc, x[(*before, slice(step, None))], x[(*before, slice(None, n - step))]
-        )
-        x = emit(
-            "concatenate",
-            cast(x, joined.dtype)[(*before, slice(None, step))],
-            joined,
-            axis=axis,
-        )
-        step *= 2
-    return x
-
-
-def _outer(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:
-    no_keywords(ufunc, **kwargs)
-    rec = recorder_of(*inputs)
-    a, b = [as_tracer(rec, x) for x in inputs]
-    return call(ufunc, emit("reshape", a, shape=a.shape + (1,) * b.ndim), b)
-
-
-UFUNC_METHODS["reduce"] = _reduce
-UFUNC_METHODS["accumulate"] = _accumulate
-UFUNC_METHODS["outer"] = _outer

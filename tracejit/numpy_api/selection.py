@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import builtins
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..tracer import Tracer, refuse
+from .joining import concatenate
 from .reductions import all as all_
 from .reductions import axis_of
 from .reductions import sum as sum_
-from .shape import concatenate, moveaxis, take_along_axis, window
+from .shape import window
 from .table import (
     as_tracer,
     cast,
     emit,
     implements,
     no_keywords,
+    of,
     promoted,
     recorder_of,
     static_array,
@@ -27,10 +28,6 @@ from .table import (
 from .ufuncs import BOOL, call
 
 __all__ = ["clip", "where"]
-
-
-def _of(a: Any, *others: Any) -> Tracer:
-    return a if type(a) is Tracer else as_tracer(recorder_of(a, *others), a)
 
 
 # --- choosing -------------------------------------------------------------------------
@@ -90,7 +87,7 @@ def clip(
 def nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
-    t = _of(x, nan, posinf, neginf)
+    t = of(x, nan, posinf, neginf)
     if t.dtype.kind != "f":
         return Tracer(t.rec, t.ref, None, False)
     info = np.finfo(t.dtype)
@@ -111,7 +108,7 @@ def _of_like(t: Tracer, value: Any) -> Tracer:
 @implements(np.round, np.around)
 def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     no_keywords(np.round, out=out)
-    x = _of(a)
+    x = of(a)
     decimals = operator.index(decimals)
     if x.dtype.kind in "iub":
         if decimals < 0:
@@ -130,7 +127,7 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
 @implements(np.fix)
 def fix(x: Any, out: Any = None) -> Any:
     no_keywords(np.fix, out=out)
-    return call(np.trunc, _of(x))
+    return call(np.trunc, of(x))
 
 
 # --- comparing ------------------------------------------------------------------------
@@ -185,7 +182,7 @@ def diff(
     append: Any = np._NoValue,
 ) -> Any:
     ends = [e for e in (prepend, append) if e is not np._NoValue]
-    x = _of(a, *ends)
+    x = of(a, *ends)
     if n < 0:
         raise ValueError(f"order must be non-negative but got {n!r}")
     if x.ndim == 0:
@@ -217,13 +214,13 @@ def _edge(x: Tracer, value: Any, axis: int) -> Tracer:
 @implements(np.ediff1d)
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     no_keywords(np.ediff1d, to_end=to_end, to_begin=to_begin)
-    x = _of(ary)
+    x = of(ary)
     return diff(emit("reshape", x, shape=(x.size,)))
 
 
 @implements(np.trapezoid)
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
-    t = _of(y, x, dx)
+    t = of(y, x, dx)
     axis = axis_of(axis, t.ndim)
     n = t.shape[axis]
     if x is not None:
@@ -266,7 +263,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 @implements(np.pad)
 def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
-    x = _of(array)
+    x = of(array)
     if isinstance(pad_width, dict):
         refuse("np.pad with a dict of widths", "Give one pair for each axis")
     widths = np.broadcast_to(static_array(x.rec, pad_width), (x.ndim, 2)).tolist()
@@ -316,52 +313,3 @@ def _pad_constant(x: Tracer, widths: list[Any], values: Any) -> Tracer:
                 parts.insert(at * len(parts), fill)
         x = emit("concatenate", *parts, axis=axis) if len(parts) > 1 else x
     return Tracer(x.rec, x.ref, None, False)
-
-
-# --- order statistics -----------------------------------------------------------------
-
-
-def _order_statistic(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Median by sorting: the middle element, or the mean of the two."""
-
-    def median(
-        a: Any,
-        axis: Any = None,
-        out: Any = None,
-        overwrite_input: bool = False,
-        keepdims: bool = False,
-    ) -> Any:
-        no_keywords(function, out=out)
-        x = _of(a)
-        if isinstance(axis, tuple):
-            refuse("np.median over several axes", "Reshape first")
-        shape = x.shape
-        where_to = 0 if axis is None else axis_of(axis, x.ndim)
-        t = emit("reshape", x, shape=(x.size,)) if axis is None else x
-        t = moveaxis(t, where_to, -1)
-        t = cast(t, np.float64) if t.dtype.kind != "f" else t
-        n = t.shape[-1]
-        order = emit("argsort", t, axis=t.ndim - 1)
-        low, high = (n - 1) // 2, n // 2
-        t = _pick(t, order, low, high)
-        if keepdims:
-            kept = [
-                1 if axis is None or i == where_to else m for i, m in enumerate(shape)
-            ]
-            t = emit("reshape", t, shape=tuple(kept))
-        return t
-
-    return median
-
-
-def _pick(x: Tracer, order: Tracer, low: int, high: int) -> Tracer:
-    ordered = take_along_axis(x, order, -1)
-    last = ordered.ndim - 1
-    middle = window(ordered, last, low, high - low + 1)
-    out = sum_(middle, -1) / (high - low + 1)
-    # A NaN sorts to the end and makes NumPy's median NaN.
-    top = ordered[..., -1]
-    return where(call(np.isnan, top), top, out)
-
-
-median = implements(np.median)(_order_statistic(np.median))

@@ -22,13 +22,21 @@ from typing import Any
 import numpy as np
 
 from ..tracer import FUNCTIONS, SERVED, Tracer, active_recorder, is_inside, refuse
-from . import indexing, linalg, products, reductions, selection, shape
+from . import indexing, joining, linalg, products, reductions, selection, statistics
 from .table import as_tracer, cast, emit, filled, recorder_of, stack_nested, tracers_in
 
 __all__: list[str] = []
 
 #: The families whose functions are served below; importing them fills the table.
-_FAMILIES = (indexing, linalg, products, reductions, selection, shape)
+_FAMILIES = (
+    indexing,
+    joining,
+    linalg,
+    products,
+    reductions,
+    selection,
+    statistics,
+)
 
 
 def _serve(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -37,6 +37,7 @@ __all__ = [
     "hint",
     "implements",
     "no_keywords",
+    "of",
     "promoted",
     "recorder_of",
     "stack_nested",
@@ -150,6 +151,11 @@ def as_tracer(rec: Recorder, x: Any, dtype: Any = None) -> Tracer:
     elif x.rec is not rec:
         recorder_of(x, rec.tracer(Ref(rec, 0, x.ref.aval)))
     return x if dtype is None or x.dtype == dtype else cast(x, dtype)
+
+
+def of(a: Any, *others: Any) -> Tracer:
+    """An operand as a tracer; if it is none, one of `others` holds one."""
+    return a if type(a) is Tracer else as_tracer(recorder_of(a, *others), a)
 
 
 def _untraced(rec: Recorder, x: Any) -> Tracer:

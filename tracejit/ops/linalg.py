@@ -95,6 +95,7 @@ def _squares(domain: Any) -> tuple[Callable, ...]:
         sample(((2, 2, 2), domain)),
         sample(((1, 1), domain)),
         sample(((3, 3), domain, "f4")),
+        sample(((2, 0, 0), domain)),
     )
 
 
@@ -103,6 +104,8 @@ def _systems(**params: Any) -> tuple[Callable, ...]:
         sample(((3, 3), _regular), ((3, 2), REAL), **params),
         sample(((2, 2, 2), _regular), ((2, 2, 1), REAL), **params),
         sample(((3, 3), _regular, "f4"), ((3, 1), REAL, "f4"), **params),
+        sample(((3, 3), _regular), ((3, 0), REAL), **params),
+        sample(((0, 0), _regular), ((0, 2), REAL), **params),
     )
 
 
@@ -146,6 +149,8 @@ BLOCK = 64
 
 def _cholesky_vjp_reference(y: Any, ct: Any) -> Any:
     out = np.tril(ct)
+    if out.size == 0:
+        return out
     flat = zip(
         y.reshape(-1, *y.shape[-2:]), out.reshape(-1, *y.shape[-2:]), strict=True
     )
@@ -211,6 +216,7 @@ cholesky_vjp: Primitive = _row(
         sample(((3, 3), _factor), ((3, 3), REAL)),
         sample(((2, 2, 2), _factor), ((2, 2, 2), REAL)),
         sample(((3, 3), _factor, "f4"), ((3, 3), REAL, "f4")),
+        sample(((0, 0), _factor), ((0, 0), REAL)),
     ),
     expand=_cholesky_vjp_formula,
     batch=lambda args, batched: cholesky_vjp(*stacked(args, batched)),
@@ -221,6 +227,8 @@ cholesky_vjp: Primitive = _row(
 
 
 def _triangular_reference(a: Any, b: Any, *, lower: bool, trans: bool) -> Any:
+    if b.size == 0:
+        return np.zeros_like(b)
     if a.ndim == 2:
         return scipy.linalg.solve_triangular(
             a, b, trans=int(trans), lower=lower, check_finite=False

@@ -55,7 +55,10 @@ def batch(
                 continue
             builder.source = instr.source
             if instr.prim is loop:
-                args, flags = [env[a] for a in instr.args], [a in batched for a in instr.args]
+                args, flags = (
+                    [env[a] for a in instr.args],
+                    [a in batched for a in instr.args],
+                )
                 found, which = batch_loop(builder, instr.params, args, flags, batch)
                 env.update(zip(instr.outs, found, strict=True))
                 pairs = zip(instr.outs, which, strict=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import dis
 import linecache
 import os.path
 import re
 import sys
-from types import FrameType
+from types import FrameType, ModuleType
 
 import numpy as np
 import scipy
@@ -25,7 +26,8 @@ __all__ = [
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LIBRARIES = tuple(
-    os.path.dirname(os.path.abspath(module.__file__)) + os.sep for module in (np, scipy)
+    os.path.dirname(os.path.abspath(str(module.__file__))) + os.sep
+    for module in (np, scipy)
 )
 _INSIDE = (_PACKAGE + os.sep, *_LIBRARIES)
 
@@ -113,7 +115,7 @@ class Concretized:
 
     Attributes:
         opcode: name of the user's current instruction (`CALL`, `STORE_SUBSCR`).
-        called: what was called, as written, `math.sin`; empty if nothing was.
+        called: the function that was called, `math.sin`; empty if none was.
     """
 
     def __init__(self) -> None:
@@ -121,13 +123,29 @@ class Concretized:
         code, lasti = frame.f_code, frame.f_lasti
         self.opcode = dis.opname[code.co_code[lasti]] if lasti >= 0 else ""
         self.called = ""
-        positions = list(code.co_positions())[lasti // 2] if lasti >= 0 else None
-        if positions is None or None in positions:
+        if self.opcode.startswith(("BINARY", "STORE", "COMPARE")) or lasti < 0:
             return
+        positions = list(code.co_positions())[lasti // 2]
         first, last, left, right = positions
+        if first is None or last is None:
+            return
         # linecache is what tracebacks read too; it knows notebooks' cells.
         line = linecache.getline(code.co_filename, first, frame.f_globals)
         stop = right if first == last else None
         text = line.encode()[left:stop].decode(errors="replace")
         if match := re.match(r"([\w.]+)\(", text):
-            self.called = match[1]
+            self.called = _own_name(match[1], frame)
+
+
+def _own_name(written: str, frame: FrameType) -> str:
+    """The name of a function by its module, whatever the user calls it."""
+    first, *rest = written.split(".")
+    found: object = {**vars(builtins), **frame.f_globals, **frame.f_locals}.get(first)
+    for name in rest:
+        found = vars(found).get(name) if isinstance(found, ModuleType) else None
+    module = getattr(found, "__module__", None)
+    if not isinstance(module, str) or not hasattr(found, "__name__"):
+        return written
+    module = {"builtins": "", "numpy": "np"}.get(module, module.lstrip("_"))
+    name = getattr(found, "__name__", written)
+    return f"{module}.{name}" if module else name

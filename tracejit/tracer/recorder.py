@@ -10,9 +10,7 @@ captures ordinary arrays that met a traced one, taken by reference
 
 from __future__ import annotations
 
-import contextvars
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, NoReturn
@@ -24,6 +22,7 @@ from ..errors import ConcretizationError, TracejitError, UnsupportedError, messa
 from ..primitive import Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard
 from .frames import user_frame, user_source, where
+from .warn import run_noisy, warn
 
 __all__ = [
     "SERVED",
@@ -40,40 +39,7 @@ TAPE_DTYPES = frozenset(DTYPE_NAMES.values())
 #: Families whose references can meet the floating-point unit's warnings.
 _NOISY = frozenset({"elementwise", "reduction", "contraction", "linalg"})
 
-#: NumPy's word for a primitive in its warnings, where it is not the primitive's name.
-_NUMPY_WORDS = {
-    "sub": "subtract",
-    "mul": "multiply",
-    "div": "divide",
-    "pow": "power",
-    "abs": "absolute",
-    "neg": "negative",
-    "mod": "remainder",
-    "sum": "reduce",
-    "prod": "reduce",
-    "cumsum": "accumulate",
-    "cumprod": "accumulate",
-    "dot": "matmul",
-}
-
-
 _new_tuple: Any = tuple.__new__  # a NamedTuple's own constructor costs three times that
-
-
-def _find_error_state() -> contextvars.ContextVar[Any]:
-    """The context variable that `np.errstate` sets.
-
-    It has no public name, but every context lists it.  Setting it to a state that
-    `np.errstate` made before takes 0.15 µs; entering `np.errstate` anew takes 2 µs,
-    and this is done for every instr that is recorded.
-    """
-    with np.errstate(divide="ignore"):
-        inside = contextvars.copy_context()
-    outside = contextvars.copy_context()
-    return next(v for v in inside if inside[v] is not outside.get(v))
-
-
-_error_state = _find_error_state()
 
 
 class GuardInfo(NamedTuple):
@@ -117,7 +83,6 @@ class Recorder(Builder):
         self.guards: list[GuardInfo] = []
         self.closed = False
         self._captured: dict[int, _Capture] = {}
-        self._running = ""
         self._error_states: dict[Any, Any] = {}
 
     # --- inputs -----------------------------------------------------------------------
@@ -232,7 +197,7 @@ class Recorder(Builder):
         frame = user_frame()
         self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
         if prim.family in _NOISY:
-            out = self._run(prim, args, params)
+            out = run_noisy(prim, args, params, self._error_states)
         else:
             out = prim.reference(*args, **params)
         if prim.n_out == 1:
@@ -274,42 +239,9 @@ class Recorder(Builder):
             )
         )
 
-    def _run(self, prim: Primitive, args: list[Any], params: dict[str, Any]) -> Any:
-        """Compute with NumPy's warnings pointing at the user's line."""
-        state = _error_state.get(None)
-        ours = self._error_states.get(state)
-        if ours is None:
-            ours = self._error_states[state] = self._calling_back()
-        self._running = prim.name
-        token = _error_state.set(ours)
-        try:
-            return prim.reference(*args, **params)
-        finally:
-            _error_state.reset(token)
-
-    def _calling_back(self) -> Any:
-        """The user's error state with `_warn` called for what it would warn about."""
-        modes = {kind: "call" for kind, m in np.geterr().items() if m == "warn"}
-        if not modes:
-            return _error_state.get()
-        with np.errstate(call=self._warn, **modes):  # type: ignore[arg-type]
-            return _error_state.get()
-
-    def _warn(self, kind: str, flag: int) -> None:
-        word = _NUMPY_WORDS.get(self._running, self._running)
-        self.warn(f"{kind} encountered in {word}")
-
     def warn(self, text: str) -> None:
         """Issue a RuntimeWarning at the user's line."""
-        frame = user_frame()
-        warnings.warn_explicit(
-            text,
-            RuntimeWarning,
-            frame.f_code.co_filename,
-            frame.f_lineno,
-            module=frame.f_globals.get("__name__"),
-            registry=frame.f_globals.setdefault("__warningregistry__", {}),
-        )
+        warn(text)
 
     def constant(self, value: Any, dtype: np.dtype) -> Ref:
         """A scalar constant, stamped with the user's line."""

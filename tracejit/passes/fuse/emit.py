@@ -93,9 +93,9 @@ class Emitter(Elements):
                 self.loop(item, active)
             elif item.kind == "guard":
                 assert item.instr is not None
-                value = self.element(item.instr.args[0], ())
-                params = item.instr.params
-                self.out.body.append(Exit(value, params["expected"], params["exit"]))
+                value, *number = [self.element(a, ()) for a in item.instr.args]
+                expected, exit = (item.instr.params[k] for k in ("expected", "exit"))
+                self.out.body.append(Exit(value, expected, exit, *number))
             elif item.kind == "call":
                 self.call(item)
             else:

@@ -173,7 +173,8 @@ class Analysis:
         if name == "const":
             return []
         if name == "guard":
-            return [Root("guard", instr, -1, (), [], needs=[(instr.args[0], ())])]
+            needs = [(a, ()) for a in instr.args]
+            return [Root("guard", instr, -1, (), [], needs=needs)]
         if name in CALLS:
             needs = [(a, (DYNAMIC,) * avals[a].ndim) for a in instr.args]
             return [Root("call", instr, instr.outs[0], (), [], needs=needs)]

@@ -16,14 +16,11 @@ from .activity import activated
 from .batching import batch_loop
 from .forward import push_loop
 from .reverse import Cotangent, pull_loop
-from .segments import checkpointed, is_checkpoint
 
 __all__ = [
     "Cotangent",
     "activated",
     "batch_loop",
-    "checkpointed",
-    "is_checkpoint",
     "pull_loop",
     "push_loop",
 ]

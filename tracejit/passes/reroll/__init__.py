@@ -25,11 +25,11 @@ Why on the tape and not on the user's source: helpers, comprehensions, recursion
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 
-from ...tape import Builder, Ref, Tape
+from ...avals import aval_of
+from ...tape import Builder, Instr, Ref, Tape
 from .find import Run, Tokens, find
 from .prove import prove
 from .rewrite import rewrite
@@ -63,21 +63,22 @@ def reroll(
     for _ in range(MAX_ROUNDS):
         instrs = builder.instrs
         words = [tokens.of(i) for i in instrs[start:]]
+
+        def key(run: Run, instrs: list[Instr] = instrs) -> tuple[int, int]:
+            return id(instrs[start + run.start]), run.period
+
+        runs = find(words, tokens.idle, lambda run: key(run) in hopeless)
         done = 0
         # From the end, so that positions in front stay valid.
-        for run in reversed(find(words)):
-            at = Run(run.start + start, run.period, run.reps)
-            first = instrs[at.start].outs[:1] + (at.period,)
-            if first in hopeless:
-                continue
-            proof = prove(builder, at)
+        for run in reversed(runs):
+            proof = prove(builder, run._replace(start=run.start + start))
             if proof is None:
-                hopeless.add(first)
-                continue
-            rewrite(builder, proof, set(live), table)
-            done += 1
+                hopeless.add(key(run))
+            else:
+                rewrite(builder, proof, set(live), table)
+                done += 1
         rolled += done
-        if not done:
+        if not runs:
             break
     return rolled
 
@@ -91,15 +92,8 @@ def reroll_tape(tape: Tape) -> tuple[Tape, list[np.ndarray]]:
     tables: list[np.ndarray] = []
 
     def table(array: np.ndarray) -> Ref:
-        from_array: Any = array
-        tables.append(from_array)
-        return builder.input(_aval(array))
+        tables.append(array)
+        return builder.input(aval_of(array))
 
     reroll(builder, 0, tape.outputs, table)
     return builder.finish([builder.ref(r) for r in tape.outputs]), tables
-
-
-def _aval(array: np.ndarray) -> Any:
-    from ...avals import aval_of
-
-    return aval_of(array)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import dis
+from collections.abc import Callable, Hashable, Sequence
+from types import CodeType
 from typing import Any, NamedTuple
 
-from ...tape import Instr
+import numpy as np
 
-__all__ = ["MIN_REPS", "Run", "Tokens", "find"]
+from ...tape import Instr, Source
+from ...text import print_tape
+
+__all__ = ["IDLE", "MIN_REPS", "Run", "Tokens", "body_text", "find"]
 
 #: Fewer repetitions than this stay as they are.
 MIN_REPS = 4
-#: How many earlier places of a word are tried as the start of a period.
-CANDIDATES = 6
+#: At most this many distances are tried as periods, the shortest ones.
+CANDIDATES = 64
 #: Runs of only these do no work worth a loop.
 IDLE = frozenset(("reshape", "slice", "const", "transpose", "broadcast_to", "cast"))
 
@@ -36,6 +41,8 @@ class Tokens:
         self.avals = avals
         self.numbers: dict[Hashable, int] = {}
         self.idle: set[int] = set()
+        self.starts: dict[int, list[int]] = {}
+        self.codes: list[CodeType] = []
 
     def of(self, instr: Instr) -> int:
         name, params = instr.prim.name, instr.params
@@ -46,67 +53,89 @@ class Tokens:
         elif name == "guard":
             fixed = params["expected"]
         elif name == "loop":
-            fixed = (str_of_body(params["body"]), *_but(params, "body"))
+            fixed = (body_text(params["body"]), *_but(params, "body"))
         else:
             fixed = tuple(params.values())
-        # Line and function, not the byte of code: a rolled loop has one source only.
-        key = (
-            instr.prim,
-            fixed,
-            tuple([self.avals[r] for r in instr.outs]),
-            instr.source,
-        )
+        avals = self.avals
+        shape = tuple([(avals[r].shape, avals[r].dtype) for r in instr.outs])
+        key = (name, fixed, shape, self.position(instr.source))
         number = self.numbers.setdefault(key, len(self.numbers))
         if name in IDLE:
             self.idle.add(number)
         return number
+
+    def position(self, source: Source | None) -> Hashable:
+        """The user's instruction, by number.
+
+        A specialised instruction may report the place of its inline cache, which
+        belongs to the instruction in front.
+        """
+        if not isinstance(source, Source):
+            return source
+        code = source.code
+        starts = self.starts.get(id(code))
+        if starts is None:
+            self.codes.append(code)  # so that the id stays its own
+            starts = []
+            for instruction in dis.get_instructions(code):
+                while len(starts) < instruction.offset // 2:
+                    starts.append(starts[-1])
+                starts.append(instruction.offset)
+            self.starts[id(code)] = starts
+        at = source.lasti // 2
+        return id(code), starts[at] if at < len(starts) else source.lasti
 
 
 def _but(params: dict[str, Any], left_out: str) -> tuple:
     return tuple(v for k, v in params.items() if k != left_out)
 
 
-def str_of_body(body: Any) -> str:
+def body_text(body: Any) -> str:
     """A body's text without the user's positions."""
-    from ...text import print_tape
-
     return print_tape(body, sources=False)
 
 
-def find(words: Sequence[int], idle: frozenset[int] = frozenset()) -> list[Run]:
-    """The runs of a sequence, disjoint, smallest periods first where they nest.
+def find(
+    words: Sequence[int],
+    idle: set[int],
+    refused: Callable[[Run], bool] = lambda run: False,
+) -> list[Run]:
+    """The disjoint runs of a sequence, in order; short periods go first.
 
-    For each word the distances to its last few earlier places are candidate periods;
-    a candidate that has held long enough for `MIN_REPS` repetitions is a run, which is
-    then followed to its end.  Linear, with a small factor.
+    The distances between neighbouring places of equal words are candidate periods: in
+    every loop some word occurs once an iteration.  Where the sequence equals itself
+    moved by a candidate, for long enough, there is a run.
+
+    Args:
+        words: the sequence.
+        idle: words of instrs that are not worth a loop by themselves.
+        refused: runs that are known not to be loops.
     """
+    left = np.array(words, np.int64)
     runs: list[Run] = []
-    recent: dict[int, list[int]] = {}
-    held: dict[int, tuple[int, int]] = {}  # period -> (last place, length so far)
-    n = len(words)
-    i = 0
-    while i < n:
-        places = recent.setdefault(words[i], [])
-        found = None
-        for place in reversed(places):
-            period = i - place
-            last, length = held.get(period, (-2, 0))
-            length = length + 1 if last == i - 1 else 1
-            held[period] = (i, length)
-            if length >= period * (MIN_REPS - 1) and found is None:
-                found = (period, i + 1 - length - period)
-        if found is None:
-            places.append(i)
-            if len(places) > CANDIDATES:
-                del places[0]
-            i += 1
-            continue
-        period, start = found
-        end = i + 1
-        while end < n and words[end] == words[end - period]:
-            end += 1
-        runs.append(Run(start, period, (end - start) // period))
-        recent.clear()
-        held.clear()
-        i = end
-    return runs
+    if len(left) < MIN_REPS:
+        return runs
+    for period in _periods(left):
+        same = np.flatnonzero(left[period:] != left[:-period])
+        # Stretches between places that differ, at least MIN_REPS - 1 periods long.
+        edges = np.concatenate(([-1], same, [len(left) - period]))
+        gaps = np.diff(edges) - 1
+        for k in np.flatnonzero(gaps >= period * (MIN_REPS - 1)):
+            start = int(edges[k]) + 1
+            reps = int(gaps[k]) // period + 1
+            run = Run(start, period, reps)
+            body = left[start : start + period]
+            if set(body.tolist()) <= idle or refused(run):
+                continue
+            runs.append(run)
+            end = start + reps * period
+            # Nothing is equal to what is taken.
+            left[start:end] = -np.arange(start + 1, end + 1)
+    return sorted(runs)
+
+
+def _periods(words: np.ndarray) -> list[int]:
+    order = np.argsort(words, kind="stable")
+    near = np.diff(order)[np.diff(words[order]) == 0]
+    distances, counts = np.unique(near, return_counts=True)
+    return distances[counts >= MIN_REPS - 1][:CANDIDATES].tolist()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ...tape import Builder, Instr
-from .find import IDLE, MIN_REPS, Run, str_of_body
+from .find import IDLE, MIN_REPS, Run, body_text
 
 __all__ = ["Carried", "Fixed", "Local", "Proof", "Table", "Varying", "prove"]
 
@@ -127,9 +127,9 @@ def _varying(first: Instr, same: list[Instr]) -> dict[str, Varying] | None:
     if name == "guard":
         return {"exit": Varying(tuple([i.params["exit"] for i in same]))}
     if name == "loop":
-        text = str_of_body(first.params["body"])
+        text = body_text(first.params["body"])
         bodies = {id(i.params["body"]): i.params["body"] for i in same}
-        return {} if all(str_of_body(b) == text for b in bodies.values()) else None
+        return {} if all(body_text(b) == text for b in bodies.values()) else None
     return {}
 
 

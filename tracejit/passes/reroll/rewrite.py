@@ -51,6 +51,7 @@ class _Rewrite:
         self.proof = proof
         self.table = table
         self.trip = proof.run.reps
+        self.live = live
         start, period, reps = proof.run
         end = start + period * reps
         self.rest = builder.instrs[end:]
@@ -67,6 +68,12 @@ class _Rewrite:
         self.rows: dict[Any, Ref] = {}
         self.stacks: dict[Any, int] = {}
         self.made: dict[tuple[int, int], Ref] = {}
+        self.constants = {i.outs[0]: i for i in self.head if i.prim is const}
+        self.last_refs = {
+            (place, out): ref
+            for ref, (rep, place, out) in proof.place_of.items()
+            if rep == reps - 1
+        }
 
     def run(self) -> None:
         builder = self.builder
@@ -74,7 +81,7 @@ class _Rewrite:
         builder.source = self.proof.body[0].source
         for place in range(len(self.proof.body)):
             self.instr(place)
-        latched = self.latches()
+        self.latches()
         stacked = sorted(
             {
                 (place, out)
@@ -109,7 +116,6 @@ class _Rewrite:
             "carries": len(carries),
             "reverse": False,
         }
-        del latched
         self.append(PRIMITIVES["loop"], args, params, outs)
         self.rest = _unstack(self, rows_of, taken)
         builder.instrs.extend(self.rest)
@@ -133,17 +139,11 @@ class _Rewrite:
         args = [self.operand(o) for o in self.proof.operands[place]]
         if name == "guard":
             exits = varying["exit"].values
+            number = self.changing_const(tuple([e - exits[0] for e in exits]), INT64)
             if len(args) > 1:
-                exits = tuple([e - exits[0] for e in exits])
-                number = args[1] + self.changing_const(exits, INT64)
-                exits = first.params["exit"], 0
-            elif any(e != exits[0] for e in exits):
-                number = self.changing_const(tuple(e - exits[0] for e in exits), INT64)
-            else:
-                number = None
+                number = args[1] + number
             params = {**first.params, "exit": exits[0]}
-            operands = args[:1] if number is None else [args[0], number]
-            self.body.emit(first.prim, operands, params)
+            self.body.emit(first.prim, [args[0], number], params)
             return
         out = self.body.emit(first.prim, args, first.params)
         outs = (out,) if first.prim.n_out == 1 else tuple(out)
@@ -163,7 +163,7 @@ class _Rewrite:
         raise AssertionError(operand)
 
     def fixed_input(self, ref: int) -> Ref:
-        instr = self.constant_instr(ref)
+        instr = self.constants.get(ref)
         if instr is not None:
             # A constant belongs into the body: the emitter hoists it anyway.
             key = ("const", repr(instr.params["value"]), instr.params["dtype"])
@@ -173,11 +173,6 @@ class _Rewrite:
         if ref not in self.fixed:
             self.fixed[ref] = self.body.new(self.builder.avals[ref])
         return self.fixed[ref]
-
-    def constant_instr(self, ref: int) -> Instr | None:
-        if not hasattr(self, "_consts"):
-            self._consts = {i.outs[0]: i for i in self.head if i.prim is const}
-        return self._consts.get(ref)
 
     def carried_input(
         self, place: int, out: int, lag: int, starts: tuple[int, ...]
@@ -202,10 +197,11 @@ class _Rewrite:
         if dtype.kind in "iu" and all(isinstance(v, int) for v in values):
             step = values[1] - values[0]
             if all(v == values[0] + n * step for n, v in enumerate(values)):
-                moved = self.counter * step + values[0]
-                if dtype == INT64:
-                    return moved
-                return PRIMITIVES["cast"](moved, dtype=dtype)
+                moved = self.counter * step if step != 1 else self.counter
+                moved = moved + values[0] if values[0] else moved
+                return (
+                    moved if dtype == INT64 else PRIMITIVES["cast"](moved, dtype=dtype)
+                )
         key = ("table", tuple(map(repr, values)), dtype)
         if key not in self.rows:
             self.rows[key] = self.body.new(Aval((), dtype))
@@ -322,23 +318,7 @@ class _Rewrite:
     def last(self, key: Any) -> int | None:
         """The ref that a carry's final value has outside."""
         place, out, lag, _ = key
-        if lag != 1:
-            return None
-        _, period, _ = self.proof.run
-        return self.last_outs[place][out] if period else None
-
-    @property
-    def last_outs(self) -> list[tuple[int, ...]]:
-        if not hasattr(self, "_last_outs"):
-            found: dict[int, dict[int, int]] = {}
-            for ref, (rep, place, out) in self.proof.place_of.items():
-                if rep == self.trip - 1:
-                    found.setdefault(place, {})[out] = ref
-            self._last_outs = [
-                tuple(found.get(place, {}).values())
-                for place in range(len(self.proof.body))
-            ]
-        return self._last_outs
+        return self.last_refs.get((place, out)) if lag == 1 else None
 
     # -- outside --------------------------------------------------------------------
 
@@ -369,68 +349,59 @@ def _zero(aval: Aval) -> Any:
 def _unstack(
     rewrite: _Rewrite, rows_of: dict[tuple[int, int], int], taken: set[int]
 ) -> list[Instr]:
-    """Define what else is wanted of the repetitions; rows that are put together again
-    are taken from the stack in one piece.  Returns what follows the loop."""
+    """What follows the loop, with all that it wants of the repetitions defined.
+
+    Rows that are put together again are taken from their stack in one piece.
+    """
     builder = rewrite.builder
-    row_of: dict[int, tuple[int, int]] = {}
-    defined = set(taken)
-    for ref, (rep, place, out) in rewrite.wanted.items():
-        if ref in defined:
-            continue
-        if (place, out) in rows_of:
-            row_of[ref] = (rows_of[place, out], rep)
-        elif rep == rewrite.trip - 1:
-            raise AssertionError("a wanted value of the last iteration was lost")
-    rest, joined = [], set()
-    reshaped: dict[int, tuple[int, int]] = {}
-    pending: dict[int, Instr] = {}
-    uses: dict[int, int] = {}
-    for instr in rewrite.rest:
-        for a in instr.args:
-            uses[a] = uses.get(a, 0) + 1
-    del joined
+    row_of = {
+        ref: (rows_of[place, out], rep)
+        for ref, (rep, place, out) in rewrite.wanted.items()
+        if ref not in taken
+    }
+    if not row_of:
+        return rewrite.rest
+    # Rows with an axis of length 1 in front, as np.stack and np.array make them.
+    lifted: dict[int, tuple[int, int]] = {}
+    rest: list[Instr] = []
     for instr in rewrite.rest:
         name = instr.prim.name
         if name == "reshape" and instr.args[0] in row_of:
-            ref = instr.args[0]
-            shape = builder.avals[ref].shape
+            shape = builder.avals[instr.args[0]].shape
             if instr.params["shape"] == (1, *shape):
-                reshaped[instr.outs[0]] = row_of[ref]
-                pending[instr.outs[0]] = instr
-                continue
-        if name == "concatenate" and instr.params["axis"] == 0:
-            parts = _join(instr.args, reshaped)
+                lifted[instr.outs[0]] = row_of[instr.args[0]]
+        elif name == "concatenate" and instr.params["axis"] == 0:
+            parts = _join(instr.args, lifted)
             if len(parts) < len(instr.args):
-                args = []
-                for part in parts:
-                    if isinstance(part, int):
-                        if part in pending:
-                            rest.append(pending.pop(part))
-                        args.append(part)
-                    else:
-                        stack, lo, hi = part
-                        args.append(_rows(rewrite, rest, stack, lo, hi))
+                args = [
+                    p if isinstance(p, int) else _rows(builder, rest, *p) for p in parts
+                ]
                 rest.append(
                     Instr(
                         instr.prim, tuple(args), instr.params, instr.outs, instr.source
                     )
                 )
                 continue
-        for a in instr.args:
-            if a in pending:
-                rest.append(pending.pop(a))
         rest.append(instr)
-    live = {a for i in rest for a in i.args} | set(pending)
-    rest.extend(pending.values())
+    rest = _used(rest, lifted, rewrite.live)
+    used = {a for i in rest for a in i.args} | rewrite.live
     front: list[Instr] = []
     for ref, (stack, rep) in row_of.items():
-        aval = builder.avals[ref]
-        row = _rows(rewrite, front, stack, rep, rep + 1)
-        front.append(
-            Instr(PRIMITIVES["reshape"], (row,), {"shape": aval.shape}, (ref,), None)
-        )
-    del live, uses
+        if ref in used:
+            row = _rows(builder, front, stack, rep, rep + 1)
+            params = {"shape": builder.avals[ref].shape}
+            front.append(Instr(PRIMITIVES["reshape"], (row,), params, (ref,), None))
     return front + rest
+
+
+def _used(
+    instrs: list[Instr], lifted: dict[int, tuple[int, int]], live: set[int]
+) -> list[Instr]:
+    """The instrs without lifted rows that nobody reads any more."""
+    used = {a for i in instrs for a in i.args} | live
+    return [
+        i for i in instrs if not i.outs or i.outs[0] not in lifted or i.outs[0] in used
+    ]
 
 
 def _join(
@@ -452,11 +423,10 @@ def _join(
     return parts
 
 
-def _rows(rewrite: _Rewrite, into: list[Instr], stack: int, lo: int, hi: int) -> int:
-    builder = rewrite.builder
+def _rows(builder: Builder, into: list[Instr], stack: int, lo: int, hi: int) -> int:
+    """Rows lo to hi of a stack; the instr that cuts them out goes to `into`."""
     aval = builder.avals[stack]
-    n = aval.shape[0]
-    if (lo, hi) == (0, n):
+    if (lo, hi) == (0, aval.shape[0]):
         return stack
     out = builder.new(Aval((hi - lo, *aval.shape[1:]), aval.dtype)).index
     ndim = len(aval.shape)

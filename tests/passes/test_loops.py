@@ -1,0 +1,89 @@
+"""Loops under every pass: the same as without loops, and no more work than needed."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+from tests.random_loops import random_loop, unroll
+from tracejit.avals import is_float
+from tracejit.interpret import interpret, verify
+from tracejit.passes.jvp import jvp
+from tracejit.passes.vjp import vjp
+from tracejit.primitive import PRIMITIVES as P
+from tracejit.tape import Builder, Ref, Tape
+from tracejit.text import parse_tape
+
+
+def opened(tape: Tape) -> tuple[Builder, list[Ref], list[Ref]]:
+    """A builder that holds a tape's instrs, and the tape's inputs and outputs."""
+    builder = Builder(tape.name)
+    env = {ref: builder.input(tape.avals[ref]) for ref in tape.inputs}
+    for instr in tape.instrs:
+        builder.replay(instr, env)
+    return builder, [env[r] for r in tape.inputs], [env[r] for r in tape.outputs]
+
+
+def filled(found: list[Ref | None], like: list[Ref]) -> list[Ref]:
+    return [x * 0.0 if f is None else f for f, x in zip(found, like, strict=True)]
+
+
+def pulled(tape: Tape, outputs: list[int] | None = None) -> Tape:
+    """The tape with its gradients; further inputs are the cotangents of `outputs`."""
+    builder, ins, outs = opened(tape)
+    wrt = [x for x in ins if is_float(x.aval)]
+    chosen = [outs[k] for k in outputs or range(len(outs))]
+    cts = [builder.input(out.aval) for out in chosen]
+    found = vjp(builder, chosen, cts, wrt)
+    return verify(builder.finish([*outs, *filled(found, wrt)]))
+
+
+def pushed(tape: Tape) -> Tape:
+    """The tape with its tangents; further inputs are the tangents of its inputs."""
+    builder, ins, outs = opened(tape)
+    wrt = [x for x in ins if is_float(x.aval)]
+    moves = [builder.input(x.aval) for x in wrt]
+    found = jvp(builder, 0, wrt, moves, outs)
+    return verify(builder.finish([*outs, *filled(found, outs)]))
+
+
+def same(a: Tape, b: Tape, arrays: list[np.ndarray], seed: int = 0) -> None:
+    """Both tapes give the same for the arrays and for further random inputs."""
+    rng = np.random.default_rng(seed)
+    more = [a.avals[r] for r in a.inputs[len(arrays) :]]
+    values = [*arrays, *(rng.normal(size=m.shape) for m in more)]
+    for mine, theirs in zip(interpret(a, values), interpret(b, values), strict=True):
+        assert np.all(np.isfinite(theirs))
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-11)
+
+
+CASES = [(seed, 1) for seed in range(60)] + [(seed, 2) for seed in range(60, 85)]
+
+
+@pytest.mark.parametrize(("seed", "depth"), CASES)
+def test_vjp(seed: int, depth: int) -> None:
+    tape, arrays = random_loop(seed, depth)
+    same(pulled(tape), pulled(unroll(tape)), arrays)
+
+
+@pytest.mark.parametrize("output", range(8))
+def test_vjp_of_single_outputs(output: int) -> None:
+    for seed in range(5):
+        tape, arrays = random_loop(seed)
+        same(pulled(tape, [output]), pulled(unroll(tape), [output]), arrays)
+
+
+@pytest.mark.parametrize(("seed", "depth"), CASES)
+def test_jvp(seed: int, depth: int) -> None:
+    tape, arrays = random_loop(seed, depth)
+    same(pushed(tape), pushed(unroll(tape)), arrays)
+
+
+@pytest.mark.parametrize(("seed", "depth"), [(s, 1 + (s > 11)) for s in range(15)])
+@pytest.mark.parametrize("first", [pulled, pushed])
+@pytest.mark.parametrize("second", [pulled, pushed])
+def test_second_order(seed: int, depth: int, first, second) -> None:
+    tape, arrays = random_loop(seed, depth, length=6)
+    same(second(first(tape)), second(first(unroll(tape))), arrays)

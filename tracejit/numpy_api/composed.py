@@ -1,0 +1,80 @@
+"""Ufuncs that are made from other ufuncs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from .table import as_tracer, cast, recorder_of
+from .ufuncs import call, composed, loop_dtype
+
+__all__: list[str] = []
+
+
+def _tracers(ufunc: np.ufunc, *inputs: Any) -> list[Any]:
+    """The operands as tracers of the dtype of the ufunc's loop."""
+    rec = recorder_of(*inputs)
+    dtype = loop_dtype(ufunc, *inputs)
+    return [cast(as_tracer(rec, x), dtype) for x in inputs]
+
+
+@composed(np.positive)
+def _positive(x: Any) -> Any:
+    return _tracers(np.positive, x)[0]
+
+
+@composed(np.conjugate)
+def _conjugate(x: Any) -> Any:
+    return _tracers(np.conjugate, x)[0]
+
+
+@composed(np.radians, np.deg2rad)
+def _radians(x: Any) -> Any:
+    (x,) = _tracers(np.radians, x)
+    return x * (math.pi / 180)
+
+
+@composed(np.degrees, np.rad2deg)
+def _degrees(x: Any) -> Any:
+    (x,) = _tracers(np.degrees, x)
+    return x * (180 / math.pi)
+
+
+@composed(np.divmod)
+def _divmod(a: Any, b: Any) -> tuple[Any, Any]:
+    return call(np.floor_divide, a, b), call(np.remainder, a, b)
+
+
+@composed(np.modf)
+def _modf(x: Any) -> tuple[Any, Any]:
+    (x,) = _tracers(np.modf, x)
+    whole = call(np.trunc, x)
+    return call(np.copysign, x - whole, x), whole
+
+
+@composed(np.logaddexp2)
+def _logaddexp2(a: Any, b: Any) -> Any:
+    ln2 = math.log(2.0)
+    x, y = _tracers(np.logaddexp2, a, b)
+    return call(np.logaddexp, x * ln2, y * ln2) / ln2
+
+
+@composed(special.xlog1py)
+def _xlog1py(a: Any, b: Any) -> Any:
+    x, y = _tracers(special.xlog1py, a, b)
+    return call(special.xlogy, x, y + 1)
+
+
+@composed(special.ndtr)
+def _ndtr(x: Any) -> Any:
+    (x,) = _tracers(special.ndtr, x)
+    return 0.5 * call(special.erfc, x * -math.sqrt(0.5))
+
+
+@composed(special.entr)
+def _entr(x: Any) -> Any:
+    (x,) = _tracers(special.entr, x)
+    return -call(special.xlogy, x, x)

@@ -1,0 +1,125 @@
+"""NumPy's floating-point warnings, issued at the user's line.
+
+NumPy would blame the line that calls it, which is ours.  So while a primitive runs,
+what NumPy would warn about calls back here instead; what the user asked for with
+`np.errstate` (ignore, raise, a callback of their own) stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ..primitive import Primitive
+from .frames import user_frame
+
+__all__ = ["run_noisy", "warn"]
+
+#: NumPy's word for a primitive in its warnings, where it is not the primitive's name.
+_NUMPY_WORDS = {
+    "sub": "subtract",
+    "mul": "multiply",
+    "div": "divide",
+    "pow": "power",
+    "abs": "absolute",
+    "neg": "negative",
+    "mod": "remainder",
+    "sum": "reduce",
+    "prod": "reduce",
+    "cumsum": "accumulate",
+    "cumprod": "accumulate",
+    "dot": "matmul",
+}
+
+
+def _find_error_state() -> contextvars.ContextVar[Any]:
+    """The context variable that `np.errstate` sets.
+
+    It has no public name, but every context lists it.  Setting it to a state that
+    `np.errstate` made before takes 0.15 µs; entering `np.errstate` anew takes 2 µs,
+    and this is done for every instr that is recorded.
+    """
+    with np.errstate(divide="ignore"):
+        inside = contextvars.copy_context()
+    outside = contextvars.copy_context()
+    return next(v for v in inside if inside[v] is not outside.get(v))
+
+
+_error_state = _find_error_state()
+
+#: What runs in this thread, by the name that NumPy's text has for it.
+_running = threading.local()
+
+
+class _Callback:
+    """NumPy's error callback: warns for us, and passes on what the user asked for."""
+
+    def __init__(self, modes: dict[str, Any], users: Any) -> None:
+        self.modes = modes
+        self.users = users
+
+    def __call__(self, kind: str, flag: int) -> None:
+        if self.modes[_MODES[kind]] == "call":
+            self.users(kind, flag)
+        else:
+            name = _running.name
+            warn(f"{kind} encountered in {_NUMPY_WORDS.get(name, name)}")
+
+    def write(self, text: str) -> None:
+        """What the mode `log` calls."""
+        self.users.write(text)
+
+
+_MODES = {
+    "divide by zero": "divide",
+    "overflow": "over",
+    "underflow": "under",
+    "invalid value": "invalid",
+}
+
+
+def _calling_back() -> Any:
+    """The user's error state, with a callback for what it would warn about."""
+    modes: dict[str, Any] = dict(np.geterr())
+    if "warn" not in modes.values():
+        return _error_state.get()
+    ours: dict[str, Any] = {k: "call" if m == "warn" else m for k, m in modes.items()}
+    with np.errstate(call=_Callback(modes, np.geterrcall()), **ours):
+        return _error_state.get()
+
+
+def run_noisy(
+    prim: Primitive, args: list[Any], params: dict[str, Any], states: dict[Any, Any]
+) -> Any:
+    """Compute a primitive, its warnings pointing at the user's line.
+
+    Args:
+        states: a memo from the user's error states to ours, kept for one recording.
+    """
+    users = _error_state.get(None)
+    ours = states.get(users)
+    if ours is None:
+        ours = states[users] = _calling_back()
+    _running.name = prim.name
+    token = _error_state.set(ours)
+    try:
+        return prim.reference(*args, **params)
+    finally:
+        _error_state.reset(token)
+
+
+def warn(text: str) -> None:
+    """Issue a RuntimeWarning at the user's line."""
+    frame = user_frame()
+    warnings.warn_explicit(
+        text,
+        RuntimeWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
