@@ -14,6 +14,8 @@ def main():
 
     from benchmarks import harness, latency, leak, page
 
+    settings = harness.settings()
+    print(settings)
     labels = contestants_of(options)
     outcomes = run_workloads(options, labels)
     show(harness.rows(outcomes, labels) if outcomes else [])
@@ -27,7 +29,7 @@ def main():
             labels,
             waits,
             growths,
-            settings=harness.settings(),
+            settings=settings,
             command=" ".join(["python -m benchmarks", *sys.argv[1:]]),
         )
         options.markdown.write_text(text, encoding="utf-8")
@@ -98,10 +100,9 @@ def contestants_of(options):
 
 def run_workloads(options, labels):
     """Run the chosen workloads; tell on stderr where we are and what failed."""
-    from benchmarks.harness import run, settings
+    from benchmarks.harness import run
     from benchmarks.workloads import WORKLOADS
 
-    print(settings())
     outcomes = []
     for workload in WORKLOADS:
         if options.only and not any(text in workload.name for text in options.only):

@@ -214,7 +214,10 @@ def markdown(table):
 
 
 def settings():
-    """One line on the machine and what ran on it: processor, threads, versions."""
+    """One line on processor, threads, versions, and what else the machine is doing.
+
+    The load is that of the minute before, so ask before the first workload runs.
+    """
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
@@ -227,7 +230,9 @@ def settings():
         except PackageNotFoundError:
             continue
     threads = os.environ.get("NUMBA_NUM_THREADS", "all")
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return (
-        f"{get_host_cpu_name()}, {os.cpu_count()} cores, threads used: {threads}; "
+        f"{get_host_cpu_name()}, {os.cpu_count()} cores, threads used: {threads}, "
+        f"load before the run: {load} (0 is idle); "
         f"Python {platform.python_version()}, {', '.join(versions)}"
     )

@@ -22,6 +22,8 @@ with the hand-written ones first.
 *hand-written* is a Numba function with forward and backward pass fused by hand, its
 output and workspace allocated beforehand, and Numba's scalar `exp`, `log` and `erf`.
 *hand, vector math* is the same code with the vector functions of glibc's libmvec.
+The target is judged by *ratio*, that is against the scalar functions; where *to best*
+is larger, the vector version is the harder opponent.
 *hand, fresh output* is the same code as the first, but returns a new gradient array
 each time, as tracejit does.
 

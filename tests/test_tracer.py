@@ -7,6 +7,7 @@ import pickle
 import sys
 import threading
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -114,6 +115,25 @@ def test_values_of_emitted_instrs_are_computed_on_demand():
         y = y + 1.0
     assert rec.values[y.index] is None
     close(rec.value(y), X + 5000)
+
+
+def test_large_values_live_as_long_as_their_tracers():
+    rec = Recorder()
+    x = rec.input_tracer(np.ones(50_000))
+    with recording(rec):
+        first = x * 2.0
+        alive = weakref.ref(
+            first.value.base if first.value.base is not None else rec.value(first.ref)
+        )
+        second = first + 1.0
+        ref = first.ref.index
+        assert alive() is not None
+        del first
+        assert alive() is None
+        # A transform asks for it again.
+        assert (rec.value(rec.ref(ref)) == 2.0).all()
+        assert (second.value == 3.0).all()
+        assert (rec.value(rec.ref(ref) + second.ref) == 5.0).all()
 
 
 def test_emitted_values_can_be_used_by_the_users_code():

@@ -207,12 +207,12 @@ class Call:
     def rebuild(
         self,
         tracers: Iterable[Any],
-        wrap: Callable[[Any, str], Any] = lambda value, label: value,
+        wrap: Callable[[int, Any], Any] = lambda position, value: value,
     ) -> tuple[tuple, dict[str, Any]]:
         """The call's (args, kwargs) with the traced leaves replaced, objects wrapped."""
         leaves = list(self.leaves)
         for position, value in self.objects:
-            leaves[position] = wrap(value, f"argument {position}")
+            leaves[position] = wrap(position, value)
         for position, tracer in zip(self.traced, tracers, strict=True):
             leaves[position] = tracer
         args, kwargs = unflatten(self.spec, leaves)

@@ -225,6 +225,10 @@ class Builder:
         instr.outs = (*instr.outs, *[ref.index for ref in refs])
         return refs
 
+    def replace(self, start: int, instrs: list[Instr]) -> None:
+        """Put `instrs` in the place of all from `start` on."""
+        self.instrs[start:] = instrs
+
     def as_refs(self, args: Iterable[Any]) -> list[Ref]:
         args = list(args)
         dtype = None

@@ -78,6 +78,10 @@ def evaluate(program: Program, inputs: list[Any]) -> list[Any]:
         assert all(k >= 0 for k in found), found
         return tuple(found)
 
+    def point(s: Load | Store) -> tuple[int, ...]:
+        assert len(s.index) == len(s.buffer.shape)
+        return at(s.index)
+
     def run(body: list[Statement]) -> None:
         for s in body:
             match s:
@@ -88,12 +92,12 @@ def evaluate(program: Program, inputs: list[Any]) -> list[Any]:
                 case Counter():
                     values[s.out] = np.int64(at((s.index,))[0])
                 case Load():
-                    values[s.out] = array(s.buffer)[at(s.index)]
+                    values[s.out] = array(s.buffer)[point(s)]
                 case Store():
                     if s.add:
-                        array(s.buffer)[at(s.index)] += values[s.value]
+                        array(s.buffer)[point(s)] += values[s.value]
                     else:
-                        array(s.buffer)[at(s.index)] = values[s.value]
+                        array(s.buffer)[point(s)] = values[s.value]
                 case Accumulator():
                     accs[s.acc] = s.dtype.type(values[s.start])
                 case Accumulate():

@@ -7,10 +7,14 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
+from tests.passes.evaluate import evaluate
 from tests.random_loops import random_loop, unroll
 from tracejit.avals import is_float
 from tracejit.interpret import interpret, verify
+from tracejit.passes.contract import contract
+from tracejit.passes.fuse import fuse
 from tracejit.passes.jvp import jvp
+from tracejit.passes.simplify import simplify
 from tracejit.passes.vjp import vjp
 from tracejit.primitive import PRIMITIVES as P
 from tracejit.tape import Builder, Ref, Tape
@@ -59,6 +63,21 @@ def same(a: Tape, b: Tape, arrays: list[np.ndarray], seed: int = 0) -> None:
         np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-11)
 
 
+def agree(tape: Tape, arrays: list[np.ndarray], seed: int = 0) -> None:
+    """The tape gives the same simplified, twice simplified, and fused."""
+    rng = np.random.default_rng(seed)
+    more = [tape.avals[r] for r in tape.inputs[len(arrays) :]]
+    values = [*arrays, *(rng.normal(size=m.shape) for m in more)]
+    expected = interpret(tape, values)
+    simple = verify(simplify(tape))
+    for mine, theirs in zip(interpret(simple, values), expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert repr(simplify(simple)) == repr(simple)
+    got = evaluate(fuse(contract(simple)), values)
+    for mine, theirs in zip(got, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-8, atol=1e-10)
+
+
 CASES = [(seed, 1) for seed in range(60)] + [(seed, 2) for seed in range(60, 85)]
 
 
@@ -87,3 +106,16 @@ def test_jvp(seed: int, depth: int) -> None:
 def test_second_order(seed: int, depth: int, first, second) -> None:
     tape, arrays = random_loop(seed, depth, length=6)
     same(second(first(tape)), second(first(unroll(tape))), arrays)
+
+
+@pytest.mark.parametrize(("seed", "depth"), CASES)
+def test_simplified_and_fused(seed: int, depth: int) -> None:
+    tape, arrays = random_loop(seed, depth)
+    agree(tape, arrays)
+
+
+@pytest.mark.parametrize(("seed", "depth"), CASES[::3])
+@pytest.mark.parametrize("derive", [pulled, pushed])
+def test_derivatives_simplified_and_fused(seed: int, depth: int, derive) -> None:
+    tape, arrays = random_loop(seed, depth)
+    agree(derive(tape), arrays)

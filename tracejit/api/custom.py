@@ -384,9 +384,7 @@ class _JvpRule(_Rule):
         self, rec: Recorder, tangents: list[Ref | None], xs: list[Ref]
     ) -> list[Ref | None]:
         inputs = self.arguments.leaves
-        full = [
-            zeros(x) if t is None else t for t, x in zip(tangents, xs, strict=True)
-        ]
+        full = [zeros(x) if t is None else t for t, x in zip(tangents, xs, strict=True)]
         primals = tuple(inputs.rebuild(rec, xs))
         moves = tuple(inputs.directions(rec, full))
         rule = session_function(rec, self.ruled.rule)

@@ -10,10 +10,19 @@ import numpy as np
 from ..errors import ArgumentError, message
 from ..ops.rows import zeros
 from ..passes.vjp import vjp as emit_vjp
-from ..signature import caller, unflatten
+from ..signature import caller, flatten, unflatten
 from ..tape import Ref
 from ..tracer import Recorder, Tracer, active_recorder
-from .leaves import Run, close_level, floats, function_name, ones, run, shape_text, zero_filled
+from .leaves import (
+    Run,
+    close_level,
+    floats,
+    function_name,
+    ones,
+    run,
+    shape_text,
+    zero_filled,
+)
 from .transform import Transform, decorator
 
 __all__ = [
@@ -123,9 +132,9 @@ def _gradient(
 
 def scalar(kind: str, fun: Callable, out: Any) -> Any:
     """The one float that `grad` differentiates."""
-    leaves, spec = floats(kind, fun, out)
+    leaves, spec = flatten(out)
     if spec.is_leaf() and np.shape(leaves[0]) == ():
-        return leaves[0]
+        return floats(kind, fun, out)[0][0]
     name = function_name(fun)
     got = shape_text(out) if spec.is_leaf() else f"a {type(out).__name__}"
     raise ArgumentError(

@@ -188,6 +188,7 @@ def run(
     start = len(rec.instrs)
     with at_level(rec, level_of(rec) + 1):
         out = fun(*args, **kwargs)
+    rec.roll(start)
     aux = None
     if has_aux:
         if not (isinstance(out, tuple) and len(out) == 2):

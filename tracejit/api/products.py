@@ -65,12 +65,17 @@ class Backward(StaticOutput):
                 )
             )
         self.used = [i for i, leaf in enumerate(leaves) if type(leaf) is Tracer]
-        self.residuals = _residuals(rec, fragment, results, cts)
+        self._residuals = _residuals(rec, fragment, results, cts)
         self.tape = optimise(
-            _fragment_tape(rec, fragment, self.residuals, cts, results)
+            _fragment_tape(rec, fragment, self._residuals, cts, results)
         )
         self._executable: Executable | None = None
         self._lock = threading.Lock()
+
+    def take_residuals(self) -> list[Ref]:
+        """What the forward part is to return; not kept, a ref keeps its recorder."""
+        residuals, self._residuals = self._residuals, []
+        return residuals
 
     def executable(self) -> Executable:
         """The kernel, compiled at the first call of `back`."""
@@ -227,7 +232,7 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple:
         rec = recorder()
         done = run(rec, "vjp", fun, numbers, has_aux, args, kwargs)
         backward = Backward(rec, fun, done)
-        residuals = tuple(rec.tracer(ref) for ref in backward.residuals)
+        residuals = tuple(rec.tracer(ref) for ref in backward.take_residuals())
         return done.out, residuals, done.aux, backward
 
     rec = active_recorder()

@@ -114,7 +114,10 @@ class _Checkpointed:
         if not xs or not computed:
             return out
         ys = [leaves[i].ref for i in computed]
-        params = {"rule": _CheckpointRule(function_name(fun), body, ys, xs), "n": len(ys)}
+        params = {
+            "rule": _CheckpointRule(function_name(fun), body, ys, xs),
+            "n": len(ys),
+        }
         outs = rec.emit(control.checkpoint, (*ys, *xs), params)
         for i, ref in zip(computed, outs, strict=True):
             leaves[i] = rec.tracer(ref, leaves[i].weak)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from types import FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
+
+import numpy as np
 
 from ..dispatch import MISS, Dispatcher, Program, Stats, session_function
 from ..errors import ArgumentError, message
@@ -37,12 +39,19 @@ class _Memory:
 
 
 _ATTRIBUTE = "__tracejit__"
+#: Functions that live as long as the process and take no attributes.
+_IMMORTAL = (np.ufunc, BuiltinFunctionType, type(np.sum))
+_of_library: dict[Callable, _Memory] = {}
 
 
 def dispatcher_of(program: Program, key: tuple) -> Dispatcher:
     """The dispatcher of a transform (`key`) on a function, the same each time."""
     fun = program.fun
-    if not isinstance(fun, FunctionType):
+    if isinstance(fun, _IMMORTAL):
+        memory = _of_library.setdefault(fun, _Memory(fun))
+        return memory.dispatchers.setdefault(key, Dispatcher(program))
+    ours = type(fun).__module__.partition(".")[0] == "tracejit"
+    if not (isinstance(fun, FunctionType) or ours):
         return Dispatcher(program)
     memory = fun.__dict__.get(_ATTRIBUTE)
     # functools.wraps copies attributes to other functions.

@@ -92,7 +92,9 @@ class Emitter:
         for k, number in enumerate(self.layout.scalars):
             self.result(2 + k, self.values[number])
         self.writer.raw("ret i64 0")
-        head = f"define i64 @{name}({', '.join(heads)}) noinline nounwind"
+        head = (
+            f"define i64 @{name}({', '.join(heads)}) noinline nounwind alignstack(64)"
+        )
         return self.writer.finish(head)
 
     def bind(self) -> list[str]:

@@ -16,6 +16,8 @@ in plain Python and under `numba.njit(error_model="numpy")`.
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +53,10 @@ from .slots import Slots
 __all__ = ["Printed", "array_outputs", "print_program", "scalar_outputs"]
 
 
+_INT_LINE = re.compile(r"    n\d+ = ints")
+_CONST_LINE = re.compile(r"    c\d+ = ")
+
+
 @dataclass
 class Printed:
     """A printed program.
@@ -73,7 +79,23 @@ class Printed:
         note = "\n".join(f"# {line}" for line in title.splitlines())
         parts = [note] if note else []
         parts.append(header(self.helpers, self.text))
-        return "\n".join(parts) + "\n\n" + self.text
+        return "\n".join(parts) + "\n\n" + self._with_values()
+
+    def _with_values(self) -> str:
+        """The text, with the parameters' values as comments."""
+        ints, consts = iter(self.slots.ints), iter(self.slots.consts)
+        lines = self.text.splitlines()
+        for k, line in enumerate(lines):
+            if _INT_LINE.match(line):
+                lines[k] += f"  # {next(ints)}"
+            elif _CONST_LINE.match(line):
+                dtype, bits = next(consts)
+                if dtype.kind == "f":
+                    value: Any = np.array(bits).view(np.float64).astype(dtype)
+                else:
+                    value = np.array(bits).astype(dtype)
+                lines[k] += f"  # {value}"
+        return "\n".join(lines) + "\n"
 
 
 def array_outputs(program: Program) -> list[Buffer]:
@@ -156,10 +178,12 @@ class _Printer:
         )
         head.append(f"# outputs: {outputs}")
         buffers = [*program.args, *self.arrays, *program.works]
-        names = ", ".join([*map(self.name, buffers), "ints", "floats"])
-        return "\n".join(
-            [*head, f"def kernel({names}):", *self.parameters(), *self.lines, ""]
-        )
+        names = [*map(self.name, buffers), "ints", "floats"]
+        define = [f"def kernel({', '.join(names)}):"]
+        if len(define[0]) > 88:
+            wrapped = textwrap.wrap(", ".join(names) + ",", 84)
+            define = ["def kernel(", *(f"    {line}" for line in wrapped), "):"]
+        return "\n".join([*head, *define, *self.parameters(), *self.lines, ""])
 
     def parameters(self) -> list[str]:
         count = len(self.slots.ints)

@@ -20,14 +20,21 @@ import numpy as np
 from .. import config
 from ..captures import describe
 from ..errors import CheckError, message
-from ..signature import Call, caller, describe_call, describe_change, read_call
+from ..signature import (
+    Call,
+    caller,
+    describe_call,
+    describe_change,
+    leaf_names,
+    read_call,
+)
 from ..tape import Tape
 from ..tracer import recording
 from .fast import MISS, RECORDINGS, build, never
 from .frames import hide_frames
 from .outputs import Outputs
 from .program import Program, Session
-from .stats import Events, Stats, guard_text
+from .stats import Events, Stats, guard_text, position
 from .trace import RECORD_AGAIN, Trace, normal
 
 __all__ = ["Dispatcher"]
@@ -171,14 +178,16 @@ class Dispatcher:
         return trace.assemble(found.outputs)
 
     def _use_fast(self, trace: Trace, args: tuple, kwargs: dict[str, Any]) -> None:
-        if kwargs or trace.fast_refused or self.program.statics.any:
+        if kwargs or trace.fast_refused:
             return
         if trace.fast is None:
 
             def side_exit(args: tuple, status: int, outcome: Any) -> Any:
                 return self._side_exit(trace, args, status, outcome)
 
-            trace.fast = build(trace, args, self.stats, side_exit)
+            trace.fast = build(
+                trace, args, self.stats, side_exit, self.program.statics.positions
+            )
             if trace.fast is None:
                 trace.fast_refused = True
                 return
@@ -208,7 +217,10 @@ class Dispatcher:
         try:
             with recording(session):
                 function = session.outside.function(self.program.fun)
-                args, kwargs = call.rebuild(tracers, session.outside.argument)
+                names = leaf_names(call, self.program.fun) if call.objects else []
+                args, kwargs = call.rebuild(
+                    tracers, lambda i, value: session.outside.argument(value, names[i])
+                )
                 result = self.program.inline(function, args, kwargs)
                 outputs = Outputs(session, result)
         finally:
@@ -249,7 +261,8 @@ class Dispatcher:
             self.stats.interpreted += 1
             answer = self._recorded_answer(session, outputs)
         self.events.add(f"trace {trace.number}: {cause}")
-        self._log(trace, how, time.perf_counter() - started)
+        self._log(trace, session, how, time.perf_counter() - started)
+        session.release()
         return answer
 
     def _entry(self, key: tuple) -> Entry:
@@ -302,17 +315,17 @@ class Dispatcher:
             return f"first call ({describe_call(call.key, fun)})"
         return describe_change(last, call.key, fun)
 
-    def _log(self, trace: Trace, how: str, seconds: float) -> None:
+    def _log(self, trace: Trace, session: Session, how: str, seconds: float) -> None:
         if not config.LOG:
             return
         guards = len(trace.path)
-        place = ""
+        branch, place = "", position(self.program.fun)
         if trace.parent is not None:
-            place = f" ({trace.parent.number}/exit {trace.at})"
-        name = self.program.name
-        where = caller()
+            branch = f" ({trace.parent.number}/exit {trace.at})"
+            if trace.at < guards:
+                place = str(session.guards[trace.at].source)
         config.log(
-            f"[trace {trace.number} {name}{place} {where.partition(' ')[0]}]  "
+            f"[trace {trace.number} {self.program.name}{branch} {place}]  "
             f"{len(trace.tape.instrs)} instrs, {guards} guard{'s' * (guards != 1)}, "
             f"{how}  {seconds:.3f} s"
         )

@@ -19,7 +19,7 @@ Whatever it does not recognise is a miss; the general path decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -101,8 +101,20 @@ class _Writer:
                 self.descend(f"{var}[{i}]", item)
         elif kind is dict:
             self.mapping(var, value)
+        elif kind.__eq__ is object.__eq__:
+            self.require(f"{var} is {self.constant(value)}")
         else:
             raise _Ineligible
+
+    def static(self, var: str, value: Any) -> None:
+        known = self.constant(value)
+        if type(value) in (bool, int, str):
+            kind = type(value).__name__
+            self.require(
+                f"{var} is {known} or type({var}) is {kind} and {var} == {known}"
+            )
+        else:
+            self.require(f"{var} is {known}")
 
     def mapping(self, var: str, value: dict) -> None:
         self.require(f"type({var}) is dict and len({var}) == {len(value)}")
@@ -125,6 +137,7 @@ def build(
     args: tuple,
     stats: Stats,
     side_exit: Callable[[tuple, int, Any], Any],
+    static: Collection[int] = (),
 ) -> Callable[[tuple], Any] | None:
     """The fast path of `trace` for arguments like `args`; None if there is none."""
     executable = trace.executable
@@ -133,8 +146,11 @@ def build(
     writer = _Writer()
     names = [f"x{i}" for i in range(len(args))]
     try:
-        for name, value in zip(names, args, strict=True):
-            writer.visit(name, value)
+        for i, (name, value) in enumerate(zip(names, args, strict=True)):
+            if i in static:
+                writer.static(name, value)
+            else:
+                writer.visit(name, value)
     except _Ineligible:
         return None
     checks = trace.checks

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..captures import Captures
+from ..errors import TracejitError, message
 from ..signature import Statics
-from ..tracer import Recorder, Tracer
+from ..tape import Ref
+from ..tracer import Recorder, Tracer, where
 
 __all__ = ["Program", "Session", "session_function"]
 
@@ -37,7 +39,27 @@ class Session(Recorder):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.slots: list[int] = []
+        self.level = 0
+        self._released = False
         self.outside = Captures(self._trace, self._is_traced)
+
+    def value(self, ref: Ref) -> Any:
+        if self._released:
+            raise TracejitError(
+                message(
+                    f"a traced value of {self.name!r} was used after its recording",
+                    where=where(),
+                    way_out="Return the value from the function instead of storing it",
+                )
+            )
+        return super().value(ref)
+
+    def release(self) -> None:
+        """Let go of all arrays at once: recordings are full of reference cycles."""
+        self._released = True
+        self.values.clear()
+        self._captured.clear()
+        self.captures = []
 
     def _trace(self, array: Any) -> Tracer:
         # A view is an object of its own: the same array reached through an object's

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import linecache
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 from ..tape import Source
 from ..tracer import GuardInfo, Recorder
 
-__all__ = ["Stats", "guard_text"]
+__all__ = ["Events", "Stats", "guard_text", "position"]
 
 #: So many sentences `explain()` remembers.
 _REMEMBERED = 1000
@@ -71,6 +73,14 @@ class Events:
 
 _COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
 _KEYWORDS = ("if ", "elif ", "while ", "assert ", "return ")
+
+
+def position(fun: Callable) -> str:
+    """Where a function is defined, `model.py:12`."""
+    code = getattr(inspect.unwrap(fun), "__code__", None)
+    if code is None:
+        return "?"
+    return f"{code.co_filename.rpartition('/')[2]}:{code.co_firstlineno}"
 
 
 def source_line(source: Source | None) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -73,10 +73,11 @@ def _take_int(x: Tracer, key: int) -> Tracer:
 # --- the key --------------------------------------------------------------------------
 
 
-class _Array(NamedTuple):
+class _Array:
     """An index array for one axis: int64, in range, traced."""
 
-    index: Tracer
+    def __init__(self, index: Tracer) -> None:
+        self.index = index
 
 
 def _entries(x: Tracer, key: tuple) -> list[Any]:
@@ -215,7 +216,7 @@ def flatnonzero(a: Any) -> Any:
 def nonzero(a: Any) -> tuple[Any, ...]:
     mask = a if a.dtype == BOOL else a != 0
     flat = flat_nonzero(mask)
-    found = []
+    found: list[Any] = []
     step = mask.size
     for n in mask.shape:
         step //= max(n, 1)
@@ -369,4 +370,4 @@ def extract(condition: Any, arr: Any) -> Any:
     )
 
 
-Tracer.__getitem__ = getitem  # type: ignore[attr-defined]
+Tracer.__getitem__ = getitem  # type: ignore[method-assign]

@@ -161,8 +161,8 @@ def array_split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Any]:
     axis = axis_of(axis, x.ndim)
     n = x.shape[axis]
     if isinstance(indices_or_sections, (list, tuple, np.ndarray)):
-        cuts = static_array(x.rec, indices_or_sections)
-        cuts = [0, *[operator.index(i) for i in cuts], n]
+        given = static_array(x.rec, indices_or_sections)
+        cuts = [0, *[operator.index(i) for i in given], n]
     else:
         sections = operator.index(indices_or_sections)
         if sections <= 0:

@@ -71,8 +71,8 @@ def _show(function: Any) -> None:
         return function(a.value, *args, **kwargs)
 
 
-for _function in (np.array_repr, np.array_str, np.array2string):
-    _show(_function)
+for _text in (np.array_repr, np.array_str, np.array2string):
+    _show(_text)
 
 
 @implements(np.real)

@@ -120,10 +120,11 @@ for _name, _implementation in {
     "conjugate": _copy,
 }.items():
     setattr(Tracer, _name, _implementation)
-for _name, _implementation in {
+_PROPERTIES: dict[str, Callable[..., Any]] = {
     "T": transpose,
     "mT": _matrix_transpose,
     "real": _same,
     "imag": _imaginary,
-}.items():
-    setattr(Tracer, _name, property(_implementation))
+}
+for _name, _getter in _PROPERTIES.items():
+    setattr(Tracer, _name, property(_getter))

@@ -87,7 +87,7 @@ def _power(self: Tracer, other: Any, modulo: Any = None) -> Any:
         return NotImplemented
     # What ndarray.__pow__ does: these powers have a faster ufunc of their own, with
     # another answer for (-inf)**0.5, which NumPy's scalars do not share.
-    if type(other) in (int, float):
+    if type(other) is int or type(other) is float:
         aval = self.ref.aval
         fast = _FAST_POWERS.get(other)
         if other == 2 and (aval.shape or aval.dtype.kind == "f"):
@@ -189,7 +189,7 @@ for _name, _ufunc in _UNARY.items():
     setattr(Tracer, f"__{_name}__", _unary(_ufunc))
 Tracer.__eq__ = _equality(np.equal, False)  # type: ignore[method-assign]
 Tracer.__ne__ = _equality(np.not_equal, True)  # type: ignore[method-assign]
-Tracer.__mul__ = _times  # type: ignore[attr-defined]
-Tracer.__rmul__ = _times_reflected  # type: ignore[attr-defined]
-Tracer.__pow__ = _power  # type: ignore[attr-defined]
-Tracer.__setitem__ = _setitem  # type: ignore[attr-defined]
+Tracer.__mul__ = _times  # type: ignore[method-assign]
+Tracer.__rmul__ = _times_reflected  # type: ignore[method-assign]
+Tracer.__pow__ = _power  # type: ignore[method-assign]
+Tracer.__setitem__ = _setitem  # type: ignore[method-assign]

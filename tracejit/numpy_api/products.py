@@ -64,8 +64,8 @@ def matmul(a: Any, b: Any) -> Any:
         return contract(x, y, last, (y.ndim - 2,))
     if x.ndim == 2:
         out = contract(x, y, last, (y.ndim - 2,))  # rows of x come first
-        stack = range(1, out.ndim - 1)
-        return emit("transpose", out, perm=(*stack, 0, out.ndim - 1))
+        perm = (*range(1, out.ndim - 1), 0, out.ndim - 1)
+        return emit("transpose", out, perm=perm)
     stack = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     x, y = [
         t

@@ -15,7 +15,8 @@ straight line.
 2. Rules have names; `simplify(tape, counts)` counts their firings.
 3. Guards stay, in order; a `wrap_index` or a factorisation that nothing uses goes.
 4. `barrier` is opaque: neither merged with an equal one nor looked through.
-5. Identities that stand for the sake of a derivative (`copy`, `stop_gradient`,
+5. A loop is simplified inside, and loses what it does not need; see `loops.reduce`.
+6. Identities that stand for the sake of a derivative (`copy`, `stop_gradient`,
    `custom_vjp`, `custom_jvp`, `checkpoint`) have served, and are replaced.
 
 It ends because every rule returns one of the operands, or emits an instr with fewer
@@ -29,8 +30,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ops.control import barrier
+from ..ops.loop import loop
 from ..primitive import Primitive
 from ..tape import Builder, Instr, Ref, Tape, const, guard
+from ..text import print_tape
+from .dead import live, renumbered
+from .loops import reduce_loop
 from .rules import RULES, Rule, Site
 
 __all__ = ["simplify"]
@@ -56,49 +61,8 @@ def simplify(tape: Tape, counts: Counter[str] | None = None) -> Tape:
           return %0
     """
     counts = Counter() if counts is None else counts
-    simple = _Rewriter(tape, counts).run(tape, _live(tape, counts))
-    return _renumbered(simple, _live(simple, counts))
-
-
-# --- dead code
-
-
-def _live(tape: Tape, counts: Counter[str]) -> list[Instr]:
-    """The instrs without those that no output and no guard depends on."""
-    live = set(tape.outputs)
-    kept = []
-    for instr in reversed(tape.instrs):
-        if instr.prim is guard or not live.isdisjoint(instr.outs):
-            live.update(instr.args)
-            kept.append(instr)
-    counts["dead"] += len(tape.instrs) - len(kept)
-    return kept[::-1]
-
-
-def _renumbered(tape: Tape, instrs: list[Instr]) -> Tape:
-    new: dict[int, int] = {}
-    for ref in tape.inputs:
-        new[ref] = len(new)
-    for instr in instrs:
-        for ref in instr.outs:
-            new[ref] = len(new)
-    moved = [
-        Instr(
-            i.prim,
-            tuple([new[a] for a in i.args]),
-            i.params,
-            tuple([new[o] for o in i.outs]),
-            i.source,
-        )
-        for i in instrs
-    ]
-    return Tape(
-        tuple(new[r] for r in tape.inputs),
-        tuple(moved),
-        tuple(new[r] for r in tape.outputs),
-        tuple(tape.avals[r] for r in new),
-        tape.name,
-    )
+    simple = _Rewriter(tape, counts).run(tape, live(tape, counts))
+    return renumbered(simple, live(simple, counts))
 
 
 # --- the walk
@@ -129,12 +93,23 @@ class _Rewriter(Builder):
     def emit(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """The simplest known equal of this instr: an older ref, or a new instr."""
         refs = self.as_refs(args)
+        if prim is loop:
+            return reduce_loop(self, refs, params, self._simplify)
         site = Site(self, prim, refs, params)
         for r in self.rules.get(prim, ()):
             found = r.apply(site)
             if found is not None:
                 self.counts[r.name] += 1
                 return found
+        return self.unite(prim, refs, params)
+
+    def _simplify(self, tape: Tape) -> Tape:
+        return simplify(tape, self.counts)
+
+    def unite(
+        self, prim: Primitive, refs: Sequence[Ref], params: dict[str, Any]
+    ) -> Any:
+        """An equal instr that is there already, or a new one."""
         key = _key(prim, refs, params)
         if key is not None and key in self.seen:
             self.counts["common"] += 1
@@ -165,4 +140,6 @@ def _key(prim: Primitive, args: Sequence[Ref], params: dict[str, Any]) -> Any:
     indices = [a.index for a in args]
     if prim.name in _COMMUTATIVE:
         indices.sort()
+    if prim is loop:
+        params = {**params, "body": print_tape(params["body"], sources=False)}
     return prim, tuple(indices), tuple(params.items())

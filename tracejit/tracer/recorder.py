@@ -11,6 +11,7 @@ captures ordinary arrays that met a traced one, taken by reference
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, NoReturn
@@ -19,6 +20,7 @@ import numpy as np
 
 from ..avals import DTYPE_NAMES, Aval
 from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
+from ..passes.reroll import reroll
 from ..primitive import Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard
 from .frames import user_frame, user_source, where
@@ -59,6 +61,24 @@ class _Capture(NamedTuple):
     source: Source
 
 
+class _Computed(Ref):
+    """A ref that keeps its value alive, for as long as the user's code can see it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, rec: Recorder, index: int, aval: Aval, value: Any) -> None:
+        self.builder = rec
+        self.index = index
+        self.aval = aval
+        self.value = value
+
+
+#: From this many bytes on, a value is kept only by its refs.  A chain of operations on
+#: large arrays then needs the memory that NumPy needs; what a nested transform asks
+#: for again is computed again.
+_LARGE = 1 << 18
+
+
 class Recorder(Builder):
     """A builder whose user-facing operations compute at once.
 
@@ -82,6 +102,7 @@ class Recorder(Builder):
         self.captures: list[np.ndarray] = []
         self.guards: list[GuardInfo] = []
         self.closed = False
+        self.tracers: list[weakref.ref] = []
         self._captured: dict[int, _Capture] = {}
         self._error_states: dict[Any, Any] = {}
 
@@ -192,7 +213,9 @@ class Recorder(Builder):
         for ref in refs:
             index = ref.index
             value = values[index]
-            args.append(self.value(ref) if value is None else value)
+            if value is None or type(value) is weakref.ref:
+                value = self.value(ref)
+            args.append(value)
             indices.append(index)
         frame = user_frame()
         self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
@@ -224,10 +247,10 @@ class Recorder(Builder):
         refs = []
         for index, value in enumerate(outs, first):
             aval = Aval(value.shape, value.dtype)
-            self.values.append(value)
+            self.values.append(value if value.nbytes < _LARGE else weakref.ref(value))
             self.producers.append(instr)
             self.avals.append(aval)
-            refs.append(Ref(self, index, aval))
+            refs.append(_Computed(self, index, aval, value))
         return tuple(refs)
 
     def _refuse_late(self) -> NoReturn:
@@ -264,32 +287,57 @@ class Recorder(Builder):
 
     def value(self, ref: Ref) -> Any:
         """The NumPy value of a ref; what transforms emitted is computed now."""
-        found = self.values[ref.index]
+        found = self._known(ref.index)
         if found is None:
             with np.errstate(all="ignore"):
-                self._compute(ref.index)
-            found = self.values[ref.index]
+                found = self.values[ref.index] = self._compute(ref.index)
         return found
 
-    def _compute(self, wanted: int) -> None:
-        """Fill in `wanted` and what it needs, without recursion: chains are long."""
+    def _known(self, index: int) -> Any:
+        """The value of a ref if it was computed and is still there, else None."""
+        found = self.values[index]
+        return found() if type(found) is weakref.ref else found
+
+    def _compute(self, wanted: int) -> Any:
+        """Compute `wanted` and what it needs, without recursion: chains are long."""
+        done: dict[int, Any] = {}
         stack = [wanted]
         while stack:
             index = stack[-1]
-            instr = self.producers[index]
-            if self.values[index] is not None or instr is None:
+            if index not in done and (known := self._known(index)) is not None:
+                done[index] = known
+            if index in done:
                 stack.pop()
                 continue
-            missing = [a for a in instr.args if self.values[a] is None]
+            instr = self.producers[index]
+            assert instr is not None, "inputs have values"
+            missing = [a for a in instr.args if a not in done]
             if missing:
                 stack.extend(missing)
                 continue
-            args = [self.values[a] for a in instr.args]
-            out = instr.prim.reference(*args, **instr.params)
+            out = instr.prim.reference(*[done[a] for a in instr.args], **instr.params)
             outs = (out,) if instr.prim.n_out == 1 else out
             for i, value in zip(instr.outs, outs, strict=True):
-                self.values[i] = value
-            stack.pop()
+                done[i] = value
+                if value.nbytes < _LARGE:
+                    self.values[i] = value
+        return done[wanted]
+
+    def replace(self, start: int, instrs: list[Instr]) -> None:
+        super().replace(start, instrs)
+        for instr in instrs:
+            for out in instr.outs:
+                self.producers[out] = instr
+
+    def roll(self, start: int, wanted: Iterable[Ref] = ()) -> None:
+        """Turn repetitions recorded since instr `start` into loops.
+
+        Values that somebody still holds a tracer of, and `wanted`, keep their refs.
+        """
+        self.tracers = [alive for alive in self.tracers if alive() is not None]
+        live = {ref.index for ref in wanted}
+        live.update(t.ref.index for alive in self.tracers if (t := alive()) is not None)
+        reroll(self, start, live, self.capture)
 
     def finish_trace(self, outputs: Iterable[Ref]) -> Tape:
         """The tape: argument inputs first, then the hidden inputs of `captures`."""
@@ -321,11 +369,15 @@ def check_dtype(dtype: np.dtype) -> None:
     )
 
 
+def _bytes(a: Any) -> memoryview:
+    return memoryview(a).cast("B")
+
+
 def _same_bytes(a: np.ndarray, b: Any) -> bool:
     """Whether two arrays of one shape and dtype are equal, NaN being NaN."""
     if a.ndim and a.flags.c_contiguous and b.flags.c_contiguous and a.size:
         # Comparing bytes is a memcmp; comparing floats makes two temporaries.
-        return memoryview(a).cast("B") == memoryview(b).cast("B")
+        return _bytes(a) == _bytes(b)
     return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
 
 

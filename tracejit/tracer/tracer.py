@@ -12,6 +12,7 @@ like to Python, and the places where a traced value leaves the trace:
 from __future__ import annotations
 
 import operator
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -75,6 +76,7 @@ class Tracer:
         self.ref = ref
         self.weak = weak
         self.shared = shared
+        rec.tracers.append(weakref.ref(self))
 
     if TYPE_CHECKING:
         # `numpy_api.operators` and `numpy_api.indexing` fill these in.

@@ -128,7 +128,8 @@ class Emitter(Elements):
             self.level(loop.level, inside)
             self.out.leave(var, lo, hi)
         for root in entries:
-            del self.binding[root][loop.axis[root]]
+            # A loop over nothing has bound nothing.
+            self.binding[root].pop(loop.axis[root], None)
         for root in opened:
             self.close(root)
 
@@ -453,7 +454,7 @@ class Emitter(Elements):
             if isinstance(place, int):
                 value = out.read(place, self.avals[ref].dtype)
                 self.remember(ref, (), value)
-            else:
+            elif ref in self.memory:
                 out.copy(self.memory[ref].buffer, place)
 
     def operand(self, ref: int) -> int | Buffer:

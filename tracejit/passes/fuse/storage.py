@@ -57,7 +57,8 @@ def plan(
     for ref, makers in producers.items():
         root = makers[0]
         shape = analysis.avals[ref].shape
-        whole = ref in outputs or ref in full or root.kind in ("call", "put", "scatter")
+        alone = root.is_step or root.kind in ("put", "scatter")
+        whole = alone or ref in outputs or ref in full
         if whole:
             axes = tuple(range(len(shape)))
         elif ref in spilled or _accumulates_in_memory(root):

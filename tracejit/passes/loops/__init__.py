@@ -15,6 +15,7 @@ does to the body what is being done to the loop.
 from .activity import activated
 from .batching import batch_loop
 from .forward import push_loop
+from .reduce import reduce_loop
 from .reverse import Cotangent, pull_loop
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "batch_loop",
     "pull_loop",
     "push_loop",
+    "reduce_loop",
 ]

@@ -27,7 +27,7 @@ from ...tape import Builder, Instr, Ref, Tape, const
 from ..fuse.access import cost_of
 from .activity import operands, results
 
-__all__ = ["Carried", "Scratch", "Second", "emit_second"]
+__all__ = ["Carried", "Scratch", "Second", "emit_second", "is_cheap", "is_movable"]
 
 #: Elementwise work per element up to which a value is computed again.
 CHEAP_COST = 4
@@ -182,7 +182,7 @@ class _Plan:
         self.outside = _live([i for i in first if self.fixed.issuperset(i.outs)], out)
 
     def _cheap(self, ref: int) -> bool:
-        return ref in self.maker and _is_cheap(self.maker[ref])
+        return ref in self.maker and is_cheap(self.maker[ref])
 
     def _attempt(
         self, ref: int, chosen: set[Instr], outside: set[int]
@@ -201,7 +201,7 @@ class _Plan:
                 continue
             if instr is None:
                 leaves[r] = None
-            elif _is_cheap(instr):
+            elif is_cheap(instr):
                 instrs.add(instr)
                 stack.extend(instr.args)
             elif r in self.fixed:
@@ -220,7 +220,7 @@ class _Plan:
         return aval.size * aval.dtype.itemsize
 
 
-def _is_cheap(instr: Instr) -> bool:
+def is_cheap(instr: Instr) -> bool:
     if instr.prim.family == "elementwise":
         return cost_of(instr) <= CHEAP_COST
     return instr.prim is const or instr.prim.name in _CHEAP_STRUCTURE

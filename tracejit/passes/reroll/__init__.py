@@ -57,6 +57,7 @@ def reroll(
     Returns:
         How many loops were rolled.
     """
+    table = _once(table)
     tokens = Tokens(builder.avals)
     rolled = 0
     hopeless: set[tuple[int, int]] = set()
@@ -81,6 +82,19 @@ def reroll(
         if not runs:
             break
     return rolled
+
+
+def _once(table: Callable[[np.ndarray], Ref]) -> Callable[[np.ndarray], Ref]:
+    """Equal tables are one input: an inner loop's is the same in every repetition."""
+    known: dict[tuple, Ref] = {}
+
+    def shared(array: np.ndarray) -> Ref:
+        key = (array.dtype, array.shape, array.tobytes())
+        if key not in known:
+            known[key] = table(array)
+        return known[key]
+
+    return shared
 
 
 def reroll_tape(tape: Tape) -> tuple[Tape, list[np.ndarray]]:

@@ -118,8 +118,8 @@ class _Rewrite:
         }
         self.append(PRIMITIVES["loop"], args, params, outs)
         self.rest = _unstack(self, rows_of, taken)
-        builder.instrs.extend(self.rest)
         builder.source = None
+        builder.replace(len(self.head), [*builder.instrs[len(self.head) :], *self.rest])
 
     # -- the body ----------------------------------------------------------------
 
