@@ -165,3 +165,22 @@ def test_undefined_outputs_and_repeated_inputs():
 
 def test_a_valid_tape_is_returned():
     assert verify(SQUARES) is SQUARES
+
+
+def test_verify_looks_into_loops():
+    text = """
+    tape f(%0: f64[]):
+      %1: f64[] = loop %0 {trip=9, consts=0, carries=1, reverse=False}
+        body: tape step(%0: i64[], %1: f64[]):
+          %2: f64[] = mul %1 %3
+          %3: f64[] = sin %2
+          return %3
+      return %1
+    """
+    with pytest.raises(InvalidTapeError) as caught:
+        verify(parse_tape(text))
+    assert str(caught.value) == (
+        "%3 is used before its definition\n    %2: f64[] = mul %1 %3.\n"
+        "  in the tape step of\n    %1: f64[] = loop %0 "
+        "{trip=9, consts=0, carries=1, reverse=False}."
+    )

@@ -126,3 +126,34 @@ def test_errors(text, message):
     with pytest.raises(ValueError, match=r"tape|instruction") as error:
         parse_tape(text)
     assert str(error.value) == message
+
+
+LOOPS = """\
+tape f(%0: f64[], %1: f64[9]):
+  %2: f64[], %3: f64[9] = loop %0 %1 {trip=9, consts=0, carries=1, reverse=True}; model.py:3
+    body: tape outer(%0: i64[], %1: f64[], %2: f64[]):
+      %3: f64[] = loop %2 %1 {trip=2, consts=1, carries=1, reverse=False}
+        body: tape inner(%0: i64[], %1: f64[], %2: f64[]):
+          %3: f64[] = mul %1 %2                 ; model.py:5
+          return %3
+      %4: f64[] = sin %3
+      return %4 %2
+  %4: f64[] = sum %3 {axes=(0,)}
+  return %2 %4"""
+
+
+def test_loops_print_nested_and_parse():
+    tape = parse_tape(LOOPS)
+    assert print_tape(tape) == LOOPS
+    outer, total = tape.instrs
+    assert total.prim is PRIMITIVES["sum"]
+    body = outer.params["body"]
+    assert body.name == "outer"
+    assert body.instrs[0].params["body"].instrs[0].source.line == 5
+
+
+@pytest.mark.parametrize("cut", [9, 10])
+def test_a_body_without_return(cut):
+    lines = LOOPS.splitlines()
+    with pytest.raises(ValueError, match="a tape ends with return"):
+        parse_tape("\n".join(lines[: cut - 1]))

@@ -246,6 +246,7 @@ def test_functions_of_lists():
     check(lambda x: np.linalg.norm([x[0], x[1]]), X)
     check(lambda x: np.dot([x[0], x[1]], [1.0, 2.0]), X)
     check(lambda i: np.take(X, i), 2)
+    check(lambda x: np.full_like(X, x[0]), X)
 
 
 def test_asarray_is_the_array_itself_and_array_a_copy():
@@ -531,6 +532,13 @@ LEAVING = {
             "(f64[3]) would become an ordinary array in scipy.special.log_softmax(). "
             "Use "
             "tracejit.scipy.special.log_softmax."
+        ),
+    ),
+    "a list for a ufunc": (
+        lambda x: np.exp([x[0], x[1]]),
+        (
+            "(f64[]) would become an ordinary array in np.exp(). Give it one array: "
+            "np.array([...]) makes one of traced values."
         ),
     ),
     "np.r_": (

@@ -10,8 +10,8 @@ Example:
     (np.float64(5.0), array([2., 4.]))
 """
 
-from . import numpy_api as _numpy_api
-from . import ops as _ops
+from . import numpy_api as numpy_api
+from . import ops as ops
 from .api import (
     checkpoint,
     custom_jvp,

@@ -15,7 +15,9 @@ __all__ = [
     "FULL_TRACEBACK",
     "LOG",
     "MAX_EAGER_PATHS",
+    "MAX_OBJECTS",
     "MAX_SIGNATURES",
+    "MAX_TRACES",
     "MAX_VARIANTS",
     "POOL_BYTES",
     "cache_dir",
@@ -43,8 +45,12 @@ POOL_BYTES = 2**29 if os.environ.get("TRACEJIT_POOL", "1") != "0" else 0
 MAX_EAGER_PATHS = 8
 #: So many signatures are kept per function, the oldest goes first.
 MAX_SIGNATURES = 512
+#: Of those, so many that name an object (`self`), which they keep alive.
+MAX_OBJECTS = 16
 #: So many traces are kept that differ only in what they captured, the oldest goes.
 MAX_VARIANTS = 32
+#: A signature with so many traces starts again with none.
+MAX_TRACES = 1024
 
 
 def cache_dir() -> Path | None:

@@ -36,6 +36,8 @@ __all__ = ["Executable", "Kernel", "compile_program", "compile_tape", "structura
 
 #: Calls that do at least so many scalar operations release the GIL.
 _RELEASE_WORK = 50_000
+#: Programs of more loops are compiled with fewer optimisations.
+_MANY_LOOPS = 24
 
 
 class Kernel:
@@ -104,7 +106,8 @@ class Kernel:
         if not self._from_disk(folder):
             text = self.assembly
             needed = symbols.needed(text)
-            code = engine.compile_assembly(text)
+            quick = self.stats["loops"] > _MANY_LOOPS
+            code = engine.compile_assembly(text, quick)
             self._bind(code, needed)
             if folder is not None:
                 store.write(folder, self.key, needed, code)
@@ -218,7 +221,8 @@ def _identity() -> str:
         llvmlite.__version__,
         np.__version__,
         sys.implementation.cache_tag,
-        platform.platform(),
+        sys.platform,
+        platform.machine(),
         *engine.cpu(),
         vector_math.identity(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tracejit import kernel
 from tracejit.program import Affine, Program
 
 from .programs import BOOL, F32, F64, I64, Make, call_kernel, call_source, same
@@ -263,3 +264,49 @@ def test_a_scalar_of_a_wrong_type_raises(wrong):
 def test_a_wrong_number_of_arguments_raises():
     with pytest.raises(TypeError):
         call_kernel(gradient(40), [])
+
+
+def test_plain_arithmetic_is_numpys_to_the_bit():
+    """A product that is compared or subtracted is never part of a fused one."""
+    m = Make()
+    a, b, c = (m.arg((100,)) for _ in range(3))
+    y, z = m.out((100,)), m.out((100,))
+    with m.loop(100) as i:
+        u, v, w = m.load(a, i), m.load(b, i), m.load(c, i)
+        m.store(y, i, value=m.let("sub", m.let("mul", u, v), w))
+        m.store(z, i, value=m.let("add", m.let("square", u), m.let("mul", v, w)))
+    args = [RNG.normal(size=100) for _ in range(3)]
+    left, right = call_kernel(m.returns(), args)[2]
+    np.testing.assert_array_equal(left, args[0] * args[1] - args[2])
+    np.testing.assert_array_equal(right, args[0] ** 2 + args[1] * args[2])
+
+
+def test_the_place_of_a_maximum_is_found_again():
+    """What is computed twice has the same bits both times."""
+    m = Make()
+    a, b, c, hits = m.arg((100,)), m.arg((100,)), m.arg((100,)), m.out((100,), BOOL)
+    top = m.accumulator(m.const(-np.inf))
+
+    def value(i):
+        return m.let("add", m.let("mul", m.load(a, i), m.load(b, i)), m.load(c, i))
+
+    with m.loop(100) as i:
+        m.accumulate(top, "max", value(i))
+    best = m.read(top)
+    with m.loop(100) as i:
+        v = value(i)
+        m.store(hits, i, value=m.let("eq", v, best, dtype=BOOL))
+    args = [RNG.normal(size=100) for _ in range(3)]
+    assert call_kernel(m.returns(), args)[2][0].sum() == 1
+
+
+def test_products_that_are_only_summed_are_fused():
+    m = Make()
+    a, b = m.arg((100,)), m.arg((100,))
+    acc = m.accumulator(m.const(0.0))
+    with m.loop(100) as i:
+        m.accumulate(acc, "sum", m.let("mul", m.load(a, i), m.load(b, i)))
+    program = m.returns(m.read(acc))
+    assert "fmul contract" in kernel.compile_program(program, []).kernel.assembly
+    a, b = np.full(100, 0.1), np.full(100, 0.1)
+    np.testing.assert_allclose(call_kernel(program, [a, b])[2][0], 1.0, rtol=1e-14)

@@ -23,6 +23,8 @@ E = np.zeros((0, 3))
 ONE = np.array(2.5)
 F32 = M.astype(np.float32)
 
+MODES = ("full", "same", "valid")
+
 REDUCTIONS = {
     "sum": lambda x, **k: np.sum(x, **k),
     "prod": lambda x, **k: np.prod(x, **k),
@@ -93,8 +95,12 @@ def test_reductions_of_nothing(name):
 
 
 def test_nan_reductions():
+    x = np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, 2.0]])
     for name in ("nansum", "nanmean", "nanvar", "nanstd", "nanprod"):
-        check(lambda x, n=name: REDUCTIONS[n](x), np.array([1.0, np.nan, 3.0]))
+        check(lambda x, n=name: REDUCTIONS[n](x, axis=1), x)
+    check(lambda x: [np.nanmax(x), np.nanmin(x, axis=1), np.nanmax(x, axis=0)], x)
+    check(lambda x: np.median(x, axis=1), x)
+    check(lambda x: np.quantile(x, 0.5, axis=0), x)
 
 
 CASES = {
@@ -374,6 +380,31 @@ CASES = {
     "pad reflect": lambda: (lambda x: np.pad(x, 2, mode="reflect"), M),
     "pad symmetric": lambda: (lambda x: np.pad(x, 2, mode="symmetric"), M),
     "pad wrap": lambda: (lambda x: np.pad(x, ((1, 1), (2, 2)), mode="wrap"), M),
+    "correlate": lambda: (
+        lambda x, y: [np.correlate(x, y, m) for m in MODES],
+        V,
+        W[:3],
+    ),
+    "gradient": lambda: (lambda x: np.gradient(x), M),
+    "gradient spacing": lambda: (lambda x: np.gradient(x, 0.1, 2), M),
+    "gradient axis": lambda: (lambda x: np.gradient(x, 0.5, axis=-1), M),
+    "gradient ints": lambda: (lambda x: np.gradient(x, axis=1), INT),
+    "sinc": lambda: (lambda x: np.sinc(x), np.array([0.0, 0.3, 1.0])),
+    # statistics
+    "median even": lambda: (lambda x: np.median(x, axis=1), M),
+    "quantile": lambda: (lambda x: np.quantile(x, 0.3), M),
+    "quantile many": lambda: (lambda x: np.quantile(x, [0.1, 0.5, 1.0], axis=0), M),
+    "percentile": lambda: (lambda x: np.percentile(x, [25, 75], axis=1), C),
+    "cov": lambda: (lambda x: np.cov(x), M),
+    "cov columns": lambda: (lambda x: np.cov(x, rowvar=False, bias=True), M),
+    "cov two": lambda: (lambda x, y: np.cov(x, y, ddof=0), V, W),
+    "cov one": lambda: (lambda x: np.cov(x), V),
+    "corrcoef": lambda: (lambda x: np.corrcoef(x), M),
+    "corrcoef two": lambda: (lambda x, y: np.corrcoef(x, y), V, W),
+    "nanmax": lambda: (lambda x: np.nanmax(x, axis=0), M),
+    "nanmin": lambda: (lambda x: np.nanmin(x, keepdims=True), M),
+    "cumulative_sum": lambda: (lambda x: np.cumulative_sum(x, axis=1), M),
+    "cumulative_prod": lambda: (lambda x: np.cumulative_prod(x), V),
     # creation
     "zeros_like": lambda: (lambda x: np.zeros_like(x) + x, F32),
     "ones_like": lambda: (lambda x: np.ones_like(x, dtype=int), F32),

@@ -16,7 +16,6 @@ one level further out, and a level that is done takes its rules off the tape
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,56 +26,20 @@ from ..dispatch import Session, session_function
 from ..errors import ArgumentError, DifferentiationError, UnsupportedError, message
 from ..ops import control
 from ..ops.rows import zeros
-from ..signature import caller, flatten, unflatten
+from ..signature import caller, flatten
 from ..tape import Builder, Ref
 from ..tracer import Recorder, Tracer, active_recorder, recording
-from .leaves import at_level, cast, function_name, level_of, shape_text
+from .arguments import Arguments, Leaves, positional
+from .leaves import (
+    at_level,
+    cast,
+    function_name,
+    level_of,
+    shape_text,
+)
 from .rules import free_refs
 
 __all__ = ["custom_jvp", "custom_vjp"]
-
-
-class _Arguments:
-    """The arguments of one call, taken apart: traced leaves, and all the rest."""
-
-    def __init__(self, nondiff: frozenset[int], args: tuple) -> None:
-        self.args = args
-        self.nondiff = [args[i] for i in sorted(nondiff) if i < len(args)]
-        self.numbers = [i for i in range(len(args)) if i not in nondiff]
-        self.leaves = _Leaves([args[i] for i in self.numbers])
-
-
-class _Leaves:
-    """A pytree, taken apart: which leaves are traced, and their refs."""
-
-    def __init__(self, tree: Any) -> None:
-        self.all, self.spec = flatten(tree)
-        self.traced = [i for i, leaf in enumerate(self.all) if type(leaf) is Tracer]
-        self.refs: list[Ref] = [self.all[i].ref for i in self.traced]
-        self.avals: list[Aval] = [ref.aval for ref in self.refs]
-
-    def values(self) -> list[Any]:
-        return [self.all[i].value for i in self.traced]
-
-    def rebuild(self, rec: Recorder, refs: Sequence[Ref]) -> Any:
-        """The tree with tracers of `rec` for the traced leaves."""
-        leaves = list(self.all)
-        for i, ref in zip(self.traced, refs, strict=True):
-            leaves[i] = rec.tracer(ref, leaves[i].weak)
-        return unflatten(self.spec, leaves)
-
-    def directions(self, rec: Recorder, refs: Sequence[Ref | None]) -> Any:
-        """The tree with tangents or cotangents, zeros where there are none."""
-        leaves = []
-        given = dict(zip(self.traced, refs, strict=True))
-        for i, leaf in enumerate(self.all):
-            ref = given.get(i)
-            if ref is not None:
-                leaves.append(rec.tracer(ref))
-            else:
-                like = leaf.value if type(leaf) is Tracer else leaf
-                leaves.append(np.zeros_like(np.asarray(like))[()])
-        return unflatten(self.spec, leaves)
 
 
 class _Ruled:
@@ -98,7 +61,7 @@ class _Ruled:
         return self if instance is None else functools.partial(self, instance)
 
     def __reduce__(self) -> Any:
-        return self.__qualname__
+        return self.__qualname__  # type: ignore[attr-defined]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         fun = self.__wrapped__
@@ -109,10 +72,10 @@ class _Ruled:
         if level == 0:
             return session_function(rec, fun)(*args, **kwargs)
         self.require_rule()
-        arguments = _Arguments(self.nondiff, _positional(fun, args, kwargs))
+        arguments = Arguments(rec, self.nondiff, positional(fun, args, kwargs))
         start = len(rec.instrs)
         out, extra, rule = self.record(rec, arguments, level)
-        outputs = _Leaves(out)
+        outputs = Leaves(out)
         if not arguments.leaves.refs or not outputs.refs:
             return out
         self._refuse_closures(rec, arguments.leaves, start)
@@ -129,13 +92,13 @@ class _Ruled:
         raise NotImplementedError
 
     def record(
-        self, rec: Recorder, arguments: _Arguments, level: int
+        self, rec: Recorder, arguments: Arguments, level: int
     ) -> tuple[Any, list[Ref], _Rule]:
         """Run the function; its output, further operands for the rule, the rule."""
         raise NotImplementedError
 
-    def _refuse_closures(self, rec: Recorder, inputs: _Leaves, start: int) -> None:
-        """A rule knows its arguments only: the rest would silently count as constant."""
+    def _refuse_closures(self, rec: Recorder, inputs: Leaves, start: int) -> None:
+        """A rule knows its arguments only; the rest would silently be a constant."""
         free = free_refs(rec.instrs[start:]) - {x.index for x in inputs.refs}
         if not free:
             return
@@ -164,25 +127,6 @@ class _Ruled:
         )
 
 
-def _positional(fun: Callable, args: tuple, kwargs: dict[str, Any]) -> tuple:
-    """Keyword arguments in their places, defaults filled in."""
-    if not kwargs:
-        return args
-    bound = inspect.signature(fun).bind(*args, **kwargs)
-    bound.apply_defaults()
-    if bound.kwargs:
-        name = next(iter(bound.kwargs))
-        raise ArgumentError(
-            message(
-                f"{function_name(fun)} has a custom rule and a keyword-only argument "
-                f"{name!r}",
-                where=caller(),
-                way_out="Make it a positional one",
-            )
-        )
-    return bound.args
-
-
 def _pair(name: str, rule: str, value: Any, parts: str) -> tuple[Any, Any]:
     if isinstance(value, tuple) and len(value) == 2:
         return value
@@ -198,10 +142,10 @@ def _pair(name: str, rule: str, value: Any, parts: str) -> tuple[Any, Any]:
 class _Rule:
     """A user's rule, bound to one call; stands on the tape as a param."""
 
-    outputs: _Leaves
+    outputs: Leaves
     level: int
 
-    def __init__(self, ruled: Any, arguments: _Arguments) -> None:
+    def __init__(self, ruled: Any, arguments: Arguments) -> None:
         self.ruled = ruled
         self.name: str = ruled.name
         self.arguments = arguments
@@ -268,9 +212,9 @@ class _Rule:
 
 
 class _VjpRule(_Rule):
-    def __init__(self, ruled: Any, arguments: _Arguments, residuals: Any) -> None:
+    def __init__(self, ruled: Any, arguments: Arguments, residuals: Any) -> None:
         super().__init__(ruled, arguments)
-        self.residuals = _Leaves(residuals)
+        self.residuals = Leaves(residuals)
 
     def known_values(self) -> list[Any]:
         return [*self.arguments.leaves.values(), *self.residuals.values()]
@@ -362,7 +306,7 @@ class custom_vjp(_Ruled):
             raise self.missing("defvjp(fwd, bwd)")
 
     def record(
-        self, rec: Recorder, arguments: _Arguments, level: int
+        self, rec: Recorder, arguments: Arguments, level: int
     ) -> tuple[Any, list[Ref], _Rule]:
         assert self.fwd is not None
         with at_level(rec, level - 1):
@@ -441,7 +385,7 @@ class custom_jvp(_Ruled):
             raise self.missing("defjvp(rule)")
 
     def record(
-        self, rec: Recorder, arguments: _Arguments, level: int
+        self, rec: Recorder, arguments: Arguments, level: int
     ) -> tuple[Any, list[Ref], _Rule]:
         out = session_function(rec, self.__wrapped__)(*arguments.args)
         return out, [], _JvpRule(self, arguments)

@@ -90,7 +90,7 @@ def jit(
             "jit",
             inline,
             (),
-            _shifted(static_argnums) if shift else static_argnums,  # type: ignore
+            _shifted(static_argnums) if shift else static_argnums,
             static_argnames,
             lambda: make(fun, 1),
         )

@@ -8,7 +8,6 @@ then done by wide loops and matrix products, and the tape does not grow with the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -25,6 +25,7 @@ __all__ = [
     "cast",
     "close_level",
     "floats",
+    "fresh_copy",
     "function_name",
     "level_of",
     "ones",
@@ -234,8 +235,8 @@ def _positions(
             plural = "" if given == 1 else "s"
             raise ArgumentError(
                 message(
-                    f"{kind}: argnums={argnums!r}, but {function_name(fun)} was called with "
-                    f"{given} positional argument{plural}",
+                    f"{kind}: argnums={argnums!r}, but {function_name(fun)} was called "
+                    f"with {given} positional argument{plural}",
                     where=caller(),
                     way_out="Pass what is differentiated by position",
                 )
@@ -264,10 +265,15 @@ def _copy(rec: Recorder, kind: str, leaf: Any, names: _Names, i: int) -> Tracer:
         weak = float if type(leaf) is float else None
         array = np.asarray(leaf)
         source = rec.capture(array) if array.ndim else rec.const(array[()], dtype)
+    return rec.tracer(fresh_copy(rec, source), weak)
+
+
+def fresh_copy(rec: Recorder, source: Ref) -> Ref:
+    """The same value under a ref of its own."""
     ref = rec.emit(PRIMITIVES["copy"], (source,), {})
     # Nobody writes into a recorder's values, so they may share memory.
     rec.values[ref.index] = rec.value(source)
-    return rec.tracer(ref, weak)
+    return ref
 
 
 def function_name(fun: Callable) -> str:
@@ -285,8 +291,8 @@ def floats(kind: str, fun: Callable, out: Any) -> tuple[list[Any], Any]:
         if dtype.kind != "f":
             raise DifferentiationError(
                 message(
-                    f"{kind}: {function_name(fun)} returned {shape_text(leaf)}, which has no "
-                    "derivative",
+                    f"{kind}: {function_name(fun)} returned {shape_text(leaf)}, which "
+                    "has no derivative",
                     where=caller(),
                     way_out="Return a float, or return it as aux with has_aux=True",
                 )

@@ -110,10 +110,10 @@ def _residuals(
         if index in defined:
             continue
         defined.add(index)
-        instr = rec.producers[index]
-        if instr is not None and instr.prim.name in _CHEAP:
-            moved.append(instr)
-            waiting.extend(instr.args)
+        producer = rec.producers[index]
+        if producer is not None and producer.prim.name in _CHEAP:
+            moved.append(producer)
+            waiting.extend(producer.args)
         else:
             residuals.append(index)
     moved.sort(key=lambda instr: instr.outs[0])
@@ -282,7 +282,7 @@ def _inline_vjp(rec: Recorder, fun: Callable, primals: tuple, has_aux: bool) -> 
 
 
 def _unbound(fun: Callable, args: tuple) -> tuple[Callable, tuple]:
-    """A bound method as its function with the object in front: that one is memorable."""
+    """A bound method as its function, which is remembered, and the object."""
     if hasattr(fun, "__func__") and hasattr(fun, "__self__"):
         return fun.__func__, (fun.__self__, *args)
     return fun, args
@@ -334,7 +334,7 @@ def jvp(fun: Callable, primals: tuple | list, tangents: tuple | list) -> tuple:
     Example:
         >>> import numpy as np
         >>> jvp(np.sin, (0.0,), (2.0,))
-        (0.0, np.float64(2.0))
+        (np.float64(0.0), np.float64(2.0))
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(
         tangents, (tuple, list)

@@ -92,7 +92,7 @@ class _Checkpointed:
         return self if instance is None else functools.partial(self, instance)
 
     def __reduce__(self) -> Any:
-        return self.__qualname__
+        return self.__qualname__  # type: ignore[attr-defined]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         fun = self.__wrapped__

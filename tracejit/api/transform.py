@@ -53,12 +53,11 @@ def dispatcher_of(program: Program, key: tuple) -> Dispatcher:
     ours = type(fun).__module__.partition(".")[0] == "tracejit"
     if not (isinstance(fun, FunctionType) or ours):
         return Dispatcher(program)
-    memory = fun.__dict__.get(_ATTRIBUTE)
+    known: _Memory | None = fun.__dict__.get(_ATTRIBUTE)
     # functools.wraps copies attributes to other functions.
-    if memory is None or memory.owner is not fun:
-        memory = _Memory(fun)
-        fun.__dict__[_ATTRIBUTE] = memory
-    return memory.dispatchers.setdefault(key, Dispatcher(program))
+    if known is None or known.owner is not fun:
+        known = fun.__dict__[_ATTRIBUTE] = _Memory(fun)
+    return known.dispatchers.setdefault(key, Dispatcher(program))
 
 
 class Transform:
@@ -148,7 +147,7 @@ class Transform:
 
     def __reduce__(self) -> Any:
         # By reference, like functions: the name leads to the decorated object.
-        return self.__qualname__
+        return self.__qualname__  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         return f"<{self._kind} of {self._program.name}>"

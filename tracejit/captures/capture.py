@@ -29,13 +29,19 @@ from __future__ import annotations
 import builtins
 import functools
 import random
-from collections.abc import Callable
-from types import CellType, FunctionType, MethodType, ModuleType
+from collections.abc import Callable, Iterable, Mapping
+from types import (
+    CellType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 import numpy as np
 
-from ..avals import DTYPE_NAMES
+from ..avals import DTYPE_NAMES, Aval
 from ..errors import RandomDrawError, UnsupportedError, message
 from ..signature import caller
 from .checks import Check, Checks
@@ -50,10 +56,18 @@ _SCALAR_SET = frozenset(SCALARS)
 _MODULE_NAMES = ("__name__", "__package__", "__spec__", "__path__", "__file__")
 
 
+#: Stands for nothing at all.
+_EMPTY = object()
+
+
 class _Namespace(dict):
     """The globals of a clone: reads through to the real ones and notes it."""
 
-    __slots__ = ("captures", "place", "real", "seen")
+    captures: Captures
+    place: str
+    real: dict[str, Any]
+    seen: dict[str, Any]
+    physical: dict[str, Any]
 
     def __getitem__(self, name: str) -> Any:
         seen = self.seen
@@ -64,6 +78,21 @@ class _Namespace(dict):
         value = self.real[name]  # KeyError: Python goes on to the builtins
         seen[name] = self.captures.wrap(value, f"{self.place}[{name!r}]", name)
         return seen[name]
+
+    def prefill(self, names: Iterable[str]) -> None:
+        """Put names where C code finds them that asks for no `__getitem__`."""
+        for name in names:
+            if name in self.real and name not in self.physical:
+                self.physical[name] = self[name]
+                dict.__setitem__(self, name, self.physical[name])
+
+    def written(self) -> str | None:
+        """A name that the clone has assigned or deleted."""
+        now = dict(dict.items(self))
+        for name in now.keys() | self.physical.keys():
+            if now.get(name, _EMPTY) is not self.physical.get(name, _EMPTY):
+                return name
+        return None
 
     def get(self, name: str, default: Any = None) -> Any:
         try:
@@ -107,14 +136,19 @@ class Captures:
     Args:
         trace: makes the tracer of a captured array.
         is_traced: whether a value was made by this recording.
+        served: by id of a library function, what the clone gets in its place.
 
     Attributes:
         arrays: the captured arrays that have a tracer, in order of their checks.
     """
 
     def __init__(
-        self, trace: Callable[[np.ndarray], Any], is_traced: Callable[[Any], bool]
+        self,
+        trace: Callable[[np.ndarray], Any],
+        is_traced: Callable[[Any], bool],
+        served: Mapping[int, Callable] = MappingProxyType({}),
     ) -> None:
+        self.served = served
         self.trace = trace
         self.is_traced = is_traced
         self.arrays: list[np.ndarray] = []
@@ -129,11 +163,13 @@ class Captures:
         self._cells: list[tuple[str, CellType, Any]] = []
         self._generators: dict[int, tuple[str, Any, bytes]] = {}
         self._snapshots = Snapshots(self._note_generator)
-        for module, name in (
+        # The hidden generators that the functions of both modules are methods of.
+        hidden: tuple[tuple[Any, str], ...] = (
             (np.random.get_state, "np.random"),
             (random.getstate, "random"),
-        ):
-            self._note_generator(module.__self__, name)  # type: ignore[attr-defined]
+        )
+        for method, label in hidden:
+            self._note_generator(method.__self__, label)
         self._builtins = dict(vars(builtins), __import__=self._import)
 
     # --- what the recording asks for --------------------------------------------------
@@ -180,7 +216,7 @@ class Captures:
         if issubclass(kind, ModuleType):
             return self._module(value, fetch, label)
         self._snapshot(value, fetch, label)
-        return value
+        return self.served.get(id(value), value)
 
     # --- one kind of value each -------------------------------------------------------
 
@@ -212,13 +248,13 @@ class Captures:
         if array.dtype not in _TAPE_DTYPES:
             self._snapshot(array, fetch, label)
             return array
-        self._note(fetch, label, "array", array)
+        self._note(fetch, label, "array", Aval(array.shape, array.dtype))
         self.arrays.append(array)
         return self.trace(array)
 
     def _container(self, value: Any, kind: type, fetch: str, label: str) -> Any:
         if kind is dict:
-            here = self._note(fetch, label, "mapping", value)
+            here = self._note(fetch, label, "mapping", (kind, list(value)))
             copy: Any = {
                 key: self.wrap(item, self._item(here, key), f"{label}[{key!r}]")
                 for key, item in value.items()
@@ -229,7 +265,7 @@ class Captures:
             self._note(fetch, label, "items", (kind, tuple(value)))
             items = list(value)
         else:
-            here = self._note(fetch, label, "sequence", value)
+            here = self._note(fetch, label, "sequence", (kind, len(value)))
             items = [
                 self.wrap(item, f"{here}[{i}]", f"{label}[{i}]")
                 for i, item in enumerate(value)
@@ -251,7 +287,7 @@ class Captures:
             return function  # made by a clone: it reads the clone's names
         if is_library(function.__globals__.get("__name__")):
             self._snapshot(function, fetch, label)
-            return function
+            return self.served.get(id(function), function)
         self._note(fetch, label, "is", function)
         return self._clone(function)
 
@@ -275,6 +311,7 @@ class Captures:
         clone.__module__ = function.__module__
         clone.__doc__ = function.__doc__
         self._fill_cells(function, cells)
+        clone.__globals__.prefill(names_in(function.__code__).loose)  # type: ignore
         place = self._place(function)
         name = function.__name__
         if function.__defaults__:
@@ -311,19 +348,20 @@ class Captures:
             found = self._namespaces[id(real)] = _Namespace()
             found.captures, found.real, found.seen = self, real, {}
             found.place = self._place(real)
-            dict.update(found, {n: real[n] for n in _MODULE_NAMES if n in real})
-            dict.__setitem__(found, "__builtins__", self._builtins)
+            found.physical = {n: real[n] for n in _MODULE_NAMES if n in real}
+            found.physical["__builtins__"] = self._builtins
+            dict.update(found, found.physical)
         return found
 
     def _partial(self, value: functools.partial, fetch: str, label: str) -> Any:
-        here = self._note(fetch, label, "parts", value)
+        here = self._note(fetch, label, "parts", type(value))
         func = self.wrap(value.func, f"{here}.func", label)
         args = self.wrap(value.args, f"{here}.args", f"{label}.args")
         keywords = self.wrap(value.keywords, f"{here}.keywords", f"{label}.keywords")
         return functools.partial(func, *args, **keywords)
 
     def _method(self, value: MethodType, fetch: str, label: str) -> Any:
-        here = self._note(fetch, label, "parts", value)
+        here = self._note(fetch, label, "parts", type(value))
         owner = label.rpartition(".")[0] or "self"
         function = self.wrap(value.__func__, f"{here}.__func__", label)
         bound_to = self.wrap(value.__self__, f"{here}.__self__", owner)
@@ -374,18 +412,14 @@ class Captures:
 
     def _refuse_writes(self) -> None:
         for namespace in self._namespaces.values():
-            written = dict.keys(namespace) - {"__builtins__", *_MODULE_NAMES}
-            if written:
-                raise _write_error(f"assigns the global {min(written)!r}", self._where)
+            if (name := namespace.written()) is not None:
+                raise _write_error(f"assigns the global {name!r}", self._where)
         for name, cell, before in self._cells:
             if _contents(cell) is not before:
                 raise _write_error(f"assigns the nonlocal {name!r}", self._where)
         for label, copy, before in self._copies:
             if len(copy) != len(before) or not _same_objects(copy, before):
                 raise _write_error(f"changes {label}", self._where)
-
-
-_EMPTY = object()
 
 
 def _contents(cell: CellType) -> Any:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..avals import Aval
-from ..signature import prepare
+from ..signature import canonical, prepare
 from .snapshot import Snapshot, same, same_items
 
 __all__ = ["Check", "Checks"]
@@ -33,11 +33,17 @@ class Check:
     Attributes:
         fetch: Python expression over earlier values (`t0`) and the environment.
         label: the value as the user writes it, `params['w1']`.
-        kind: `same` (immutable values), `items` (many of them; value is the type and
-            a tuple), `is`, `array` (traced: dtype and shape count), `sequence` and
-            `mapping` (whose items have checks of their own), `parts`, `alias` (the
-            object that check number `value` found), `snapshot`.
-        value: what the recording found.
+        kind: how it is compared; containers and traced arrays are not kept alive.
+
+            same      an immutable value; value is it
+            items     many of them in a sequence; value is its type and a tuple
+            sequence  value is type and length; items have checks of their own
+            mapping   value is type and list of keys; items have checks of their own
+            parts     made anew at each access; value is the type
+            array     traced; value is the aval
+            is        value is the object
+            alias     value is the number of the check that found the same object
+            snapshot  value is the snapshot
     """
 
     fetch: str
@@ -76,31 +82,34 @@ class Checks:
             lines.append(f"t{i} = {check.fetch}")
             condition = self._condition(i, check)
             if strict and i in used:
-                condition += f" or not t{i}.flags.carray"
+                # The very object that stands for the dtype, not an alias (longlong).
+                self.env[f"d{i}"] = canonical(check.value.dtype)
+                condition += f" or t{i}.dtype is not d{i} or not t{i}.flags.carray"
             lines.append(f"if {condition}: {fail.format(i=i)}")
         return lines
 
     def _condition(self, i: int, check: Check) -> str:
         """When check i fails, as an expression; its constants go to `env`."""
         t, v, k, value = f"t{i}", f"v{i}", f"k{i}", check.value
-        self.env[v], self.env[k] = value, type(value)
+        self.env[v] = value
         match check.kind:
             case "same":
                 return f"{t} is not {v} and not same({t}, {v})"
             case "items":
-                self.env[v] = value[1]
-                self.env[k] = value[0]
+                self.env[k], self.env[v] = value
                 return f"type({t}) is not {k} or not same_items({t}, {v})"
             case "is":
                 return f"{t} is not {v}"
             case "alias":
                 return f"{t} is not t{value}"
             case "sequence":
-                return f"type({t}) is not {k} or len({t}) != {len(value)}"
+                self.env[k], length = value
+                return f"type({t}) is not {k} or len({t}) != {length}"
             case "mapping":
-                self.env[v] = list(value)
+                self.env[k], self.env[v] = value
                 return f"type({t}) is not {k} or list({t}) != {v}"
             case "parts":
+                self.env[k] = value
                 return f"type({t}) is not {k}"
             case "array":
                 self.env[v] = value.dtype
@@ -158,7 +167,8 @@ def describe(check: Check, now: Any) -> str:
 
 def _words(label: str, kind: str, then: Any, now: Any) -> str:
     if kind == "array" and isinstance(now, np.ndarray):
-        was, is_ = Aval(then.shape, then.dtype), Aval(now.shape, now.dtype)
+        was = then if isinstance(then, Aval) else Aval(then.shape, then.dtype)
+        is_ = Aval(now.shape, now.dtype)
         if was == is_:
             return f"{label}: its contents changed"
         return f"{label}: was {was!r}, now {is_!r}"
@@ -166,7 +176,7 @@ def _words(label: str, kind: str, then: Any, now: Any) -> str:
         then, now = list(then[1]), list(now)
     if kind in ("same", "items"):
         return f"{label}: was {_short(then)}, now {_short(now)}"
-    if kind in ("sequence", "mapping", "set", "object", "alias", "parts"):
+    if kind in ("sequence", "mapping", "equal", "object", "alias", "parts"):
         return f"{label}: changed"
     return f"{label}: is another object"
 

@@ -26,19 +26,29 @@ def is_library(module: str | None) -> bool:
 
 
 class Names(NamedTuple):
-    """The names that a piece of code mentions, nested code included."""
+    """The names that a piece of code mentions, nested code included.
+
+    Attributes:
+        globals: read, or looked up in class bodies.
+        attributes: asked for with a dot.
+        loose: looked up in class bodies, whose instruction (`LOAD_NAME`) reads the
+            namespace of the function past its `__getitem__`.
+    """
 
     globals: frozenset[str]
     attributes: frozenset[str]
+    loose: frozenset[str]
 
 
 @functools.lru_cache(maxsize=2048)
 def names_in(code: CodeType) -> Names:
     """The global names that `code` reads and the attributes that it asks for."""
-    read, attributes = set(), set()
+    read, attributes, loose = set(), set(), set()
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             read.add(instruction.argval)
+            if instruction.opname == "LOAD_NAME":
+                loose.add(instruction.argval)
         elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
             attributes.add(instruction.argval)
     for constant in code.co_consts:
@@ -46,7 +56,8 @@ def names_in(code: CodeType) -> Names:
             inner = names_in(constant)
             read |= inner.globals
             attributes |= inner.attributes
-    return Names(frozenset(read), frozenset(attributes))
+            loose |= inner.loose
+    return Names(frozenset(read), frozenset(attributes), frozenset(loose))
 
 
 def user_classes(cls: type) -> Iterator[type]:

@@ -13,8 +13,11 @@ from __future__ import annotations
 import math
 import pickle
 import random
+import sys
+from array import array
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from enum import Enum
 from functools import partial
 from operator import is_
@@ -139,13 +142,36 @@ class Snapshot:
                 return type(now) is type(self.value) and len(now) == self.copy
             case "mapping":
                 return type(now) is type(self.value) and list(now) == self.copy
-            case "set":
+            case "equal":
                 return type(now) is type(self.value) and now == self.copy
             case "object":
                 return now is self.value and _attribute_names(now) == self.copy
             case "parts":
                 return type(now) is type(self.value)
         return now is self.value
+
+
+def _is_bound(function: Any) -> bool:
+    """Whether a builtin is a method of an object: `items.append`, not `math.sin`."""
+    owner = function.__self__
+    return owner is not None and not isinstance(owner, (ModuleType, type))
+
+
+#: Classes of the standard library whose instances hold the user's settings.
+_DATA_MODULES = frozenset(
+    {"__main__", "argparse", "builtins", "collections", "dataclasses", "functools"}
+    | {"types"}
+)
+
+
+def _is_machinery(kind: type) -> bool:
+    """Loggers, locks, files and the like: what they do is no result."""
+    module = kind.__module__
+    return (
+        is_library(module)
+        and module.partition(".")[0] in sys.stdlib_module_names
+        and module not in _DATA_MODULES
+    )
 
 
 def _same_array(now: np.ndarray, copy: np.ndarray) -> bool:
@@ -232,8 +258,8 @@ class Snapshots:
             return self._sequence(value, label, depth)
         if isinstance(value, dict):
             return self._mapping(value, label, depth)
-        if isinstance(value, (set, frozenset)):
-            return Snapshot("set", value, label, kind(value))
+        if isinstance(value, (set, frozenset, bytearray, array)):
+            return Snapshot("equal", value, label, copy(value))
         if is_generator(value):
             self.on_generator(value, label)
             return Snapshot("is", value, label)
@@ -245,7 +271,9 @@ class Snapshots:
             return self._class(value, label, depth)
         if isinstance(value, partial):
             return self._parts(value, ("func", "args", "keywords"), label, depth)
-        if depth <= 0 or isinstance(value, (BuiltinFunctionType, Enum)):
+        if isinstance(value, BuiltinFunctionType) and _is_bound(value):
+            return self._parts(value, ("__self__", "__name__"), label, depth)
+        if depth <= 0 or isinstance(value, Enum) or _is_machinery(kind):
             return Snapshot("is", value, label)
         if isinstance(value, ModuleType):
             return self._module(value, label, depth)

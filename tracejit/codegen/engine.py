@@ -89,8 +89,12 @@ def target_machine() -> Any:
     return cpu_target.target_context.codegen()._tm
 
 
-def optimise(assembly: str) -> Any:
-    """Parse and optimise; returns llvmlite's module."""
+def optimise(assembly: str, quick: bool = False) -> Any:
+    """Parse and optimise; returns llvmlite's module.
+
+    quick: do not interleave the rounds of vectorised loops.  That halves the time for
+    a program of many loops, and costs something where data is in the cache.
+    """
     machine = target_machine()
     module = llvm.parse_assembly(assembly)
     module.triple = llvm.get_process_triple()
@@ -99,15 +103,16 @@ def optimise(assembly: str) -> Any:
     options = llvm.PipelineTuningOptions(speed_level=3)
     options.loop_vectorization = True
     options.slp_vectorization = True
+    options.loop_interleaving = not quick
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return module
 
 
-def compile_assembly(assembly: str) -> bytes:
+def compile_assembly(assembly: str, quick: bool = False) -> bytes:
     """Machine code, as an object file."""
     with _LOCK:
-        return target_machine().emit_object(optimise(assembly))
+        return target_machine().emit_object(optimise(assembly, quick))
 
 
 def load_object(code: bytes, needed: list[str]) -> None:

@@ -1,8 +1,8 @@
 """Scalar arithmetic in LLVM: the backend of expressions, conversions, math calls.
 
-IEEE arithmetic in program order; `contract` lets a product and a sum become one fused
-multiply-add.  Integers wrap around like NumPy's and never trap: division by zero gives
-zero.
+IEEE arithmetic in program order, so that results are NumPy's to the bit but for the
+functions of the mathematical library.  Integers wrap around like NumPy's and never
+trap: division by zero gives zero.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .vector_math import PURE, call_attributes
 
 __all__ = ["Scalars"]
 
-_FLOAT = {"+": "fadd contract", "-": "fsub contract", "*": "fmul contract", "/": "fdiv"}
+_FLOAT = {"+": "fadd", "-": "fsub", "*": "fmul", "/": "fdiv"}
 _INTEGER = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor"}
 # NumPy's sum of bools is "or", their product "and".
 _LOGICAL = {"+": "or", "*": "and", "-": "xor", "&": "and", "|": "or", "^": "xor"}
@@ -39,13 +39,15 @@ class Scalars:
     """Emits scalar instructions into a writer; a `Backend` of `expressions`.
 
     `default` is the dtype that literals and truth values take when they meet nothing
-    else: the dtype of the statement's result.
+    else: the dtype of the statement's result.  While `contract` is set, products and
+    sums may become one fused multiply-add.
     """
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self.module: Module = writer.module
         self.default = F64
+        self.contract = False
 
     # --- typing
 
@@ -79,7 +81,8 @@ class Scalars:
         if op in ("<<", ">>"):
             return self._shift(op, x, y)
         table = {"f": _FLOAT, "b": _LOGICAL}.get(dtype.kind, _INTEGER)
-        return self._op(dtype, table[op], x, y)
+        flags = " contract" if self.contract and dtype.kind == "f" else ""
+        return self._op(dtype, table[op] + flags, x, y)
 
     def compare(self, op: str, x: Any, y: Any) -> Value:
         x, y = self.pair(x, y)
@@ -138,6 +141,19 @@ class Scalars:
         single = x.dtype.itemsize == 4
         attributes = call_attributes(self.module, name, single)
         return self._external(name + ("f" if single else ""), args, attributes)
+
+    def power(self, x: Value, n: int) -> Value:
+        """x**n by repeated squaring."""
+        if n < 0:
+            return self.binary("/", 1.0, self.power(x, -n))
+        result = None
+        while n:
+            if n & 1:
+                result = x if result is None else self.binary("*", result, x)
+            n >>= 1
+            if n:
+                x = self.binary("*", x, x)
+        return literal(x.dtype, 1) if result is None else result
 
     # --- pieces
 

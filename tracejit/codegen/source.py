@@ -207,10 +207,15 @@ class _Printer:
         base = buffer.of
         if base is None:
             return self.buffers[id(buffer)]
-        text = self.name(base)
-        if buffer.at:
-            text += f"[{', '.join(map(self.affine, buffer.at))}]"
-        if buffer.shape != base.shape[len(buffer.at) :]:
+        text, shape = self.name(base), base.shape[len(buffer.at) :]
+        indices = [self.affine(i) for i in buffer.at]
+        if indices and not shape:
+            # One element, but as an array.
+            indices[-1] = f"{indices[-1]}:{indices[-1]} + 1"
+            shape = (1,)
+        if indices:
+            text += f"[{', '.join(indices)}]"
+        if buffer.shape != shape:
             text += f".reshape({self.shape(buffer)})"
         return text
 
@@ -368,6 +373,9 @@ class _Printer:
         return f"np.int64({result})" if as_value else result
 
     def element(self, buffer: Buffer, index: Index) -> str:
+        base = buffer.of
+        if base is not None and buffer.shape == base.shape[len(buffer.at) :]:
+            return self.element(base, (*buffer.at, *index))
         parts = [
             self.affine(i) if isinstance(i, Affine) else self.value(i) for i in index
         ]

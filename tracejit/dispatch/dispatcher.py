@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,6 +55,8 @@ class Entry:
         self.key = key
         self.roots: list[Trace] = []
         self.by_path: dict[tuple, list[Trace]] = {}
+        self.count = 0
+        self.names_object = any(leaf[0] == "object" for leaf in key[1])
 
     def twin(self, trace: Trace) -> Trace | None:
         """A known trace of the same path whose captures still hold."""
@@ -65,6 +67,9 @@ class Entry:
 
     def insert(self, trace: Trace, failure: Failure | None) -> None:
         """Add a trace where the search for it ended."""
+        self.count += 1
+        if self.count > config.MAX_TRACES:
+            self.roots, self.by_path, failure, self.count = [], {}, None, 1
         if failure is None:
             self.roots = [trace, *self.roots[: config.MAX_VARIANTS - 1]]
         else:
@@ -78,7 +83,7 @@ class Found(NamedTuple):
 
     trace: Trace | None
     values: Sequence[Any]
-    outputs: Sequence[Any] | None
+    outputs: tuple | None
     failure: Failure | None
     failures: int
 
@@ -96,9 +101,8 @@ class Dispatcher:
         self.program = program
         self.stats = Stats()
         self.events = Events()
-        self.fast = never
+        self.fast: Callable[[tuple], Any] = never
         self.entries: dict[tuple, Entry] = {}
-        self.traces: list[Trace] = []
         self._last_key: tuple | None = None
         self._lock = threading.RLock()
 
@@ -165,11 +169,12 @@ class Dispatcher:
     def _finish(self, found: Found) -> Any:
         """Turn a kernel's outputs into the answer; compile a path that came back."""
         trace = found.trace
-        assert trace is not None and found.outputs is not None
+        assert trace is not None
+        assert found.outputs is not None
         if trace.executable is None:
             self._compile(trace)
-            status, _, outputs = trace.run(found.values)
-            if status == 0:
+            _, _, outputs = trace.run(found.values)
+            if outputs is not None:
                 self.stats.hits += 1
                 return trace.assemble(outputs)
             self.stats.interpreted += 1
@@ -217,12 +222,13 @@ class Dispatcher:
         try:
             with recording(session):
                 function = session.outside.function(self.program.fun)
-                names = leaf_names(call, self.program.fun) if call.objects else []
+                names = leaf_names(call.spec, self.program.fun) if call.objects else []
                 args, kwargs = call.rebuild(
                     tracers, lambda i, value: session.outside.argument(value, names[i])
                 )
                 result = self.program.inline(function, args, kwargs)
                 outputs = Outputs(session, result)
+                session.roll(0, outputs.refs)
         finally:
             RECORDINGS.remove(session)
         checks = session.outside.close()
@@ -232,7 +238,7 @@ class Dispatcher:
         """Record this call's path, keep it, and answer."""
         started = time.perf_counter()
         session, outputs, checks = self.record(call)
-        trace = Trace(len(self.traces) + 1, session, outputs, checks)
+        trace = Trace(self.stats.traces + 1, session, outputs, checks)
         seconds = time.perf_counter() - started
         self.stats.record_seconds += seconds
         entry = self._entry(call.key)
@@ -246,7 +252,6 @@ class Dispatcher:
             return self._recorded_answer(session, outputs)
         cause = self._cause(call, session, failure, entry)
         entry.insert(trace, failure)
-        self.traces = [*self.traces, trace]
         self.stats.traces += 1
         answer = MISS
         how = "interpreted"
@@ -254,8 +259,8 @@ class Dispatcher:
             how = self._compile(trace)
             captured = trace.captured()
             assert captured is not None
-            status, _, results = trace.run([*call.values, *captured])
-            if status == 0:
+            _, _, results = trace.run([*call.values, *captured])
+            if results is not None:
                 answer = trace.assemble(results)
         if answer is MISS:
             self.stats.interpreted += 1
@@ -268,13 +273,21 @@ class Dispatcher:
     def _entry(self, key: tuple) -> Entry:
         entry = self.entries.get(key)
         if entry is None:
-            entries = dict(self.entries)
-            while len(entries) >= config.MAX_SIGNATURES:
-                entries.pop(next(iter(entries)))
-            entry = entries[key] = Entry(key)
-            self.entries = entries
+            entry = Entry(key)
+            self.entries = {**self._room_for(entry), key: entry}
             self.stats.signatures += 1
         return entry
+
+    def _room_for(self, entry: Entry) -> dict[tuple, Entry]:
+        """The entries that are kept when another one comes."""
+        kept = dict(self.entries)
+        if entry.names_object:
+            objects = [key for key, other in kept.items() if other.names_object]
+            for key in objects[: len(objects) + 1 - config.MAX_OBJECTS]:
+                del kept[key]
+        while len(kept) >= config.MAX_SIGNATURES:
+            del kept[next(iter(kept))]
+        return kept
 
     def _recorded_answer(self, session: Session, outputs: Outputs) -> Any:
         """The answer by the values of the recording itself."""
@@ -342,6 +355,13 @@ class Dispatcher:
                 self._record(call, found.failure)
                 found = self._search(call, None)
         return found.trace if found.trace is not None else self.traces[-1]
+
+    @property
+    def traces(self) -> list[Trace]:
+        """The traces that are kept, in the order of their recording."""
+        entries = self.entries.values()
+        paths = [same for entry in entries for same in entry.by_path.values()]
+        return sorted({t for same in paths for t in same}, key=lambda t: t.number)
 
     def tape(self, args: tuple, kwargs: dict[str, Any]) -> Tape:
         """The optimised tape of the path that these arguments take."""

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from ..signature import canonical, compares_by_identity
 from .stats import Stats
 from .trace import Trace
 
@@ -70,7 +71,7 @@ class _Writer:
 
     def visit(self, var: str, value: Any) -> None:
         kind = type(value)
-        if kind is np.ndarray and value.ndim:
+        if kind is np.ndarray and value.ndim and canonical(value.dtype) is value.dtype:
             dtype = self.constant(value.dtype)
             self.require(
                 f"type({var}) is ndarray and {var}.dtype is {dtype} "
@@ -101,7 +102,7 @@ class _Writer:
                 self.descend(f"{var}[{i}]", item)
         elif kind is dict:
             self.mapping(var, value)
-        elif kind.__eq__ is object.__eq__:
+        elif compares_by_identity(kind):
             self.require(f"{var} is {self.constant(value)}")
         else:
             raise _Ineligible

@@ -1,4 +1,4 @@
-"""What a trace returns: which leaves come from the kernel, and how they are put back."""
+"""What a trace returns: the leaves that come from the kernel, and the rest."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Outputs:
 
     def _place(self, recorder: Recorder, leaf: Any) -> str:
         """Where this leaf comes from, as an expression over the kernel's outputs."""
-        if isinstance(leaf, np.ndarray) and type(leaf) is not Tracer:
+        traced = type(leaf) is Tracer
+        if not traced and isinstance(leaf, np.ndarray):
             if leaf.dtype == object:
                 leaf = np.stack(list(leaf.ravel())).reshape(leaf.shape)
             else:
@@ -80,7 +81,8 @@ def _assembler(
     source = f"def assemble(o):\n    return {expression}"
     namespace = {"c": constants, "k": containers, "unflatten": unflatten}
     exec(compile(source, "<tracejit outputs>", "exec"), namespace)
-    return namespace["assemble"]
+    assemble: Any = namespace["assemble"]
+    return assemble
 
 
 def _expression(spec: Any, places: Any, containers: list[Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +12,7 @@ from ..captures import Captures
 from ..errors import TracejitError, message
 from ..signature import Statics
 from ..tape import Ref
-from ..tracer import Recorder, Tracer, where
+from ..tracer import SERVED, Recorder, Tracer, where
 
 __all__ = ["Program", "Session", "session_function"]
 
@@ -33,6 +35,15 @@ class Program:
     statics: Statics
 
 
+@functools.cache
+def _served() -> dict[int, Callable]:
+    """What NumPy's module holds during a recording, by the id of the original.
+
+    For those who wrote `from numpy import array`.
+    """
+    return {id(inspect.unwrap(served)): served for served in SERVED.values()}
+
+
 class Session(Recorder):
     """A recorder that also notes what the function takes from outside."""
 
@@ -41,7 +52,7 @@ class Session(Recorder):
         self.slots: list[int] = []
         self.level = 0
         self._released = False
-        self.outside = Captures(self._trace, self._is_traced)
+        self.outside = Captures(self._trace, self._is_traced, _served())
 
     def value(self, ref: Ref) -> Any:
         if self._released:

@@ -91,7 +91,7 @@ def source_line(source: Source | None) -> str:
 
 
 def guard_text(recorder: Recorder, guard: GuardInfo, was: Any) -> str:
-    """What a guard decided: `model.py:13  if r > 0: was True, now False (r = -0.25)`."""
+    """What a guard decided: `m.py:13  if r > 0: was True, now False (r = -0.25)`."""
     line = source_line(guard.source).rstrip(":") or "a decision"
     operand = _operand(recorder, guard)
     tail = f" ({operand})" if operand else ""

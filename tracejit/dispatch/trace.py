@@ -87,13 +87,13 @@ class Trace:
             self.executable = compile_tape(self.tape, self.constants)
             return True
 
-    def run(self, values: Sequence[Any]) -> tuple[int, Any, Sequence[Any] | None]:
+    def run(self, values: Sequence[Any]) -> tuple[int, Any, tuple | None]:
         """Status, outcome and outputs, from the kernel or else from NumPy."""
         if self.executable is not None:
             return self.executable.run(*values)
         return self.interpret(values)
 
-    def interpret(self, values: Sequence[Any]) -> tuple[int, Any, Sequence[Any] | None]:
+    def interpret(self, values: Sequence[Any]) -> tuple[int, Any, tuple | None]:
         """The same by NumPy on the tape."""
         try:
             outputs = interpret(self.tape, [*values, *self.constants])
@@ -101,7 +101,7 @@ class Trace:
             return failed.exit + 1, failed.outcome, None
         except (ArithmeticError, LookupError, ValueError, np.linalg.LinAlgError):
             return RECORD_AGAIN, None, None
-        return 0, None, outputs
+        return 0, None, tuple(outputs)
 
     def next_traces(self, guard: int, outcome: Any) -> list[Trace]:
         """Where to go on when `guard` has another outcome than here."""

@@ -1,6 +1,7 @@
 """NumPy's functions on tracers, one module a family; importing it fills the tables."""
 
 from . import (
+    calculus,
     composed,
     creation,
     einsum,
@@ -21,6 +22,7 @@ from . import (
 )
 
 __all__ = [
+    "calculus",
     "composed",
     "creation",
     "einsum",

@@ -28,6 +28,7 @@ from .table import (
     implements,
     no_keywords,
     recorder_of,
+    tracers_in,
 )
 from .ufuncs import BOOL, I64, call
 
@@ -44,7 +45,10 @@ def getitem(x: Tracer, key: Any) -> Any:
     # The commonest keys, without the general machinery.
     if type(key) is int and x.ref.aval.shape:
         return _take_int(x, key)
-    entries = _entries(x, key if isinstance(key, tuple) else (key,))
+    key = key if isinstance(key, tuple) else (key,)
+    key = _expanded(x, tuple([_traced_list(x, k) for k in key]))
+    x, key = _merged(x, key)
+    entries = _entries(x, key)
     advanced = [e for e in entries if isinstance(e, _Array)]
     view = _basic(x, entries)
     if not advanced:
@@ -74,14 +78,24 @@ def _take_int(x: Tracer, key: int) -> Tracer:
 
 
 class _Array:
-    """An index array for one axis: int64, in range, traced."""
+    """An index array for one axis: int64, in range.
 
-    def __init__(self, index: Tracer) -> None:
+    Traced, or an ordinary array of our own if it was a list of Python ints.
+    """
+
+    def __init__(self, index: Any) -> None:
         self.index = index
 
 
-def _entries(x: Tracer, key: tuple) -> list[Any]:
-    """The key with one entry per axis, besides `None`s: int, slice or `_Array`."""
+def _traced_list(x: Tracer, k: Any) -> Any:
+    """A list that holds traced ints as a traced array; other keys as they are."""
+    if isinstance(k, (list, tuple)) and next(iter(tracers_in(k)), None) is not None:
+        return as_tracer(x.rec, k)
+    return k
+
+
+def _expanded(x: Tracer, key: tuple) -> tuple:
+    """The key with full slices in place of the ellipsis, or at the end."""
     consumed = sum(_axes_taken(k) for k in key)
     if consumed > x.ndim:
         raise IndexError(
@@ -93,7 +107,27 @@ def _entries(x: Tracer, key: tuple) -> list[Any]:
         raise IndexError("an index can only have a single ellipsis ('...')")
     fill = (slice(None),) * (x.ndim - consumed)
     at = ellipses[0] if ellipses else len(key)
-    key = (*key[:at], *fill, *key[at + 1 :])
+    return (*key[:at], *fill, *key[at + 1 :])
+
+
+def _merged(x: Tracer, key: tuple) -> tuple[Tracer, tuple]:
+    """A mask of several axes, alone among index arrays, as one of a single axis.
+
+    Then its flat indices need not be taken apart and put together again.
+    """
+    arrays = [(i, k) for i, k in enumerate(key) if _is_array(k)]
+    if len(arrays) != 1 or not _is_mask(arrays[0][1]) or _ndim(arrays[0][1]) < 2:
+        return x, key
+    place, k = arrays[0]
+    axis = sum(_axes_taken(other) for other in key[:place])
+    mask = _checked_mask(x, k, axis)
+    shape = (*x.shape[:axis], mask.size, *x.shape[axis + mask.ndim :])
+    flat = emit("reshape", mask, shape=(mask.size,))
+    return reshape_to(x, shape), (*key[:place], flat, *key[place + 1 :])
+
+
+def _entries(x: Tracer, key: tuple) -> list[Any]:
+    """The key with one entry per axis, besides `None`s: int, slice or `_Array`."""
     entries: list[Any] = []
     axis = 0
     for k in key:
@@ -103,7 +137,7 @@ def _entries(x: Tracer, key: tuple) -> list[Any]:
             entries.append(slice(*k.indices(x.shape[axis])))
             axis += 1
         elif _is_mask(k):
-            entries += _mask(x, k, axis)
+            entries += [_Array(i) for i in nonzero(_checked_mask(x, k, axis))]
             axis += _ndim(k)
         elif _is_array(k):
             entries.append(_array(x, k, axis))
@@ -127,7 +161,9 @@ def _axes_taken(k: Any) -> int:
 def _is_mask(k: Any) -> bool:
     if type(k) is Tracer:
         return k.dtype == BOOL
-    if isinstance(k, (list, np.ndarray, np.bool_)):
+    if isinstance(k, np.ndarray):
+        return k.dtype == BOOL
+    if isinstance(k, (list, np.bool_)):
         return np.asarray(k).dtype == BOOL
     return type(k) is bool
 
@@ -149,41 +185,46 @@ def _int(k: Any, n: int, axis: int) -> int:
 def _array(x: Tracer, k: Any, axis: int) -> _Array:
     """An integer index array (or traced int): checked, wrapped, int64."""
     n = x.shape[axis]
-    if type(k) is not Tracer:
-        plain = np.asarray(k)
-        if plain.size == 0 and isinstance(k, (list, tuple)):
-            plain = plain.astype(I64)
-        if plain.dtype.kind not in "iu":
-            raise IndexError(
-                "arrays used as indices must be of integer (or boolean) type"
-                if isinstance(k, np.ndarray)
-                else _ILL_TYPED
-            )
-        k = as_tracer(x.rec, k if isinstance(k, np.ndarray) else plain)
-    elif k.dtype.kind not in "iu":
+    if type(k) is not Tracer and not isinstance(k, np.ndarray):
+        return _Array(_constant(k, n, axis))
+    if k.dtype.kind not in "iu":
         raise IndexError(
             "arrays used as indices must be of integer (or boolean) type"
             if k.ndim
             else _ILL_TYPED
         )
-    return _Array(wrapped(cast(k, I64), n, axis))
+    return _Array(wrapped(cast(as_tracer(x.rec, k), I64), n, axis))
+
+
+def _constant(k: Any, n: int, axis: int) -> np.ndarray:
+    """A list of Python ints, checked and counted from the front."""
+    index = np.asarray(k)
+    if index.size and index.dtype.kind not in "iu":
+        raise IndexError(_ILL_TYPED)
+    index = index.astype(I64)
+    _check_range(index, n, axis)
+    return np.where(index < 0, index + n, index)
+
+
+def _check_range(index: np.ndarray, n: int, axis: int) -> None:
+    bad = index[(index < -n) | (index >= n)]
+    if bad.size:
+        raise IndexError(
+            f"index {bad.flat[0]} is out of bounds for axis {axis} with size {n}"
+        )
 
 
 def wrapped(index: Tracer, n: int, axis: int) -> Tracer:
     """Indices counted from the front; NumPy's IndexError if one is out of range."""
-    value = np.asarray(index.value)
-    if value.size:
-        low, high = value.min(), value.max()
-        if low < -n or high >= n:
-            bad = value[(value < -n) | (value >= n)].flat[0]
-            raise IndexError(
-                f"index {bad} is out of bounds for axis {axis} with size {n}"
-            )
-    return emit("wrap_index", index, n=n)
+    try:
+        return emit("wrap_index", index, n=n)
+    except IndexError:
+        _check_range(np.asarray(index.value), n, axis)
+        raise
 
 
-def _mask(x: Tracer, k: Any, axis: int) -> list[_Array]:
-    """A boolean mask over some axes as one index array per axis."""
+def _checked_mask(x: Tracer, k: Any, axis: int) -> Tracer:
+    """A boolean mask over some axes, from `axis` on."""
     mask = as_tracer(x.rec, k)
     shape = x.shape[axis : axis + mask.ndim]
     for i, (have, want) in enumerate(zip(mask.shape, shape, strict=True)):
@@ -195,7 +236,7 @@ def _mask(x: Tracer, k: Any, axis: int) -> list[_Array]:
             )
     if mask.ndim == 0:
         refuse("a[b] with a scalar bool b", "Use an if statement or np.where")
-    return [_Array(i) for i in nonzero(mask)]
+    return mask
 
 
 def flat_nonzero(mask: Tracer) -> Tracer:
@@ -289,8 +330,8 @@ def _advanced(view: Tracer, entries: Sequence[Any]) -> Tracer:
             f"shapes {shapes} "
         ) from None
     if len(axes) == 1 and axes[0] == first:
-        return emit("gather", view, indices[0], axis=first)
-    flat = _linear(indices, [view.shape[a] for a in axes], shape)
+        return emit("gather", view, _tracer(view, indices[0]), axis=first)
+    flat = _linear(view, indices, [view.shape[a] for a in axes], shape)
     rest = [i for i in range(view.ndim) if i not in axes]
     moved = permute(view, (*rest[:first], *axes, *rest[first:]))
     joined = math.prod([view.shape[a] for a in axes])
@@ -300,13 +341,25 @@ def _advanced(view: Tracer, entries: Sequence[Any]) -> Tracer:
     return emit("gather", lined, flat, axis=first)
 
 
+def _tracer(x: Tracer, index: Any) -> Tracer:
+    return index if type(index) is Tracer else as_tracer(x.rec, index)
+
+
 def _linear(
-    indices: Sequence[Tracer], sizes: Sequence[int], shape: tuple[int, ...]
+    x: Tracer, indices: Sequence[Any], sizes: Sequence[int], shape: tuple[int, ...]
 ) -> Tracer:
     """Row-major position of the index arrays' elements among `sizes`."""
     total: Any = None
     for index, n in zip(indices, sizes, strict=True):
-        total = index if total is None else total * n + index
+        if total is None:
+            total = index
+        elif type(total) is not Tracer and type(index) is not Tracer:
+            total = total * n + index
+        else:
+            scale = Tracer(x.rec, x.rec.constant(n, I64))
+            above = emit("mul", _tracer(x, total), scale)
+            total = emit("add", above, _tracer(x, index))
+    total = _tracer(x, total)
     return total if total.shape == shape else emit("broadcast_to", total, shape=shape)
 
 

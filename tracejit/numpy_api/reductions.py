@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer
-from .table import as_tracer, cast, emit, implements, no_keywords, of
+from .table import as_tracer, cast, emit, implements, in_dtype, no_keywords, of
 from .ufuncs import BOOL, I64, call
 
 __all__ = ["axes_of", "axis_of", "keep", "reduce", "reduced_size"]
@@ -89,9 +89,8 @@ def sum(
 ) -> Any:
     no_keywords(np.sum, out=out)
     x = of(a, where)
-    total = reduce(
-        "sum", _masked(cast(x, _sum_dtype(x, dtype)), where, 0), axis, keepdims
-    )
+    x = _masked(in_dtype(x, _sum_dtype(x, dtype)), where, 0)
+    total = reduce("sum", x, axis, keepdims)
     return total if initial is None else total + initial
 
 
@@ -234,3 +233,27 @@ def _running(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 cumsum = implements(np.cumsum)(_running("cumsum", np.cumsum))
 cumprod = implements(np.cumprod)(_running("cumprod", np.cumprod))
+
+
+def _cumulative(function: Callable[..., Any], running: Callable[..., Any]) -> None:
+    @implements(function)
+    def cumulative(
+        x: Any,
+        /,
+        *,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        include_initial: bool = False,
+    ) -> Any:
+        no_keywords(function, out=out, include_initial=include_initial or None)
+        if of(x).ndim > 1 and axis is None:
+            raise ValueError(
+                "For arrays which have more than one dimension ``axis`` argument is "
+                "required."
+            )
+        return running(x, axis, dtype)
+
+
+_cumulative(np.cumulative_sum, cumsum)
+_cumulative(np.cumulative_prod, cumprod)

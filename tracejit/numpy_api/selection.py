@@ -9,11 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer, refuse
-from .joining import concatenate
 from .reductions import all as all_
-from .reductions import axis_of
-from .reductions import sum as sum_
-from .shape import window
 from .table import (
     as_tracer,
     cast,
@@ -168,94 +164,6 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
         both = call(np.logical_and, call(np.isnan, x), call(np.isnan, y))
         same = call(np.logical_or, same, both)
     return bool(all_(same))
-
-
-# --- differences and sums along an axis -----------------------------------------------
-
-
-@implements(np.diff)
-def diff(
-    a: Any,
-    n: int = 1,
-    axis: int = -1,
-    prepend: Any = np._NoValue,
-    append: Any = np._NoValue,
-) -> Any:
-    ends = [e for e in (prepend, append) if e is not np._NoValue]
-    x = of(a, *ends)
-    if n < 0:
-        raise ValueError(f"order must be non-negative but got {n!r}")
-    if x.ndim == 0:
-        raise ValueError("diff requires input that is at least one dimensional")
-    axis = axis_of(axis, x.ndim)
-    if ends:
-        parts = [x]
-        if prepend is not np._NoValue:
-            parts.insert(0, _edge(x, prepend, axis))
-        if append is not np._NoValue:
-            parts.append(_edge(x, append, axis))
-        x = concatenate(parts, axis)
-    subtract = np.not_equal if x.dtype == BOOL else np.subtract
-    for _ in range(n):
-        size = builtins.max(x.shape[axis] - 1, 0)
-        later = window(x, axis, builtins.min(1, size), size)
-        x = call(subtract, later, window(x, axis, 0, size))
-    return Tracer(x.rec, x.ref, None, False)
-
-
-def _edge(x: Tracer, value: Any, axis: int) -> Tracer:
-    t = _of_like(x, value)
-    if t.ndim == 0:
-        shape = tuple(1 if i == axis else n for i, n in enumerate(x.shape))
-        t = emit("broadcast_to", t, shape=shape)
-    return t
-
-
-@implements(np.ediff1d)
-def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
-    no_keywords(np.ediff1d, to_end=to_end, to_begin=to_begin)
-    x = of(ary)
-    return diff(emit("reshape", x, shape=(x.size,)))
-
-
-@implements(np.trapezoid)
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
-    t = of(y, x, dx)
-    axis = axis_of(axis, t.ndim)
-    n = t.shape[axis]
-    if x is not None:
-        points = _of_like(t, x)
-        if points.ndim == 1:
-            shape = [1] * t.ndim
-            shape[axis] = points.size - 1
-            dx = diff(points).reshape(tuple(shape))
-        else:
-            dx = diff(points, axis=axis)
-    pairs = window(t, axis, 1, n - 1) + window(t, axis, 0, n - 1)
-    return sum_(dx * pairs / 2.0, axis)
-
-
-@implements(np.convolve)
-def convolve(a: Any, v: Any, mode: str = "full") -> Any:
-    rec = recorder_of(a, v)
-    x, y = promoted(rec, as_tracer(rec, a), as_tracer(rec, v))
-    if x.size < y.size:
-        x, y = y, x
-    n, m = x.size, y.size
-    if not m:
-        raise ValueError("v cannot be empty" if x.size else "a cannot be empty")
-    # One row of products for each element of the shorter; row j is shifted by j.
-    padded = pad(x, m - 1)
-    index = np.arange(n + m - 1)[:, None] + np.arange(m - 1, -1, -1)
-    windows = emit("gather", padded, as_tracer(rec, index), axis=0)
-    out = emit("dot", windows, y, contract=((1,), (0,)), batch=((), ()))
-    if mode == "full":
-        return out
-    if mode == "same":
-        return window(out, 0, (m - 1) // 2, n)
-    if mode == "valid":
-        return window(out, 0, m - 1, n - m + 1)
-    raise ValueError(f"mode must be one of 'full', 'same', 'valid' (got {mode!r})")
 
 
 # --- padding --------------------------------------------------------------------------

@@ -22,13 +22,25 @@ from typing import Any
 import numpy as np
 
 from ..tracer import FUNCTIONS, SERVED, Tracer, active_recorder, is_inside, refuse
-from . import indexing, joining, linalg, products, reductions, selection, statistics
+from . import (
+    calculus,
+    creation,
+    indexing,
+    joining,
+    linalg,
+    products,
+    reductions,
+    selection,
+    statistics,
+)
 from .table import as_tracer, cast, emit, filled, recorder_of, stack_nested, tracers_in
 
 __all__: list[str] = []
 
 #: The families whose functions are served below; importing them fills the table.
 _FAMILIES = (
+    calculus,
+    creation,
     indexing,
     joining,
     linalg,
@@ -49,6 +61,8 @@ def _serve(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             rec = active_recorder()
             if rec is None or is_inside(sys._getframe(1)):
                 return original(*args, **kwargs)
+            if args and type(args[0]) is Tracer:
+                return implementation(*args, **kwargs)
             found = next(iter(tracers_in([*args, *kwargs.values()])), None)
             if found is None:
                 return original(*args, **kwargs)
@@ -160,8 +174,8 @@ for _name in ("eye", "identity", "tri"):
 #: the argument that is traced (the indices of `np.take`).
 _OF_LISTS = (
     "all", "amax", "amin", "any", "argmax", "argmin", "average", "cumsum", "diff",
-    "dot", "inner", "linalg.norm", "max", "mean", "median", "min", "outer", "prod",
-    "sort", "std", "sum", "take", "var", "vdot",
+    "dot", "full_like", "inner", "linalg.norm", "max", "mean", "median", "min",
+    "outer", "prod", "sort", "std", "sum", "take", "var", "vdot",
 )
 # fmt: on
 for _name in _OF_LISTS:

@@ -8,12 +8,27 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer, refuse
-from .joining import take_along_axis
+from .joining import concatenate, take_along_axis
+from .products import diagonal
+from .reductions import all as all_
 from .reductions import axis_of, prod, reduced_size
+from .reductions import max as max_
+from .reductions import min as min_
 from .reductions import sum as sum_
+from .selection import clip
 from .selection import where as choose
-from .shape import moveaxis, window
-from .table import as_tracer, cast, emit, implements, no_keywords, of, recorder_of
+from .shape import moveaxis, permute, squeeze, window
+from .table import (
+    as_tracer,
+    cast,
+    emit,
+    implements,
+    in_dtype,
+    no_keywords,
+    of,
+    recorder_of,
+    static_array,
+)
 from .ufuncs import BOOL, F64, call
 
 __all__ = ["mean", "var"]
@@ -48,7 +63,7 @@ def mean(
 ) -> Any:
     no_keywords(np.mean, out=out)
     x = of(a, where)
-    x = cast(x, _mean_dtype(x, dtype))
+    x = in_dtype(x, _mean_dtype(x, dtype))
     n = _count(x, axis, where, keepdims)
     if type(n) is int and n == 0:
         x.rec.warn("Mean of empty slice.")
@@ -58,8 +73,10 @@ def mean(
 def _ratio(total: Tracer, n: Any) -> Tracer:
     """`total / n` in the dtype of `total`, whatever the count is."""
     if type(n) is int:
-        return total / n
-    return total / cast(n, total.dtype)
+        count = Tracer(total.rec, total.rec.constant(n, total.dtype), None, False)
+    else:
+        count = cast(n, total.dtype)
+    return emit("div", total, count)
 
 
 @implements(np.var)
@@ -81,9 +98,10 @@ def var(
             raise ValueError("ddof and correction can't be provided simultaneously.")
         ddof = correction
     x = of(a, where)
-    x = cast(x, _mean_dtype(x, dtype))
+    x = in_dtype(x, _mean_dtype(x, dtype))
     center = _mean_of(x, axis, keepdims=True, where=where) if mean is None else mean
-    total = sum_((x - center) ** 2, axis, keepdims=keepdims, where=where)
+    apart = call(np.square, call(np.subtract, x, center))
+    total = sum_(apart, axis, keepdims=keepdims, where=where)
     n = _count(x, axis, where, keepdims)
     if type(n) is int:
         if n <= ddof:
@@ -223,3 +241,122 @@ def _pick(x: Tracer, order: Tracer, low: int, high: int) -> Tracer:
 
 
 median = implements(np.median)(_order_statistic(np.median))
+
+
+@implements(np.quantile)
+def quantile(
+    a: Any,
+    q: Any,
+    axis: Any = None,
+    out: Any = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: Any = None,
+) -> Any:
+    no_keywords(np.quantile, out=out, weights=weights)
+    if method != "linear" or isinstance(axis, tuple) or keepdims:
+        refuse(
+            "np.quantile with a method, several axes or keepdims=",
+            "Use the method 'linear' along one axis",
+        )
+    x = of(a, q)
+    x = x if x.dtype.kind == "f" else cast(x, F64)
+    if axis is None:
+        x, axis = emit("reshape", x, shape=(x.size,)), 0
+    x = moveaxis(x, axis_of(axis, x.ndim), -1)
+    n = x.shape[-1]
+    level = static_array(x.rec, q)
+    if not ((level >= 0) & (level <= 1)).all():
+        raise ValueError("Quantiles must be in the range [0, 1]")
+    place = level * (n - 1)
+    below = np.floor(place).astype(np.int64)
+    above = np.minimum(below + 1, n - 1)
+    ordered = take_along_axis(x, emit("argsort", x, axis=x.ndim - 1), -1)
+    low, high = [
+        emit("gather", ordered, as_tracer(x.rec, np.asarray(i)), axis=x.ndim - 1)
+        for i in (below, above)
+    ]
+    share = (place - below).astype(x.dtype)
+    found = low + (high - low) * share
+    nan = call(np.isnan, ordered[..., -1])
+    nan = emit("reshape", nan, shape=nan.shape + (1,) * level.ndim)
+    found = choose(nan, np.nan, found)
+    rank = x.ndim - 1
+    return permute(found, (*range(rank, found.ndim), *range(rank)))
+
+
+@implements(np.percentile)
+def percentile(a: Any, q: Any, *args: Any, **kwargs: Any) -> Any:
+    x = of(a, q)
+    return quantile(x, static_array(x.rec, q) / 100, *args, **kwargs)
+
+
+@implements(np.cov)
+def cov(
+    m: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: Any = None,
+    fweights: Any = None,
+    aweights: Any = None,
+    *,
+    dtype: Any = None,
+) -> Any:
+    no_keywords(np.cov, fweights=fweights, aweights=aweights, dtype=dtype)
+    x = _variables(of(m, y), rowvar)
+    if y is not None:
+        x = concatenate([x, _variables(as_tracer(x.rec, y), rowvar)])
+    x = x if x.dtype.kind == "f" else cast(x, F64)
+    x = x - mean(x, 1, keepdims=True)
+    if ddof is None:
+        ddof = 0 if bias else 1
+    n = x.shape[1] - ddof
+    if n <= 0:
+        x.rec.warn("Degrees of freedom <= 0 for slice")
+        n = 0
+    product = emit("dot", x, x, contract=((1,), (1,)), batch=((), ()))
+    return squeeze(product * np.true_divide(1, n).astype(x.dtype))
+
+
+def _variables(x: Tracer, rowvar: bool) -> Tracer:
+    """One row per variable."""
+    if x.ndim > 2:
+        raise ValueError("m has more than 2 dimensions")
+    if x.ndim == 2:
+        return x if rowvar else permute(x, (1, 0))
+    return emit("reshape", x, shape=(1, x.size))
+
+
+@implements(np.corrcoef)
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
+    no_keywords(np.corrcoef, dtype=dtype)
+    c = cov(x, y, rowvar)
+    if c.ndim == 0:
+        return c / c
+    d = call(np.sqrt, diagonal(c))
+    c = c / emit("reshape", d, shape=(d.size, 1)) / d
+    return clip(c, -1, 1)
+
+
+def _nan_extremum(function: Callable[..., Any], plain: Any, neutral: float) -> None:
+    @implements(function)
+    def implementation(
+        a: Any, axis: Any = None, out: Any = None, keepdims: Any = False
+    ) -> Any:
+        no_keywords(function, out=out)
+        x = of(a)
+        if x.dtype.kind != "f":
+            return plain(x, axis, None, keepdims)
+        missing = call(np.isnan, x)
+        found = plain(choose(missing, neutral, x), axis, None, keepdims)
+        none_left = all_(missing, axis, None, keepdims)
+        if none_left.value.any():
+            x.rec.warn("All-NaN slice encountered")
+        return choose(none_left, np.nan, found)
+
+
+_nan_extremum(np.nanmax, max_, -np.inf)
+_nan_extremum(np.nanmin, min_, np.inf)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,6 +37,7 @@ __all__ = [
     "filled",
     "hint",
     "implements",
+    "in_dtype",
     "no_keywords",
     "of",
     "promoted",
@@ -153,6 +155,11 @@ def as_tracer(rec: Recorder, x: Any, dtype: Any = None) -> Tracer:
     return x if dtype is None or x.dtype == dtype else cast(x, dtype)
 
 
+def in_dtype(x: Tracer, dtype: np.dtype) -> Tracer:
+    """`x` itself if it has this dtype, else `x` cast: an operand, not a result."""
+    return x if x.ref.aval.dtype == dtype else cast(x, dtype)
+
+
 def of(a: Any, *others: Any) -> Tracer:
     """An operand as a tracer; if it is none, one of `others` holds one."""
     return a if type(a) is Tracer else as_tracer(recorder_of(a, *others), a)
@@ -200,11 +207,17 @@ def promoted(rec: Recorder, *operands: Any) -> list[Tracer]:
             x = as_tracer(rec, x)
         usable.append(x)
         weak = x.weak if type(x) is Tracer else type(x)
-        kinds.append(weak(0) if weak else x.dtype)
-    dtype = np.result_type(*kinds)
-    if all(isinstance(k, (bool, int, float)) for k in kinds):
-        dtype = np.result_type(*[np.asarray(k).dtype for k in kinds])
+        kinds.append(weak or x.dtype)
+    dtype = _promotion(*kinds)
     return [_of_dtype(rec, x, dtype) for x in usable]
+
+
+@cache
+def _promotion(*kinds: Any) -> np.dtype:
+    """The common dtype of dtypes and of Python's number classes."""
+    if all(isinstance(k, type) for k in kinds):
+        return np.result_type(*[_NUMBERS[k] for k in kinds])
+    return np.result_type(*[k(0) if isinstance(k, type) else k for k in kinds])
 
 
 def _of_dtype(rec: Recorder, x: Any, dtype: np.dtype) -> Tracer:

@@ -223,35 +223,25 @@ class Recorder(Builder):
             out = run_noisy(prim, args, params, self._error_states)
         else:
             out = prim.reference(*args, **params)
+        first = len(values)
         if prim.n_out == 1:
-            return self._append_values(prim, indices, params, (out,))[0]
-        return self._append_values(prim, indices, params, out)
-
-    def _append_values(
-        self,
-        prim: Primitive,
-        indices: list[int],
-        params: dict[str, Any],
-        outs: tuple[Any, ...],
-    ) -> tuple[Ref, ...]:
-        """Append one computed instr; the avals are those of the values."""
-        first = len(self.values)
-        instr = Instr(
-            prim,
-            tuple(indices),
-            params,
-            tuple(range(first, first + len(outs))),
-            self.source,
-        )
+            instr = Instr(prim, tuple(indices), params, (first,), self.source)
+            self.instrs.append(instr)
+            return self._new_value(instr, out)
+        numbers = tuple(range(first, first + len(out)))
+        instr = Instr(prim, tuple(indices), params, numbers, self.source)
         self.instrs.append(instr)
-        refs = []
-        for index, value in enumerate(outs, first):
-            aval = Aval(value.shape, value.dtype)
-            self.values.append(value if value.nbytes < _LARGE else weakref.ref(value))
-            self.producers.append(instr)
-            self.avals.append(aval)
-            refs.append(_Computed(self, index, aval, value))
-        return tuple(refs)
+        return tuple([self._new_value(instr, value) for value in out])
+
+    def _new_value(self, instr: Instr, value: Any) -> Ref:
+        """A ref for an output of `instr`; its aval is that of the value."""
+        aval = Aval(value.shape, value.dtype)
+        values = self.values
+        ref = _Computed(self, len(values), aval, value)
+        values.append(value if value.nbytes < _LARGE else weakref.ref(value))
+        self.producers.append(instr)
+        self.avals.append(aval)
+        return ref
 
     def _refuse_late(self) -> NoReturn:
         raise TracejitError(
@@ -274,7 +264,9 @@ class Recorder(Builder):
         self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
         scalar = dtype.type(value)
         params = {"value": scalar.item(), "dtype": dtype}
-        return self._append_values(const, [], params, (scalar,))[0]
+        instr = Instr(const, (), params, (len(self.values),), self.source)
+        self.instrs.append(instr)
+        return self._new_value(instr, scalar)
 
     def guard(self, ref: Ref, expected: bool | int, note: str = "") -> None:
         """Record that what follows holds only while `ref` is `expected`."""

@@ -6,7 +6,6 @@
     forward    jvp: a loop of tangents
     batching   a loop over a batch of everything that differs
     reduce     simplify: operands, carries and results that a loop does not need
-    segments   a loop in segments, whose results are computed again (checkpoint)
 
 The modules do not import the passes that call them: they are given the function that
 does to the body what is being done to the loop.

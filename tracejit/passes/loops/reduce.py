@@ -126,6 +126,7 @@ class _Loop:
     ) -> None:
         self.rewriter = rewriter
         self.params = params
+        self.simplify = simplify
         self.trip: int = params["trip"]
         given = operands(params, args)
         roots: dict[int, Ref] = {}
@@ -263,7 +264,10 @@ class _Loop:
         }
         args = [*consts.values(), *(self.carries[j] for j in moving), *xs.values()]
         outs: Any = ()
-        if wanted or instrs:
+        if fixed:
+            # More may be known now: a carry that is always 0, say.
+            outs = reduce_loop(rewriter, args, params, self.simplify)
+        elif wanted or instrs:
             outs = rewriter.unite(loop, args, params)
         made = dict(zip(stacked, outs[len(moving) :], strict=True))
         final = dict(zip(moving, outs, strict=False))

@@ -357,7 +357,7 @@ def _unstack(
     row_of = {
         ref: (rows_of[place, out], rep)
         for ref, (rep, place, out) in rewrite.wanted.items()
-        if ref not in taken
+        if (place, out) in rows_of
     }
     if not row_of:
         return rewrite.rest
@@ -376,18 +376,17 @@ def _unstack(
                 args = [
                     p if isinstance(p, int) else _rows(builder, rest, *p) for p in parts
                 ]
-                rest.append(
-                    Instr(
-                        instr.prim, tuple(args), instr.params, instr.outs, instr.source
-                    )
-                )
+                prim, params = instr.prim, instr.params
+                if len(args) == 1:
+                    prim, params = PRIMITIVES["copy"], {}
+                rest.append(Instr(prim, tuple(args), params, instr.outs, instr.source))
                 continue
         rest.append(instr)
     rest = _used(rest, lifted, rewrite.live)
     used = {a for i in rest for a in i.args} | rewrite.live
     front: list[Instr] = []
     for ref, (stack, rep) in row_of.items():
-        if ref in used:
+        if ref in used and ref not in taken:
             row = _rows(builder, front, stack, rep, rep + 1)
             params = {"shape": builder.avals[ref].shape}
             front.append(Instr(PRIMITIVES["reshape"], (row,), params, (ref,), None))
