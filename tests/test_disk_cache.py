@@ -43,8 +43,13 @@ def run(folder: Path | str, **more: str) -> list[str]:
 
 
 def start(folder: Path | str, **more: str) -> subprocess.Popen:
-    environment = {**os.environ, "TRACEJIT_CACHE_DIR": str(folder), **more}
-    environment["PYTHONPATH"] = str(ROOT)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "TRACEJIT_CACHE": "1",
+        "TRACEJIT_CACHE_DIR": str(folder),
+        **more,
+    }
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", PROGRAM],
         env=environment,

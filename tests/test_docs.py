@@ -26,7 +26,12 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 FILE = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^```.*$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
-SECONDS = re.compile(r"(?<=_seconds )( *)[\d.]+")
+#: What differs from run to run, and what is written in its place.
+ELIDED = (
+    (re.compile(r"(?<=_seconds )( *)[\d.]+"), r"\1..."),
+    (re.compile(r"<doctest [^>]+>"), "..."),
+    (re.compile(r"(?<=\(most recent call last\):\n)(?: .*\n)+"), "    ...\n"),
+)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
@@ -36,10 +41,15 @@ class Session(doctest.DocTestRunner):
     def __init__(self) -> None:
         super().__init__(verbose=False, optionflags=FLAGS)
         self.got: list[tuple[doctest.Example, str]] = []
+        self.raised = False
 
     def report_failure(self, out, test, example, got):
         super().report_failure(out, test, example, got)
         self.got.append((example, got))
+
+    def report_unexpected_exception(self, out, test, example, exc_info):
+        super().report_unexpected_exception(out, test, example, exc_info)
+        self.raised = True
 
 
 def run(page: Path) -> tuple[Session, str]:
@@ -71,6 +81,12 @@ def in_a_process(page: str, *options: str) -> subprocess.CompletedProcess[str]:
         )
 
 
+def elide(text: str) -> str:
+    for pattern, written in ELIDED:
+        text = pattern.sub(written, text)
+    return text
+
+
 def update(page: Path, session: Session) -> None:
     """Write what came out into the page, from the end to the beginning."""
     lines = page.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -78,7 +94,7 @@ def update(page: Path, session: Session) -> None:
         first = example.lineno + example.source.count("\n")
         lines[first : first + example.want.count("\n")] = [
             " " * example.indent + (line if line.strip() else "<BLANKLINE>\n")
-            for line in SECONDS.sub(r"\1...", got).splitlines(keepends=True)
+            for line in elide(got).splitlines(keepends=True)
         ]
     page.write_text("".join(lines), encoding="utf-8")
 
@@ -174,7 +190,10 @@ if __name__ == "__main__":
         print(report)
         sys.exit(bool(report))
     if sys.argv[1:2] == ["--update"]:
-        update(Path(sys.argv[2]), run(Path(sys.argv[2]))[0])
+        session, report = run(Path(sys.argv[2]))
+        if session.raised:
+            sys.exit(report)
+        update(Path(sys.argv[2]), session)
         sys.exit()
     for name in PAGES:
         print(name, in_a_process(name, "--update").stderr)

@@ -195,15 +195,15 @@ class For:
 
 @dataclass(slots=True, eq=False)
 class Exit:
-    """A guard: unless `value` is expected, leave with status `exit + 1` and it.
+    """A guard: unless scalar `value` equals `expected`, leave with `status` and it.
 
-    number: an int64 that is added to the status (guards in loops), or None.
+    All three are scalar values, status an int64 above 0: what is expected, and the
+    number of the exit, are parameters, so that other paths may share the code.
     """
 
     value: int
-    expected: Any
-    exit: int
-    number: int | None = None
+    expected: int
+    status: int
 
 
 @dataclass(slots=True, eq=False)
@@ -221,7 +221,8 @@ class Call:
       gemm {ta, tb}        outs[0][..., m, n] = op(a)[..., m, k] @ op(b)[..., k, n],
                            leading axes equal; op transposes the last two axes
       cholesky             lower factor of a, upper triangle zeroed; Check inside
-      triangular_solve {lower, trans}, solve, inv, det, slogdet   as the primitives
+      triangular_solve {lower, trans}, solve, inv, det, slogdet, cholesky_vjp,
+      lu, lu_solve {trans}, lu_inv   as the primitives
       argsort {axis}       stable, NaN last
       mask_indices         positions of true entries of the flattened mask
     """

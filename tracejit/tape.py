@@ -248,6 +248,13 @@ class Builder:
         env.update(zip(instr.outs, outs, strict=True))
         return outs
 
+    def copy(self, instr: Instr, env: dict[int, Ref], avals: Sequence[Aval]) -> None:
+        """`replay` of an instr whose operands have the avals that they had before."""
+        self.source = instr.source
+        outs = [self.new(avals[out]) for out in instr.outs]
+        self.append(instr.prim, [env[a] for a in instr.args], instr.params, outs)
+        env.update(zip(instr.outs, outs, strict=True))
+
     def finish(self, outputs: Iterable[Ref]) -> Tape:
         return Tape(
             tuple(self.inputs),

@@ -107,7 +107,9 @@ class Make:
         return out
 
     def exit(self, value: int, expected: Any, number: int) -> None:
-        self.body.append(Exit(value, expected, number))
+        dtype = self.program.dtypes[value]
+        wanted, status = self.const(expected, dtype), self.const(number + 1, I64)
+        self.body.append(Exit(value, wanted, status))
 
     def check(self, value: int) -> None:
         self.body.append(Check(value))

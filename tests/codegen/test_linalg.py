@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_triangular
 
+from tracejit.primitive import PRIMITIVES
+
 from .programs import BOOL, F32, F64, I64, Make, call_kernel, call_source, same
 
 pytestmark = pytest.mark.compiles
@@ -148,6 +150,129 @@ def test_matrices_without_elements():
     close(run("det", [a], [(2,)], source=False), np.ones(2))
     close(run("inv", [a], [a.shape], source=False), a)
     close(run("cholesky", [a], [a.shape], source=False), a)
+
+
+BLOCKS = [1, 2, 5, 31, 32, 33, 70]
+I32 = np.dtype("i4")
+
+
+def tolerance_of(dtype):
+    return 2e-3 if dtype == F32 else 1e-9
+
+
+@pytest.mark.parametrize("dtype", [F64, F32])
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("n", BLOCKS)
+def test_cholesky_vjp(n, stack, dtype):
+    """Against the formula, with what is not to be read above the diagonal."""
+    y = matrices(stack, n, n) / 4
+    y[..., range(n), range(n)] = 2 + RNG.random((*stack, n))
+    ct = matrices(stack, n, n)
+    low, bar = np.tril(y), np.tril(ct)
+    p = np.tril(low.swapaxes(-1, -2) @ bar)
+    p[..., range(n), range(n)] /= 2
+    back = np.linalg.inv(low)
+    full = back.swapaxes(-1, -2) @ p @ back
+    expected = np.tril(full + full.swapaxes(-1, -2))
+    expected[..., range(n), range(n)] /= 2
+    # A random factor is the worse conditioned the larger it is.
+    scale = np.abs(expected).max()
+    args = [y.astype(dtype), ct.astype(dtype)]
+    found = run("cholesky_vjp", args, [y.shape], source=n < 40 and stack == ())
+    assert found[0] == 0
+    np.testing.assert_allclose(
+        found[2][0] / scale, expected / scale, atol=tolerance_of(dtype)
+    )
+    assert found[2][0].dtype == dtype
+
+
+def test_cholesky_vjp_of_a_singular_factor():
+    y = np.stack([np.eye(40), np.diag(np.arange(40.0))])
+    assert run("cholesky_vjp", [y, y], [y.shape])[0] == -1
+
+
+def some_matrices(kind, stack, n, dtype):
+    a = matrices(stack, n, n)
+    if kind == "definite":
+        a = a @ a.swapaxes(-1, -2) + n * np.eye(n)
+        # What rounding leaves of symmetry.
+        a *= 1 + np.finfo(dtype).eps * RNG.integers(-1, 2, a.shape)
+    elif kind == "indefinite":
+        a = a + a.swapaxes(-1, -2)
+        a[..., range(n), range(n)] = 0.1 / n
+    elif kind == "mixed" and stack:
+        a[0] = np.eye(n)
+    return a.astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [F64, F32])
+@pytest.mark.parametrize("stack", [(), (2, 3)])
+@pytest.mark.parametrize("n", BLOCKS)
+@pytest.mark.parametrize("kind", ["general", "definite", "indefinite", "mixed"])
+def test_shared_factors(kind, n, stack, dtype):
+    a = some_matrices(kind, stack, n, dtype)
+    source = n < 40 and stack == ()
+    pivots = (*stack, n)
+    result = run("lu", [a], [a.shape, pivots], [dtype, I32], source=source)
+    reference = PRIMITIVES["lu"].reference(a)
+    rounded = 20 * n**2 * np.finfo(dtype).eps
+    np.testing.assert_array_equal(result[2][1], reference[1])
+    np.testing.assert_allclose(result[2][0], reference[0], rtol=1, atol=rounded)
+    marked = (reference[1] == 0).any(-1)
+    assert marked.all() == (kind == "definite" or (n == 1 and marked.all()))
+
+    exact = a.astype("f8")
+    inverse = np.linalg.inv(exact)
+    limit = rounded * np.abs(inverse).max() * np.linalg.cond(exact).max()
+    found = run("lu_inv", list(reference), [a.shape], source=source)
+    np.testing.assert_allclose(found[2][0], inverse, rtol=0, atol=limit)
+    for m in (1, 3):
+        b = matrices(stack, n, m, dtype)
+        for trans in (False, True):
+            x = inverse.swapaxes(-1, -2) @ b if trans else inverse @ b
+            found = run(
+                "lu_solve", [*reference, b], [b.shape], source=source, trans=trans
+            )
+            np.testing.assert_allclose(found[2][0], x, rtol=0, atol=4 * limit)
+            assert found[2][0].dtype == dtype
+
+
+def test_an_ill_conditioned_inverse_keeps_its_digits():
+    """Recursions that skip the inverse of the factor lose all of them here."""
+    x = np.linspace(0, 10, 300)
+    a = np.exp(-0.5 * ((x[:, None] - x) / 1.5) ** 2) + 1e-5 * np.eye(300)
+    factors = PRIMITIVES["lu"].reference(a)
+    assert not factors[1].any()
+    found = run("lu_inv", list(factors), [a.shape], source=False)[2][0]
+    assert np.abs(a @ found - np.eye(300)).max() < 1e-8
+
+
+def test_singular_and_empty_factors():
+    eye, ones = np.eye(3), np.ones((3, 3))
+    a = np.stack([eye, ones, eye[::-1]])
+    result = run("lu", [a], [a.shape, (3, 3)], [F64, I32])
+    factors, pivots = result[2]
+    np.testing.assert_array_equal(pivots[0], 0)
+    assert pivots[1].all()
+    assert pivots[2].all()
+    for k, status in enumerate((0, -1, 0)):
+        one = [factors[k], pivots[k]]
+        assert run("lu_inv", one, [(3, 3)])[0] == status
+        for b in (ones, ones[:, :1].copy()):
+            assert run("lu_solve", [*one, b], [b.shape], trans=False)[0] == status
+    assert run("lu_inv", [factors, pivots], [a.shape])[0] == -1
+    empty = np.zeros((2, 0, 0))
+    none = np.zeros((2, 0), I32)
+    close(run("lu", [empty], [(2, 0, 0), (2, 0)], [F64, I32]), empty, none)
+    close(run("lu_inv", [empty, none], [(2, 0, 0)]), empty)
+    close(run("cholesky_vjp", [empty, empty], [(2, 0, 0)]), empty)
+
+
+def test_nan_is_no_definite_matrix():
+    a = np.eye(4)
+    a[2, 1] = a[1, 2] = np.nan
+    result = run("lu", [a], [a.shape, (4,)], [F64, I32], source=False)
+    assert result[2][1].all()
 
 
 @pytest.mark.parametrize("shape", [(40,), (1,), (0,), (5, 12), (3, 4, 9)])

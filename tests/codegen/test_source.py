@@ -21,6 +21,8 @@ def kernel(arg0, arg1, arg2, out0, ints, floats):
     n0 = ints[0]
     c0 = floats[0]
     c1 = ints[1]
+    c2 = np.bool_(ints[2])
+    c3 = ints[3]
     s0 = c0
     for i0 in range(1, n0):
         v0 = arg0[i0 - 1]
@@ -28,8 +30,8 @@ def kernel(arg0, arg1, arg2, out0, ints, floats):
         out0[-1 * i0 + n0] = v1
         v2 = v1 > c0
         s0 = s0 + v1
-        if not v2:
-            return 1, np.int64(v2), np.float64(0)
+        if v2 != c2:
+            return c3, np.int64(v2), np.float64(0)
     v3 = arg2[2]
     v4 = np.float64(v3)
     v5 = s0
@@ -99,6 +101,12 @@ def linear_algebra():
     m.call("inv", [a], [m.out((2, n, n))])
     m.call("det", [a], [m.out((2,))])
     m.call("slogdet", [a], [m.out((2,)), m.out((2,))])
+    for matrix in (a, product):
+        factors, pivots = m.out((2, n, n)), m.out((2, n), np.dtype("i4"))
+        m.call("lu", [matrix], [factors, pivots])
+        m.call("lu_inv", [factors, pivots], [m.out((2, n, n))])
+        m.call("lu_solve", [factors, pivots, b], [m.out((2, n, 3))], trans=True)
+    m.call("cholesky_vjp", [factor, product], [m.out((2, n, n))])
     m.call("argsort", [x], [m.out((4, 11), I64)], axis=1)
     m.call("mask_indices", [mask], [m.out((10,), I64)])
     args = [

@@ -109,8 +109,8 @@ def evaluate(program: Program, inputs: list[Any]) -> list[Any]:
                         counts[s.var] = k
                         run(s.body)
                 case Exit():
-                    if values[s.value] != s.expected:
-                        raise Left(s.exit + 1, values[s.value])
+                    if values[s.value] != values[s.expected]:
+                        raise Left(int(values[s.status]), values[s.value])
                 case Check():
                     if not values[s.value]:
                         raise Left(-1)

@@ -1,5 +1,6 @@
 """The transforms."""
 
+from .control import cond, fori_loop, scan
 from .custom import custom_jvp, custom_vjp
 from .gradients import elementwise_grad, grad, jit, value_and_grad
 from .jacobians import hessian, jacfwd, jacobian, jacrev
@@ -10,10 +11,12 @@ from .transform import Transform
 __all__ = [
     "Transform",
     "checkpoint",
+    "cond",
     "custom_jvp",
     "custom_vjp",
     "detach",
     "elementwise_grad",
+    "fori_loop",
     "grad",
     "hessian",
     "hvp",
@@ -22,6 +25,7 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "scan",
     "stop_gradient",
     "value_and_grad",
     "vjp",

@@ -135,8 +135,9 @@ def _length(rows: Sequence[Any], length: int | None) -> int:
     found = {np.shape(x)[0] if np.ndim(x) else None for x in rows}
     if length is not None:
         found.add(operator.index(length))
-    if len(found) == 1 and None not in found:
-        return int(found.pop())
+    known = [n for n in found if n is not None]
+    if len(known) == len(found) == 1:
+        return known[0]
     got = ", ".join(shape_text(x) for x in rows) or "no arrays"
     given = "" if length is None else f" and length={length}"
     raise ArgumentError(
@@ -284,11 +285,26 @@ def _run(
         counter,
         before,
         rows,
-        [_leaf(rec, leaf) for leaf in after],
+        [_settled(_leaf(rec, a), b) for a, b in _beside(after, state)],
         after_spec,
         [as_tracer(rec, leaf).ref for leaf in ys],
         ys_spec,
     )
+
+
+_RANK: dict[type | None, int] = {bool: 0, int: 1, float: 2, None: 3}
+
+
+def _beside(after: list[Any], state: list[_Leaf]) -> list[tuple[Any, _Leaf | None]]:
+    """What comes out beside what went in; a carry of another structure fails later."""
+    return [(a, state[k] if k < len(state) else None) for k, a in enumerate(after)]
+
+
+def _settled(after: _Leaf, before: _Leaf | None) -> _Leaf:
+    """A Python number that comes out takes the dtype that went in."""
+    if before is None or not after.weak or _RANK[before.weak] < _RANK[after.weak]:
+        return after
+    return _Leaf(cast(after.ref, before.ref.dtype), before.weak)
 
 
 def _given(rec: Recorder, value: Any) -> Ref:
@@ -322,7 +338,7 @@ def _promoted(
     if all(b.weak == a.weak and b.ref.dtype == a.ref.dtype for b, a in pairs):
         return None
     marks.undo()
-    return [_Leaf(cast(b.ref, a.ref.dtype), a.weak and b.weak) for b, a in pairs]
+    return [_Leaf(cast(b.ref, a.ref.dtype), a.weak) for b, a in pairs]
 
 
 def _refuse_carry(what: str, before: str, after: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from .capture import Captures
 from .checks import Check, Checks, describe
+from .define import define
 from .snapshot import Snapshot
 
-__all__ = ["Captures", "Check", "Checks", "Snapshot", "describe"]
+__all__ = ["Captures", "Check", "Checks", "Snapshot", "define", "describe"]

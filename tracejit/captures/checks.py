@@ -21,6 +21,7 @@ import numpy as np
 
 from ..avals import Aval
 from ..signature import canonical, prepare
+from .define import define
 from .snapshot import Snapshot, same, same_items
 
 __all__ = ["Check", "Checks"]
@@ -150,8 +151,7 @@ class Checks:
         body.append(f"return None, ({found})")
         source = "def run():\n" + "\n".join(f"    {line}" for line in body)
         namespace = {**self.env, "prepare": prepare}
-        exec(compile(source, "<tracejit checks>", "exec"), namespace)
-        return namespace["run"]
+        return define(source, "run", namespace)
 
 
 def describe(check: Check, now: Any) -> str:

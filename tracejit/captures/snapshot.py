@@ -11,7 +11,6 @@ levels deep.  Below that, and for objects without readable attributes, identity 
 from __future__ import annotations
 
 import math
-import pickle
 import random
 import sys
 from array import array
@@ -82,7 +81,7 @@ def is_generator(value: Any) -> bool:
     return isinstance(value, _GENERATORS)
 
 
-def random_state(generator: Any) -> bytes:
+def random_state(generator: Any) -> Any:
     """The state of a random generator, comparable."""
     if isinstance(generator, np.random.Generator):
         state = generator.bit_generator.state
@@ -91,8 +90,15 @@ def random_state(generator: Any) -> bytes:
     elif isinstance(generator, np.random.BitGenerator):
         state = generator.state
     else:
-        state = generator.getstate()
-    return pickle.dumps(state)
+        return generator.getstate()
+    return _frozen(state)
+
+
+def _frozen(state: Any) -> Any:
+    """Nested dicts with arrays, as NumPy's states are, in a form that compares."""
+    if isinstance(state, dict):
+        return [(key, _frozen(value)) for key, value in state.items()]
+    return state.tobytes() if isinstance(state, np.ndarray) else state
 
 
 #: Without state of the user's; NumPy's functions are objects of the last class.

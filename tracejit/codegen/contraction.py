@@ -51,5 +51,7 @@ def _operands(statement: Statement) -> Iterator[int]:
             yield from (part for part in index if isinstance(part, int))
         case Accumulator(start=value) | Accumulate(value=value):
             yield value
-        case Exit(value=value) | Check(value=value):
+        case Exit(value=value, expected=expected, status=status):
+            yield from (value, expected, status)
+        case Check(value=value):
             yield value

@@ -144,6 +144,118 @@ def slogdet(a, sign, logdet):
         t[i] = q
     return True
 """,
+    "cholesky_vjp": '''\
+@njit
+def cholesky_vjp(y, ct, out):
+    """From the last column to the first; Murray (2016), section 3.1."""
+    if out.size == 0:
+        return True
+    n = y.shape[-1]
+    f = y.reshape((y.size // (n * n), n, n))
+    c, z = ct.reshape(f.shape), out.reshape(f.shape)
+    for s in range(f.shape[0]):
+        z[s] = np.tril(c[s])
+        for k in range(n - 1, -1, -1):
+            if f[s, k, k] == 0:
+                return False
+            for j in range(k + 1, n):
+                for i in range(j, n):
+                    z[s, i, k] -= z[s, i, j] * f[s, j, k]
+                    z[s, j, k] -= z[s, i, j] * f[s, i, k]
+            for j in range(k + 1, n):
+                z[s, j, k] /= f[s, k, k]
+                z[s, k, k] -= f[s, j, k] * z[s, j, k]
+            z[s, k, k] = 0.5 * z[s, k, k] / f[s, k, k]
+    return True
+''',
+    "lu": '''\
+@njit
+def lu(a, factors, pivots):
+    """Factors of each transposed matrix; pivots of 0 mark those of Cholesky."""
+    if factors.size == 0:
+        return True
+    n = a.shape[-1]
+    f = factors.reshape((a.size // (n * n), n, n))
+    x, p = a.reshape(f.shape), pivots.reshape((f.shape[0], n))
+    tolerance = 4 * np.finfo(x.dtype).eps
+    for s in range(f.shape[0]):
+        f[s] = x[s]
+        p[s] = 0
+        definite = True
+        for i in range(n):
+            definite = definite and f[s, i, i] > 0
+            for j in range(i):
+                u, v = f[s, i, j], f[s, j, i]
+                definite = definite and abs(u - v) <= tolerance * (abs(u) + abs(v))
+        for i in range(n):
+            if definite:
+                for k in range(i):
+                    f[s, i, i:] -= f[s, k, i] * f[s, k, i:]
+                definite = f[s, i, i] > 0
+            if definite:
+                f[s, i, i:] /= np.sqrt(f[s, i, i])
+        if definite:
+            continue
+        f[s] = x[s]
+        for k in range(n):
+            row = k + np.argmax(np.abs(f[s, k, k:]))
+            p[s, k] = row + 1
+            for i in range(n):
+                f[s, i, k], f[s, i, row] = f[s, i, row], f[s, i, k]
+            if f[s, k, k] != 0:
+                f[s, k, k + 1 :] /= f[s, k, k]
+            for i in range(k + 1, n):
+                f[s, i, k + 1 :] -= f[s, i, k] * f[s, k, k + 1 :]
+    return True
+''',
+    "lu_solve": '''\
+@njit
+def lu_solve(factors, pivots, b, out, trans):
+    """Substitution, forwards and backwards, with the factors that `lu` makes."""
+    if out.size == 0:
+        return True
+    n, m = b.shape[-2:]
+    y = b.reshape((b.size // (n * m), n, m))
+    f, p = factors.reshape((y.shape[0], n, n)), pivots.reshape((y.shape[0], n))
+    z = out.reshape(y.shape)
+    for s in range(y.shape[0]):
+        z[s] = y[s]
+        definite = p[s, 0] == 0
+        for k in range(n):
+            if f[s, k, k] == 0:
+                return False
+            if trans and not definite:
+                for c in range(m):
+                    row = p[s, k] - 1
+                    z[s, k, c], z[s, row, c] = z[s, row, c], z[s, k, c]
+        for k in range(n):
+            for j in range(k):
+                u = f[s, j, k] if trans or definite else f[s, k, j]
+                z[s, k] -= u * z[s, j]
+            if definite or not trans:
+                z[s, k] /= f[s, k, k]
+        for k in range(n - 1, -1, -1):
+            for j in range(k + 1, n):
+                u = f[s, j, k] if trans and not definite else f[s, k, j]
+                z[s, k] -= u * z[s, j]
+            if definite or trans:
+                z[s, k] /= f[s, k, k]
+        for k in range(n - 1, -1, -1):
+            if not trans and not definite:
+                for c in range(m):
+                    row = p[s, k] - 1
+                    z[s, k, c], z[s, row, c] = z[s, row, c], z[s, k, c]
+    return True
+''',
+    "lu_inv": """\
+@njit
+def lu_inv(factors, pivots, out):
+    n = factors.shape[-1]
+    one = np.zeros_like(factors)
+    for i in range(n):
+        one[..., i, i] = 1
+    return lu_solve(factors, pivots, one, out, False)
+""",
     "argsort": '''\
 @njit
 def argsort(x, out, outer, n, inner):
@@ -172,6 +284,8 @@ def mask_indices(mask, out):
 
 def header(names: set[str], body: str) -> str:
     """The imports and helpers that the printed function needs."""
+    if "lu_inv" in names:
+        names = names | {"lu_solve"}
     ctypes = bool(names & {"gammaln", "psi"})
     lines = ["import ctypes"] if ctypes else []
     lines += ["import math"] if "math." in body else []

@@ -139,7 +139,8 @@ def _mask_indices(r: Routine) -> None:
         writer.jump(go_on)
         writer.start(go_on)
         r.store(r.plus(k, r.scalars.cast(value, I64)), found)
-    r.emitter.leave_unless(r.scalars.compare("==", r.load(found, I64), count), -1)
+    complete = r.scalars.compare("==", r.load(found, I64), count)
+    r.emitter.leave_unless(complete, literal(I64, -1))
 
 
 _ROUTINES: dict[str, Callable[[Routine], None]] = {

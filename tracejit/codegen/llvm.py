@@ -342,27 +342,17 @@ class Emitter:
         return self.layout.slots.int_slot(value) is None
 
     def exit(self, s: Exit) -> None:
-        value = self.values[s.value]
-        if value.dtype.kind == "b":
-            holds = value if s.expected else self.scalars.logical_not(value)
-        else:
-            holds = self.scalars.compare(
-                "==", value, self.constant(value.dtype, s.expected)
-            )
-        number = None if s.number is None else self.values[s.number]
-        self.leave_unless(holds, s.exit + 1, value, number)
+        value, expected = self.values[s.value], self.values[s.expected]
+        holds = self.scalars.compare("==", value, expected)
+        self.leave_unless(holds, self.values[s.status], value)
 
     def check(self, s: Check) -> None:
-        self.leave_unless(self.values[s.value], -1)
+        self.leave_unless(self.values[s.value], literal(I64, -1))
 
     def leave_unless(
-        self,
-        holds: Value,
-        status: int,
-        outcome: Value | None = None,
-        number: Value | None = None,
+        self, holds: Value, status: Value, outcome: Value | None = None
     ) -> None:
-        """Return `status`, plus `number`, unless `holds`."""
+        """Return `status` unless `holds`."""
         writer = self.writer
         stay, leave = writer.label("stay"), writer.label("leave")
         writer.raw(f"br i1 {holds.text}, label %{stay}, label %{leave}, !prof !1")
@@ -372,10 +362,7 @@ class Emitter:
             wide = F64 if dtype.kind == "f" else I64
             self.result(0, self.scalars.cast(outcome, wide))
             self.result(1, literal(I64, OUTCOME_KINDS[dtype.kind]))
-        code = str(status)
-        if number is not None:
-            code = self.scalars.binary("+", number, literal(I64, status)).text
-        writer.raw(f"ret i64 {code}")
+        writer.raw(f"ret i64 {status.text}")
         writer.start(stay)
 
     def call(self, s: Call) -> None:

@@ -46,7 +46,7 @@ class Emitter(Protocol):
     def load_element(self, buffer: Buffer, address: str) -> Value: ...
     def store_scalar(self, value: Value, address: str, suffix: str) -> None: ...
     def leave_unless(
-        self, holds: Value, status: int, outcome: Value | None = None
+        self, holds: Value, status: Value, outcome: Value | None = None
     ) -> None: ...
 
 
@@ -220,4 +220,6 @@ class Routine:
         self.set(bad, self.scalars.logical("or", self.is_set(bad), self.failed(info)))
 
     def leave_if(self, bad: str) -> None:
-        self.emitter.leave_unless(self.scalars.logical_not(self.is_set(bad)), -1)
+        self.emitter.leave_unless(
+            self.scalars.logical_not(self.is_set(bad)), literal(I64, -1)
+        )

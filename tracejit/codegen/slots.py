@@ -36,7 +36,7 @@ class Slots:
 
     def __init__(self) -> None:
         self._ints: dict[tuple[int, Any], int] = {}
-        self._consts: dict[tuple[str, int], int] = {}
+        self._consts: dict[tuple[str, int, Any], int] = {}
         self._dtypes: list[np.dtype] = []
         self._frozen = False
 
@@ -52,7 +52,7 @@ class Slots:
     def consts(self) -> list[tuple[np.dtype, int]]:
         """Dtype and bits of every constant."""
         return [
-            (d, bits) for d, (_, bits) in zip(self._dtypes, self._consts, strict=True)
+            (d, bits) for d, (_, bits, _) in zip(self._dtypes, self._consts, strict=True)
         ]
 
     def int_slot(self, value: int) -> int | None:
@@ -71,7 +71,8 @@ class Slots:
         return f"n{slot}" if value > 0 else f"-n{slot}"
 
     def const_slot(self, dtype: np.dtype, value: Any) -> int:
-        key = (dtype.str, const_bits(dtype, value))
+        label = getattr(value, "label", None)
+        key = (dtype.str, const_bits(dtype, value), label)
         slot = self._consts.get(key)
         if slot is None:
             if self._frozen:
@@ -82,4 +83,4 @@ class Slots:
 
     def values(self) -> list[int]:
         """What the kernel's parameter block holds: the ints, then the constants."""
-        return [*self.ints, *(bits for _, bits in self._consts)]
+        return [*self.ints, *(bits for _, bits, _ in self._consts)]

@@ -318,16 +318,8 @@ class _Printer:
 
     def exit(self, s: Exit) -> None:
         value = self.value(s.value)
-        dtype = self.program.dtypes[s.value]
-        if dtype.kind == "b":
-            condition = f"not {value}" if s.expected else value
-        else:
-            condition = f"{value} != c{self.slots.const_slot(dtype, s.expected)}"
-        self.line(f"if {condition}:")
-        status = str(s.exit + 1)
-        if s.number is not None:
-            status = f"{self.value(s.number)} + {status}"
-        self.leave(status, f"np.int64({value})")
+        self.line(f"if {value} != {self.value(s.expected)}:")
+        self.leave(self.value(s.status), f"np.int64({value})")
 
     def check(self, s: Check) -> None:
         self.line(f"if not {self.value(s.value)}:")

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from ..captures import define
 from ..signature import canonical, compares_by_identity
 from .stats import Stats
 from .trace import Trace
@@ -182,5 +183,4 @@ def build(
         "side_exit": side_exit,
         "stats": stats,
     }
-    exec(compile(source, "<tracejit fast path>", "exec"), namespace)
-    return namespace["fast"]
+    return define(source, "fast", namespace)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..captures import define
 from ..errors import UnsupportedError, message
 from ..signature import caller, flatten, unflatten
 from ..tape import Ref
@@ -80,9 +81,7 @@ def _assembler(
     expression = _expression(spec, iter(places), containers)
     source = f"def assemble(o):\n    return {expression}"
     namespace = {"c": constants, "k": containers, "unflatten": unflatten}
-    exec(compile(source, "<tracejit outputs>", "exec"), namespace)
-    assemble: Any = namespace["assemble"]
-    return assemble
+    return define(source, "assemble", namespace)
 
 
 def _expression(spec: Any, places: Any, containers: list[Any]) -> str:

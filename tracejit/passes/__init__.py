@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..tape import Tape
+from .factor import factor
 from .simplify import simplify
 
 __all__ = ["optimise"]
@@ -10,4 +11,4 @@ __all__ = ["optimise"]
 
 def optimise(tape: Tape) -> Tape:
     """All passes that a tape goes through before it is lowered."""
-    return simplify(tape)
+    return factor(simplify(tape))

@@ -23,7 +23,7 @@ from typing import Any
 from ..ops import elementwise as ew
 from ..ops.factorised import PIVOT, lu, lu_inv, lu_solve
 from ..ops.linalg import det, inv, slogdet, solve, swap
-from ..ops.logic import cast, ne
+from ..ops.logic import cast, eq, gt, select
 from ..ops.reduction import prod, sum_
 from ..ops.structural import diagonal, iota, transpose
 from ..tape import Builder, Instr, Ref, Tape
@@ -76,7 +76,7 @@ def _use(
     if instr.prim is inv:
         inverse = lu_inv(factors, pivots)
         return (swap(inverse) if trans else inverse,)
-    u = diagonal(factors, offset=0)
+    u = _squared(diagonal(factors, offset=0), pivots)
     last = (u.ndim - 1,)
     if instr.prim is det:
         return (_parity(pivots, u) * prod(u, axes=last),)
@@ -84,10 +84,15 @@ def _use(
     return sign, sum_(ew.log(ew.abs_(u)), axes=last)
 
 
+def _squared(u: Ref, pivots: Ref) -> Any:
+    """The numbers whose product is the determinant: Cholesky's factor counts twice."""
+    return u * select(eq(pivots, 0), u, 1)
+
+
 def _parity(pivots: Ref, u: Ref) -> Any:
-    """-1 to the number of row exchanges."""
+    """-1 to the number of row exchanges; a pivot is its own row or a later one."""
     n = u.shape[-1]
     params = {"shape": (n,), "axis": 0, "dtype": PIVOT}
     place = u.builder.emit(iota, (), params) + 1
-    moved = cast(ne(pivots, place), dtype=u.dtype)
+    moved = cast(gt(pivots, place), dtype=u.dtype)
     return 1 - 2 * ew.mod(sum_(moved, axes=(u.ndim - 1,)), 2)

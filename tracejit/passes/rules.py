@@ -14,7 +14,6 @@ import numpy as np
 
 from ..ops import elementwise as ew
 from ..ops.control import checkpoint, custom_jvp, custom_vjp
-from ..ops.linalg import cholesky_vjp
 from ..ops.logic import cast, copy, logical_not, select, stop_gradient
 from ..ops.structural import (
     broadcast_to,
@@ -160,17 +159,6 @@ def _cast_back(site: Site) -> Any:
         return None
     safe = np.can_cast(inner.dtype, site.args[0].dtype, "safe")
     return inner if safe else None
-
-
-#: Rows that the kernel emitter has no routine for yet.
-_WITHOUT_ROUTINE = (cholesky_vjp,)
-
-
-@rule("expand", *_WITHOUT_ROUTINE)
-def _expand(site: Site) -> Any:
-    """A special routine, replaced by the composition that it stands for."""
-    assert site.prim.expand is not None
-    return site.prim.expand(*site.args, **site.params)
 
 
 # --- movement of movement

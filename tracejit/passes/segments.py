@@ -6,9 +6,9 @@
                                      s = checkpoint s, s0
 
 The reverse loop of this form keeps what was carried at the start of each of the S
-segments, and runs a segment again, with what its K steps need kept, just before it goes
-back through it.  With S and K about sqrt T, both are O(sqrt T), at the price of one more
-forward pass.  What is left over of T is a loop of its own.
+segments, and runs a segment again, keeping what its K steps need, just before it goes
+back through it.  With S and K about sqrt T, both are O(sqrt T), at the price of one
+more forward pass.  What is left over of T is a loop of its own.
 
 It is asked for by a body that is nothing but one `checkpoint`: a loop that applies a
 checkpointed function.  The inner checkpoint has served then and goes.

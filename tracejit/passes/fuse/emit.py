@@ -23,7 +23,7 @@ from ...program import (
     Size,
     Swap,
 )
-from ...tape import Tape
+from ...tape import Instr, Tape
 from .access import DYNAMIC, ZERO_INDEX
 from .arrange import arrange
 from .elements import Elements
@@ -93,13 +93,22 @@ class Emitter(Elements):
                 self.loop(item, active)
             elif item.kind == "guard":
                 assert item.instr is not None
-                value, *number = [self.element(a, ()) for a in item.instr.args]
-                expected, exit = (item.instr.params[k] for k in ("expected", "exit"))
-                self.out.body.append(Exit(value, expected, exit, *number))
+                self.guard(item.instr)
             elif item.kind == "call":
                 self.call(item)
             else:
                 self.rolled(item)
+
+    def guard(self, instr: Instr) -> None:
+        value, *number = [self.element(a, ()) for a in instr.args]
+        expected, exit = instr.params["expected"], instr.params["exit"]
+        dtype = self.out.program.dtypes[value]
+        # Labels: that two guards expect the same, or the number of one, is chance.
+        wanted = self.out.constant(Size(expected, ("expected", exit)), dtype)
+        status = self.out.constant(Size(exit + 1, ("exit", exit)), INT64)
+        if number:
+            status = self.out.let("add", (status, *number), INT64)
+        self.out.body.append(Exit(value, wanted, status))
 
     def loop(self, loop: Loop, active: set[Root] | None) -> None:
         entries = [r for r in loop.axis if active is None or r in active]

@@ -30,7 +30,8 @@ from .sizes import labelled
 __all__ = ["CALLS", "Analysis", "Root", "is_flat"]
 
 CALLS = frozenset(
-    "dot cholesky triangular_solve solve inv det slogdet argsort mask_indices".split()
+    "dot cholesky cholesky_vjp triangular_solve solve inv det slogdet lu lu_solve"
+    " lu_inv argsort mask_indices".split()
 )
 REDUCTIONS = frozenset("sum prod max min any all".split())
 ARG_REDUCTIONS = frozenset(("argmax", "argmin"))

@@ -105,14 +105,15 @@ class _Sizes:
                 self.tie((instr.args[0], axis), (out, k))
         elif name in ("diagonal", "diag_embed", "mask_indices"):
             return
-        elif name in ("solve", "triangular_solve"):
-            a, b = instr.args
+        elif name in ("solve", "triangular_solve", "cholesky_vjp", "lu_solve"):
+            a, b = instr.args[0], instr.args[-1]
+            ranks = [ranks[0], ranks[-1]]
             self.tie((a, ranks[0] - 2), (a, ranks[0] - 1))
             self.tie((a, ranks[0] - 1), (b, ranks[1] - 2))
             for k in range(rank):
                 self.tie((b, k), (out, k))
-        elif name in ("cholesky", "inv", "det", "slogdet"):
-            (a,) = instr.args
+        elif name in ("cholesky", "inv", "det", "slogdet", "lu", "lu_inv"):
+            a = instr.args[0]
             self.tie((a, ranks[0] - 2), (a, ranks[0] - 1))
             for k in range(rank):
                 self.tie((a, k), (out, k))

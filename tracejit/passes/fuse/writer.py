@@ -129,7 +129,7 @@ class Writer:
         return memo[key]
 
     def constant(self, value: Any, dtype: np.dtype) -> int:
-        key = ("const", repr(value), dtype)
+        key = ("const", repr(value), getattr(value, "label", None), dtype)
         memo = self.scopes[0].memo
         if key not in memo:
             memo[key] = self.new_value(dtype, 0)

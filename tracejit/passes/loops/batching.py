@@ -50,9 +50,7 @@ def batch_loop(
     xs = [
         _swapped(x) if flag else x for x, flag in zip(given.xs, which.xs, strict=True)
     ]
-    outs = builder.emit(
-        loop, [*given.consts, *starts, *xs], {**params, "body": body}
-    )
+    outs = builder.emit(loop, [*given.consts, *starts, *xs], {**params, "body": body})
     state, stacks = results(params, outs)
     stacks = [
         _swapped(y) if flag else y for y, flag in zip(stacks, row_flags, strict=True)

@@ -40,7 +40,10 @@ def push_loop(
     while True:
         scratch = Scratch(params)
         new = scratch.builder.input
-        consts = [_input(scratch, *pair) for pair in zip(scratch.consts, given.consts, strict=True)]
+        consts = [
+            _input(scratch, *pair)
+            for pair in zip(scratch.consts, given.consts, strict=True)
+        ]
         carries = [
             new(s.aval) if j in alive else None for j, s in enumerate(scratch.carries)
         ]

@@ -79,7 +79,11 @@ def _never(
     empty = [
         rewriter.emit(
             broadcast_to,
-            [rewriter.emit(const, [], {"value": a.dtype.type(0).item(), "dtype": a.dtype})],
+            [
+                rewriter.emit(
+                    const, [], {"value": a.dtype.type(0).item(), "dtype": a.dtype}
+                )
+            ],
             {"shape": (0, *a.shape)},
         )
         for a in rows
@@ -149,14 +153,16 @@ class _Loop:
         lines = {x.index: inner.input(_row(x)) for x in self.xs}
         fixed = [self._inside(inner, c, inside) for c in given.consts]
         xs = [
-            lines[x.index] if row is None else _shaped(self._inside(inner, row, inside), _row(x))
+            lines[x.index]
+            if row is None
+            else _shaped(self._inside(inner, row, inside), _row(x))
             for x, row in zip(given.xs, rows, strict=True)
         ]
         merged = len(given.consts) + len(given.xs) - len(self.consts) - len(self.xs)
         rewriter.counts["loop-operand"] += max(merged, 0)
         env = dict(zip(body.inputs, [first, *fixed, *state, *xs], strict=True))
         for instr in body.instrs:
-            inner.replay(instr, env)
+            inner.copy(instr, env, body.avals)
         self.body = simplify(inner.finish([env[ref] for ref in body.outputs]))
 
     # --- operands
@@ -242,7 +248,9 @@ class _Loop:
         for ref in smalls:
             if not outside.knows([ref]) and ref not in known and ref != body.inputs[0]:
                 stacked[ref] = None
-        instrs = [i for i in body.instrs if i.outs[:1] == () or i.outs[0] not in outside.done]
+        instrs = [
+            i for i in body.instrs if i.outs[:1] == () or i.outs[0] not in outside.done
+        ]
         rewriter.counts["loop-invariant"] += len(body.instrs) - len(instrs)
         rewriter.counts["loop-carry"] += len(fixed)
         rewriter.counts["loop-result"] += len(rows) - len(stacked)
@@ -255,7 +263,7 @@ class _Loop:
         order = [body.inputs[0], *consts, *(inputs.carries[j] for j in moving), *xs]
         env = {ref: inner.input(body.avals[ref]) for ref in order}
         for instr in instrs:
-            inner.replay(instr, env)
+            inner.copy(instr, env, body.avals)
         params = {
             **self.params,
             "body": inner.finish([env[ref] for ref in wanted]),

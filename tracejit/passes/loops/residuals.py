@@ -55,7 +55,7 @@ class Scratch:
         inputs = [self.builder.input(body.avals[ref]) for ref in body.inputs]
         env = dict(zip(body.inputs, inputs, strict=True))
         for instr in body.instrs:
-            self.builder.replay(instr, env)
+            self.builder.copy(instr, env, body.avals)
         self.first = len(self.builder.instrs)
         self.counter = inputs[0]
         self.consts, self.carries, self.xs = operands(params, inputs[1:])
@@ -125,7 +125,7 @@ def emit_second(
     inputs += [*(c.before for c in carries), *(x for x, _ in xs)]
     inside = {ref.index: inner.input(ref.aval) for ref in inputs}
     for i in instrs:
-        inner.replay(i, inside)
+        inner.copy(i, inside, scratch.builder.avals)
     body = inner.finish([inside[ref] for ref in wanted])
     return builder.emit(
         loop,
@@ -268,6 +268,6 @@ def _first_body(scratch: Scratch, more: list[int]) -> Tape:
     inputs = [scratch.counter, *scratch.consts, *scratch.carries, *scratch.xs]
     env = {ref.index: builder.input(ref.aval) for ref in inputs}
     for instr in scratch.builder.instrs[: scratch.first]:
-        builder.replay(instr, env)
+        builder.copy(instr, env, scratch.builder.avals)
     outs = [ref.index for ref in (*scratch.state, *scratch.rows)]
     return builder.finish([env[ref] for ref in (*outs, *more)])

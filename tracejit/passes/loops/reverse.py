@@ -106,7 +106,9 @@ class _Body:
         inputs = [*scratch.consts, *scratch.carries, *scratch.xs]
         asked = [
             flag and is_float(x.aval)
-            for x, flag in zip(inputs, [f for part in wanted for f in part], strict=True)
+            for x, flag in zip(
+                inputs, [f for part in wanted for f in part], strict=True
+            )
         ]
         wrt = [x for x, flag in zip(inputs, asked, strict=True) if flag]
         cts = [*self.state.values(), *self.rows.values()]
