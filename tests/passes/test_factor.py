@@ -8,9 +8,11 @@ import pytest
 from tracejit.avals import Aval
 from tracejit.interpret import interpret, verify
 from tracejit.ops.linalg import det, inv, slogdet, solve, swap
+from tracejit.passes import optimise
 from tracejit.passes.factor import factor
 from tracejit.passes.simplify import simplify
 from tracejit.passes.vjp import vjp
+from tracejit.primitive import PRIMITIVES
 from tracejit.tape import Builder
 
 F8 = np.dtype("f8")
@@ -39,6 +41,30 @@ def test_all_users_of_one_matrix(shape):
     pairs = zip(interpret(shared, arrays), interpret(tape, arrays), strict=True)
     for found, expected in pairs:
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_definite_matrices():
+    """Cholesky's factors behind the same formulas; LU's where rounding is no excuse."""
+    rng = np.random.default_rng(1)
+    a = rng.normal(size=(4, 4))
+    a = a @ a.T + np.eye(4)
+    b = rng.normal(size=(4, 2))
+    tape = users((4, 4))
+    shared = factor(tape)
+    for off, definite in ((0.0, True), (2e-16, True), (1e-12, False)):
+        matrix = a.copy()
+        matrix[0, 1] *= 1 + off
+        assert not PRIMITIVES["lu"].reference(matrix)[1].all() == definite
+        pairs = zip(
+            interpret(shared, [matrix, b]), interpret(tape, [matrix, b]), strict=True
+        )
+        for found, expected in pairs:
+            np.testing.assert_allclose(found, expected, rtol=1e-10)
+    assert PRIMITIVES["lu"].reference(-a)[1].all()
+
+
+def test_optimise_shares_factors():
+    assert names(optimise(users((4, 4)))).count("lu") == 1
 
 
 def test_a_single_user_is_left_alone():

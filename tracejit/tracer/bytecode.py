@@ -14,6 +14,7 @@ Nothing but the standard library is needed here.
 from __future__ import annotations
 
 import dis
+import inspect
 import linecache
 from collections.abc import Iterator
 from functools import cached_property
@@ -32,6 +33,11 @@ _READS = frozenset(
     "LOAD_FAST LOAD_FAST_CHECK LOAD_FAST_AND_CLEAR LOAD_FAST_LOAD_FAST "
     "STORE_FAST_LOAD_FAST LOAD_DEREF LOAD_CLOSURE LOAD_CLASSDEREF "
     "LOAD_FROM_DICT_OR_DEREF".split()
+)
+
+#: Generators and coroutines; module and class bodies lack CO_OPTIMIZED.
+_UNUSUAL = (
+    inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 )
 
 Span = tuple[int | None, int | None, int | None, int | None]
@@ -93,6 +99,9 @@ class Code:
 
     def __init__(self, code: CodeType) -> None:
         self.code = code
+        self.is_plain = bool(
+            code.co_flags & inspect.CO_OPTIMIZED and not code.co_flags & _UNUSUAL
+        )
         self.ops = _ops(code)
         self.uses_locals = not {"locals", "vars", "eval", "exec", "dir"}.isdisjoint(
             code.co_names
@@ -242,12 +251,15 @@ class Code:
         counter = ""
         if self.ops[head].name == "FOR_ITER" and head + 1 < len(self.ops):
             first = self.ops[head + 1]
-            if first.name == "STORE_FAST" and not self._is_read(head, first.argval):
-                counter = first.argval
+            if first.name in ("STORE_FAST", "STORE_FAST_LOAD_FAST"):
+                (name,) = first.stored
+                counter = "" if self._is_read(head, name) else name
         return Loop(head, body, tuple(names), counter)
 
     def _is_read(self, head: int, name: str) -> bool:
         """Whether the value that a `for` loop gives to a name may be read."""
+        if name in self.ops[head + 1].read:
+            return True
         seen, waiting = set(), [head + 2, *self.after(head)]
         while waiting:
             i = waiting.pop()
@@ -258,8 +270,6 @@ class Code:
                 return True
             if name not in self.ops[i].stored:
                 waiting += self._edges(i)
-            if i != head + 1 and name in self.ops[i].stored and i in ():
-                continue
         return False
 
     def loop_at(self, i: int) -> Loop | None:
