@@ -54,7 +54,7 @@ def test_definite_matrices():
     for off, definite in ((0.0, True), (2e-16, True), (1e-12, False)):
         matrix = a.copy()
         matrix[0, 1] *= 1 + off
-        assert not PRIMITIVES["lu"].reference(matrix)[1].all() == definite
+        assert PRIMITIVES["lu"].reference(matrix)[1].any() != definite
         pairs = zip(
             interpret(shared, [matrix, b]), interpret(tape, [matrix, b]), strict=True
         )

@@ -92,7 +92,7 @@ class Elements:
         if name == "reshape" and is_general_reshape(
             instr, self.avals[instr.args[0]].shape
         ):
-            return self.load(instr.args[0], self.view(ref), index)
+            return self.load(self.analysis.under(ref), self.view(ref), index)
         if name in VIEWS or name in PASS_THROUGH:
             ((operand, inner),) = self.analysis.operands(instr, index)
             return self.element(operand, inner)
@@ -175,7 +175,7 @@ class Elements:
         position = self.element(positions, where)
         axis = instr.params["axis"]
         full = (*inner[:axis], position, *inner[axis + 1 :])
-        return self.load(array, self.whole(array), full)
+        return self.load(self.analysis.under(array), self.whole(array), full)
 
     def triangle(self, instr: Instr, index: tuple[Any, ...]) -> int:
         (operand,) = instr.args
@@ -225,8 +225,10 @@ class Elements:
 
     def whole(self, ref: int, shape: tuple[int, ...] | None = None) -> Buffer:
         """The memory that holds all of `ref`, seen with `shape`."""
+        shape = self.avals[ref].shape if shape is None else shape
+        ref = self.analysis.under(ref)
         buffer = self.args[ref] if ref in self.args else self.memory[ref].buffer
-        if shape is None or shape == buffer.shape:
+        if shape == buffer.shape:
             return buffer
         base = buffer.of or buffer
         return Buffer(base.kind, base.number, shape, base.dtype, base, buffer.at)

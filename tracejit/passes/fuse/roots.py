@@ -116,24 +116,12 @@ class Analysis:
     def _choose_stored(self) -> None:
         depth: dict[int, int] = {}
         for instr in self.tape.instrs:
+            self.stored.update(self.whole_operands(instr))
             name = instr.prim.name
-            if name in CALLS or name == "loop":
-                self.stored.update(a for a in instr.args if self.avals[a].shape != ())
-            elif name == "gather" or (
-                name == "reshape"
-                and is_general_reshape(instr, self.avals[instr.args[0]].shape)
-            ):
-                self.stored.add(instr.args[0])
-            elif (
+            if (
                 name == "diag_embed"
                 or (name == "unslice" and any(s != 1 for s in instr.params["step"]))
-                or (
-                    name == "concatenate"
-                    and (
-                        len(instr.args) > MAX_PIECES
-                        and self.avals[instr.outs[0]].size > 16
-                    )
-                )
+                or (name == "concatenate" and self._has_many_pieces(instr))
             ):
                 self.stored.add(instr.outs[0])
             for out in instr.outs:
@@ -146,6 +134,33 @@ class Analysis:
                 depth[out] = here
         self.stored.update(o for o in self.tape.outputs if self.avals[o].shape != ())
         self.stored -= self.inputs
+
+    def _has_many_pieces(self, instr: Instr) -> bool:
+        flat = is_flat(self.avals[instr.outs[0]].shape)
+        return len(instr.args) > MAX_PIECES and not flat
+
+    def whole_operands(self, instr: Instr) -> list[int]:
+        """The refs that have to be in memory as a whole for this instr."""
+        name, args = instr.prim.name, instr.args
+        if name in CALLS or name == "loop":
+            return [self.under(a) for a in args if self.avals[a].shape != ()]
+        if name == "gather" or (
+            name == "reshape" and is_general_reshape(instr, self.avals[args[0]].shape)
+        ):
+            return [self.under(args[0])]
+        return []
+
+    def under(self, ref: int) -> int:
+        """The array whose memory a reshape is another view of."""
+        instr = self.instr_of.get(ref)
+        while (
+            instr is not None
+            and instr.prim.name == "reshape"
+            and self.avals[instr.args[0]].shape != ()
+        ):
+            (ref,) = instr.args
+            instr = self.instr_of.get(ref)
+        return ref
 
     def is_virtual(self, ref: int) -> bool:
         """Whether elements of `ref` are computed where they are demanded."""

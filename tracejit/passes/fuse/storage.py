@@ -37,11 +37,7 @@ def plan(
         if root.instr is not None and root.ref >= 0:
             for ref in root.instr.outs:
                 producers.setdefault(ref, []).append(root)
-    full = {a for r in roots if r.is_step and r.instr for a in r.instr.args}
-    for instr in analysis.tape.instrs:
-        name = instr.prim.name
-        if name == "gather" or (name == "reshape" and instr.args[0] in analysis.stored):
-            full.add(instr.args[0])
+    full = {a for i in analysis.tape.instrs for a in analysis.whole_operands(i)}
     depths: dict[int, int] = {}
     spilled: set[int] = set()
     for consumer in roots:
