@@ -13,7 +13,8 @@ import pytest
 import tracejit as tj
 from tracejit.captures import Captures, describe
 from tracejit.captures.library import is_library, names_in, reachable_functions
-from tracejit.captures.snapshot import Snapshots, same
+from tracejit.captures.snapshot import Snapshots
+from tracejit.captures.values import same
 from tracejit.dispatch import Session
 from tracejit.tracer import Tracer, recording
 

@@ -13,7 +13,7 @@ from ..errors import ArgumentError, message
 from ..signature import caller, flatten, unflatten
 from ..tape import Ref
 from ..tracer import Recorder, Tracer
-from .leaves import fresh_copy, function_name
+from .leaves import fresh_copy, function_name, watch
 
 __all__ = ["Arguments", "Leaves", "positional"]
 
@@ -34,6 +34,7 @@ class Arguments:
         self.args = list(args)
         for i, value in zip(self.numbers, fresh, strict=True):
             self.args[i] = value
+            watch(rec, value, f"argument {i}")
 
 
 class Leaves:

@@ -101,7 +101,7 @@ def fori_loop(lower: int, upper: int, body_fun: Callable, init_val: Any) -> Any:
     lower, upper = operator.index(lower), operator.index(upper)
     rec = active_recorder()
     if rec is None or upper <= lower:
-        value = init_val
+        value = _own(init_val)
         for i in range(lower, upper):
             value = body_fun(i, value)
         return value
@@ -160,9 +160,16 @@ def _require_pair(f: Callable, out: Any) -> None:
         )
 
 
+def _own(carry: Any) -> Any:
+    """The carry in containers that the body may write to, as in a recording."""
+    leaves, spec = flatten(carry)
+    return unflatten(spec, leaves)
+
+
 def _scan_now(
     f: Callable, carry: Any, rows: list[Any], spec: Any, trip: int, reverse: bool
 ) -> tuple[Any, Any]:
+    carry = _own(carry)
     found: list[Any] = [None] * trip
     shape: Any = flatten(None)[1]
     for i in range(trip - 1, -1, -1) if reverse else range(trip):
@@ -274,11 +281,15 @@ def _run(
     tracers = [
         rec.tracer(ref, leaf.weak) for ref, leaf in zip(before, state, strict=True)
     ]
-    carry, y = step(
-        rec.tracer(counter, int),
-        unflatten(spec, tracers),
-        [rec.tracer(row) for row in rows],
-    )
+    outside, rec.python_rules = rec.python_rules, False
+    try:
+        carry, y = step(
+            rec.tracer(counter, int),
+            unflatten(spec, tracers),
+            [rec.tracer(row) for row in rows],
+        )
+    finally:
+        rec.python_rules = outside
     after, after_spec = flatten(carry)
     ys, ys_spec = flatten(y)
     return _Run(

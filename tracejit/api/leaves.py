@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..avals import Aval, aval_of, dtype_name
+from ..dispatch import Session
 from ..errors import ArgumentError, DifferentiationError, message
 from ..ops.control import custom_vjp
 from ..ops.rows import zeros
@@ -31,6 +32,7 @@ __all__ = [
     "ones",
     "run",
     "shape_text",
+    "watch",
     "zero_filled",
 ]
 
@@ -186,6 +188,7 @@ def run(
         numbers, (fresh,) if isinstance(argnums, int) else fresh, strict=True
     ):
         args[i] = value  # type: ignore[index]
+        watch(rec, value, parameter_names(fun, len(args))[i])
     start = len(rec.instrs)
     with at_level(rec, level_of(rec) + 1):
         out = fun(*args, **kwargs)
@@ -202,6 +205,12 @@ def run(
             )
         out, aux = out
     return Run([c.ref for c in copies], spec, start, out, aux)
+
+
+def watch(rec: Recorder, tree: Any, label: str) -> None:
+    """See that a function does not write into containers made anew for it."""
+    if isinstance(rec, Session):
+        rec.outside.watched.add_tree(tree, label)
 
 
 def _kind_of(out: Any) -> str:

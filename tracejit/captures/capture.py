@@ -11,6 +11,7 @@ over a namespace that reads through to the real one and notes each name read.
     function of user code    a clone                    the same object
     module of user code      a proxy that notes         the same object; what was read
     other function, module   the object                 the same object
+    iterator, open file      a stand-in that refuses    the same object
     any other object         the object                 unchanged snapshot
 
 Why a clone and not an analysis of the bytecode: it sees exactly what this path reads,
@@ -21,7 +22,7 @@ holds it to that.
 
 What the clone writes (`global`, `nonlocal`, appending to a captured list) is refused:
 a kernel would not repeat it.  Not seen: names read through `eval` of the real
-namespace, attributes deeper than `snapshot.DEPTH`, and the world outside Python.
+namespace, and the world outside Python.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ from ..errors import RandomDrawError, UnsupportedError, message
 from ..signature import caller
 from .checks import Check, Checks
 from .library import is_library, names_in, unwrap
-from .snapshot import SCALARS, Snapshots, is_opaque, random_state
+from .outside import StandIn, is_consumable
+from .snapshot import Snapshots
+from .values import SCALARS, is_opaque, random_state
+from .written import Watched
 
 __all__ = ["Captures"]
 
@@ -54,7 +58,8 @@ _TAPE_DTYPES = frozenset(DTYPE_NAMES.values())
 _SCALAR_SET = frozenset(SCALARS)
 #: Physically present in a clone's namespace: C code looks there without asking.
 _MODULE_NAMES = ("__name__", "__package__", "__spec__", "__path__", "__file__")
-
+#: Where Python notes which warnings of a module it has shown.
+_REGISTRY = "__warningregistry__"
 
 #: Stands for nothing at all.
 _EMPTY = object()
@@ -89,7 +94,7 @@ class _Namespace(dict):
     def written(self) -> str | None:
         """A name that the clone has assigned or deleted."""
         now = dict(dict.items(self))
-        for name in now.keys() | self.physical.keys():
+        for name in (now.keys() | self.physical.keys()) - {_REGISTRY}:
             if now.get(name, _EMPTY) is not self.physical.get(name, _EMPTY):
                 return name
         return None
@@ -159,7 +164,8 @@ class Captures:
         self._known: dict[int, tuple[Any, int, Any]] = {}
         self._clones: dict[int, tuple[Any, Any]] = {}
         self._namespaces: dict[int, _Namespace] = {}
-        self._copies: list[tuple[str, Any, Any]] = []
+        self.watched = Watched()
+        self._refused: list[UnsupportedError] = []
         self._cells: list[tuple[str, CellType, Any]] = []
         self._generators: dict[int, tuple[str, Any, bytes]] = {}
         self._snapshots = Snapshots(self._note_generator)
@@ -215,6 +221,9 @@ class Captures:
             return self._method(value, fetch, label)
         if issubclass(kind, ModuleType):
             return self._module(value, fetch, label)
+        if is_consumable(value):
+            self._note(fetch, label, "is", value)
+            return StandIn(value, label, self._refused)
         self._snapshot(value, fetch, label)
         return self.served.get(id(value), value)
 
@@ -259,7 +268,7 @@ class Captures:
                 key: self.wrap(item, self._item(here, key), f"{label}[{key!r}]")
                 for key, item in value.items()
             }
-            self._copies.append((label, copy, dict(copy)))
+            self.watched.add(copy, label)
             return copy
         if len(value) > 4 and all(type(item) in _SCALAR_SET for item in value):
             self._note(fetch, label, "items", (kind, tuple(value)))
@@ -271,7 +280,7 @@ class Captures:
                 for i, item in enumerate(value)
             ]
         if kind is list:
-            self._copies.append((label, items, list(items)))
+            self.watched.add(items, label)
             return items
         if kind is tuple:
             return tuple(items)
@@ -350,6 +359,8 @@ class Captures:
             found.place = self._place(real)
             found.physical = {n: real[n] for n in _MODULE_NAMES if n in real}
             found.physical["__builtins__"] = self._builtins
+            # Which warnings were shown already: the clone's are the user's.
+            found.physical[_REGISTRY] = real.setdefault(_REGISTRY, {})
             dict.update(found, found.physical)
         return found
 
@@ -387,7 +398,9 @@ class Captures:
 
     def close(self) -> Checks:
         """Refuse writes and random draws; return what must hold from now on."""
-        self._snapshots.complete()
+        if self._refused:  # the user's code caught it and went on
+            raise self._refused[0]
+        self._snapshots.complete(self._where)
         self._refuse_draws()
         self._refuse_writes()
         for check in self._checks:
@@ -417,9 +430,8 @@ class Captures:
         for name, cell, before in self._cells:
             if _contents(cell) is not before:
                 raise _write_error(f"assigns the nonlocal {name!r}", self._where)
-        for label, copy, before in self._copies:
-            if len(copy) != len(before) or not _same_objects(copy, before):
-                raise _write_error(f"changes {label}", self._where)
+        if (label := self.watched.changed()) is not None:
+            raise _write_error(f"changes {label}", self._where)
 
 
 def _contents(cell: CellType) -> Any:
@@ -427,12 +439,6 @@ def _contents(cell: CellType) -> Any:
         return cell.cell_contents
     except ValueError:
         return _EMPTY
-
-
-def _same_objects(a: Any, b: Any) -> bool:
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(a[key] is b[key] for key in a)
-    return all(x is y for x, y in zip(a, b, strict=True))
 
 
 def _is_namedtuple(kind: type) -> bool:

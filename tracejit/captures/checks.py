@@ -22,7 +22,8 @@ import numpy as np
 from ..avals import Aval
 from ..signature import canonical, prepare
 from .define import define
-from .snapshot import Snapshot, same, same_items
+from .snapshot import Snapshot
+from .values import same, same_items
 
 __all__ = ["Check", "Checks"]
 
@@ -176,7 +177,7 @@ def _words(label: str, kind: str, then: Any, now: Any) -> str:
         then, now = list(then[1]), list(now)
     if kind in ("same", "items"):
         return f"{label}: was {_short(then)}, now {_short(now)}"
-    if kind in ("sequence", "mapping", "equal", "object", "alias", "parts"):
+    if kind in ("sequence", "mapping", "equal", "object", "alias", "parts", "buffer"):
         return f"{label}: changed"
     return f"{label}: is another object"
 

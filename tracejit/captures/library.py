@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
-__all__ = ["Names", "is_library", "names_in", "reachable_functions", "user_classes"]
+__all__ = [
+    "ANY_NAME",
+    "Names",
+    "is_library",
+    "names_in",
+    "reachable_functions",
+    "user_classes",
+]
 
 _LIBRARIES = frozenset(
     {"builtins", "llvmlite", "numba", "numpy", "optree", "scipy", "tracejit"}
@@ -25,12 +32,19 @@ def is_library(module: str | None) -> bool:
     return module is not None and module.partition(".")[0] in _LIBRARIES
 
 
+#: Code that mentions one of these may ask for attributes of any name.
+ANY_NAME = frozenset(
+    {"__dict__", "__getattribute__", "asdict", "astuple", "attrgetter", "deepcopy"}
+    | {"eval", "exec", "getattr", "vars"}
+)
+
+
 class Names(NamedTuple):
     """The names that a piece of code mentions, nested code included.
 
     Attributes:
         globals: read, or looked up in class bodies.
-        attributes: asked for with a dot.
+        attributes: asked for with a dot, or by a string that could be such a name.
         loose: looked up in class bodies, whose instruction (`LOAD_NAME`) reads the
             namespace of the function past its `__getitem__`.
     """
@@ -57,6 +71,9 @@ def names_in(code: CodeType) -> Names:
             read |= inner.globals
             attributes |= inner.attributes
             loose |= inner.loose
+        elif isinstance(constant, str) and constant.isidentifier():
+            attributes.add(constant)
+    attributes |= read & ANY_NAME
     return Names(frozenset(read), frozenset(attributes), frozenset(loose))
 
 

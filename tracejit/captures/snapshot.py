@@ -4,105 +4,60 @@ Arrays, settings and functions that the recorded function reached through an obj
 (`self.data`, `config.rate`) leave no mark on the tape.  A snapshot holds their state
 at the time of the recording, arrays by content; `unchanged` compares.
 
-A change that only a deeper object shows is not seen: objects are opened `DEPTH`
-levels deep.  Below that, and for objects without readable attributes, identity counts.
+Objects are opened `DEPTH` levels deep with all their attributes, and below that as far
+as the recorded code mentions attributes of such a name.  For objects without readable
+state identity counts.
 """
 
 from __future__ import annotations
 
-import math
-import random
-import sys
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, MappingView
 from copy import copy
 from enum import Enum
 from functools import partial
-from operator import is_
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 import numpy as np
 
-from .library import is_library, names_in, reachable_functions, user_classes
-
-__all__ = [
-    "DEPTH",
-    "SCALARS",
-    "Snapshot",
-    "Snapshots",
-    "is_generator",
-    "is_opaque",
-    "random_state",
-    "same",
-    "same_items",
-]
-
-#: How many objects deep attributes are followed.
-DEPTH = 3
-#: Immutable values, compared by type and value.
-SCALARS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice)
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two immutable values are the same to every program (0.0 is not -0.0)."""
-    if a is b:
-        return True
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, (float, np.floating)):
-        if a == b:
-            return math.copysign(1, a) == math.copysign(1, b)
-        return bool(a != a and b != b)
-    return bool(a == b)
-
-
-def same_items(a: Any, b: Any) -> bool:
-    """Whether two sequences of immutable values are the same; `b` is the snapshot."""
-    return len(a) == len(b) and (all(map(is_, a, b)) or all(map(same, a, b)))
-
-
-_GENERATORS = (
-    np.random.Generator,
-    np.random.RandomState,
-    np.random.BitGenerator,
-    random.Random,
+from ..errors import UnsupportedError, message
+from .library import ANY_NAME, is_library, names_in, reachable_functions, user_classes
+from .outside import consumed_error, is_consumable
+from .values import (
+    INSIDE,
+    SCALARS,
+    attribute_names,
+    attribute_of,
+    buffer_of,
+    class_attribute_of,
+    constant_of,
+    content_of,
+    global_of,
+    is_bound,
+    is_generator,
+    is_machinery,
+    is_opaque,
+    item_of,
+    item_of_view,
+    same,
+    same_array,
 )
 
+__all__ = ["DEPTH", "Snapshot", "Snapshots"]
 
-def is_opaque(kind: type) -> bool:
-    """Whether values of a class are compared by identity: ufuncs, dtypes, tracers."""
-    return issubclass(kind, _OPAQUE) or kind.__module__.partition(".")[0] == "tracejit"
-
-
-def is_generator(value: Any) -> bool:
-    """Whether drawing from this object changes it."""
-    return isinstance(value, _GENERATORS)
-
-
-def random_state(generator: Any) -> Any:
-    """The state of a random generator, comparable."""
-    if isinstance(generator, np.random.Generator):
-        state = generator.bit_generator.state
-    elif isinstance(generator, np.random.RandomState):
-        state = generator.get_state(legacy=False)
-    elif isinstance(generator, np.random.BitGenerator):
-        state = generator.state
-    else:
-        return generator.getstate()
-    return _frozen(state)
-
-
-def _frozen(state: Any) -> Any:
-    """Nested dicts with arrays, as NumPy's states are, in a form that compares."""
-    if isinstance(state, dict):
-        return [(key, _frozen(value)) for key, value in state.items()]
-    return state.tobytes() if isinstance(state, np.ndarray) else state
-
-
-#: Without state of the user's; NumPy's functions are objects of the last class.
-_OPAQUE = (np.ufunc, np.dtype, type(np.sum))
+#: How many objects deep all attributes are followed, and not only those that the
+#: recorded code mentions.
+DEPTH = 3
+#: So many objects are followed below that; more are an error.
+DEEP_OBJECTS = 10_000
 
 
 class Snapshot:
@@ -143,76 +98,20 @@ class Snapshot:
             case "same":
                 return same(now, self.value)
             case "array":
-                return now is self.value and _same_array(now, self.copy)
+                return now is self.value and same_array(now, self.copy)
             case "sequence":
                 return type(now) is type(self.value) and len(now) == self.copy
             case "mapping":
                 return type(now) is type(self.value) and list(now) == self.copy
             case "equal":
                 return type(now) is type(self.value) and now == self.copy
+            case "buffer":
+                return now is self.value and bytes(memoryview(now)) == self.copy
             case "object":
-                return now is self.value and _attribute_names(now) == self.copy
+                return now is self.value and attribute_names(now) == self.copy
             case "parts":
                 return type(now) is type(self.value)
         return now is self.value
-
-
-def _is_bound(function: Any) -> bool:
-    """Whether a builtin is a method of an object: `items.append`, not `math.sin`."""
-    owner = function.__self__
-    return owner is not None and not isinstance(owner, (ModuleType, type))
-
-
-#: Classes of the standard library whose instances hold the user's settings.
-_DATA_MODULES = frozenset(
-    {"__main__", "argparse", "builtins", "collections", "dataclasses", "functools"}
-    | {"types"}
-)
-
-
-def _is_machinery(kind: type) -> bool:
-    """Loggers, locks, files and the like: what they do is no result."""
-    module = kind.__module__
-    return (
-        is_library(module)
-        and module.partition(".")[0] in sys.stdlib_module_names
-        and module not in _DATA_MODULES
-    )
-
-
-def _same_array(now: np.ndarray, copy: np.ndarray) -> bool:
-    if now.dtype != copy.dtype or now.shape != copy.shape:
-        return False
-    if now.dtype.hasobject:
-        return all(map(same, now.ravel(), copy.ravel()))
-    # Bits, not values: NaN is equal to itself and -0.0 is not 0.0.
-    flat = np.ascontiguousarray(now).reshape(-1).view(np.uint8)
-    return np.array_equal(flat, copy.reshape(-1).view(np.uint8))
-
-
-def _slots(value: Any) -> list[str]:
-    names: list[str] = []
-    for cls in type(value).__mro__:
-        found = cls.__dict__.get("__slots__", ())
-        names += [found] if isinstance(found, str) else list(found)
-    return [n for n in names if n not in ("__dict__", "__weakref__")]
-
-
-def _attribute_names(value: Any) -> list[str]:
-    names = list(getattr(value, "__dict__", ()))
-    return names + [n for n in _slots(value) if hasattr(value, n)]
-
-
-def _item(key: Any) -> Callable[[Any], Any]:
-    return lambda container: container[key]
-
-
-def _attribute(name: str) -> Callable[[Any], Any]:
-    return lambda owner: getattr(owner, name)
-
-
-def _constant(value: Any) -> Callable[[Any], Any]:
-    return lambda _: value
 
 
 class Snapshots:
@@ -226,26 +125,56 @@ class Snapshots:
     def __init__(self, on_generator: Callable[[Any, str], None]) -> None:
         self.attributes: set[str] = set()
         self.on_generator = on_generator
-        self._seen: set[int] = set()
+        self._seen: dict[int, int] = {}
+        self._deep: list[tuple[Snapshot, int, set[str]]] = []
+        self._iterators: list[tuple[str, str | None, str]] = []
+        self._name: str | None = None
         self._classes: list[tuple[Snapshot, type, int, set[Any]]] = []
         self._modules: list[tuple[Snapshot, int]] = []
 
-    def complete(self) -> None:
+    def complete(self, where: str = "") -> None:
         """Add what code that was seen only later may reach through earlier values."""
+        try:
+            self._complete()
+        except RecursionError:
+            raise self._too_deep("the captured names") from None
+        for label, name, kind in self._iterators:
+            if name is None or name in self.attributes:
+                raise consumed_error(label, kind, where)
+
+    def _complete(self) -> None:
         known = -1
         while known != len(self.attributes):
             known = len(self.attributes)
             for entry in list(self._classes):
-                self._seen = set()
+                self._seen = {}
                 self._add_methods(*entry)
             for module, depth in list(self._modules):
-                self._seen = set()
+                self._seen = {}
                 self._add_module_names(module, depth)
+            for deep in list(self._deep):
+                self._seen = {}
+                self._add_mentioned(*deep)
 
     def take(self, value: Any, label: str) -> Snapshot:
         """The snapshot of one value."""
-        self._seen = set()
-        return self._take(value, label, DEPTH)
+        self._seen, self._name = {}, None
+        try:
+            return self._take(value, label, DEPTH)
+        except RecursionError:
+            raise self._too_deep(label) from None
+
+    def _mentions(self, name: str) -> bool:
+        return name in self.attributes or not ANY_NAME.isdisjoint(self.attributes)
+
+    def _too_deep(self, label: str) -> UnsupportedError:
+        return UnsupportedError(
+            message(
+                f"the objects behind {label[:80]} are too many to be compared at each "
+                "call",
+                way_out="Pass what the function needs of them as arguments",
+            )
+        )
 
     def _take(self, value: Any, label: str, depth: int) -> Snapshot:
         kind = type(value)
@@ -253,21 +182,26 @@ class Snapshots:
             return Snapshot("is", value, label)
         if kind in SCALARS or issubclass(kind, np.generic):
             return Snapshot("same", value, label)
-        if id(value) in self._seen:
+        if self._seen.get(id(value), -1) >= max(depth, 0):
             return Snapshot("is", value, label)
-        self._seen.add(id(value))
+        self._seen[id(value)] = max(depth, 0)
         if isinstance(value, np.ndarray):
             # Subclasses too: what they add to an ndarray is not compared.
             plain = np.asarray(value)
             return Snapshot("array", value, label, np.array(plain, order="C"))
         if isinstance(value, (list, tuple, deque)):
             return self._sequence(value, label, depth)
-        if isinstance(value, dict):
+        if isinstance(value, (dict, MappingProxyType)):
             return self._mapping(value, label, depth)
+        if isinstance(value, MappingView):
+            return self._view(value, label, depth)
         if isinstance(value, (set, frozenset, bytearray, array)):
             return Snapshot("equal", value, label, copy(value))
         if is_generator(value):
             self.on_generator(value, label)
+            return Snapshot("is", value, label)
+        if is_consumable(value):
+            self._iterators.append((label, self._name, kind.__name__))
             return Snapshot("is", value, label)
         if isinstance(value, FunctionType):
             return self._function(value, label, depth)
@@ -277,11 +211,15 @@ class Snapshots:
             return self._class(value, label, depth)
         if isinstance(value, partial):
             return self._parts(value, ("func", "args", "keywords"), label, depth)
-        if isinstance(value, BuiltinFunctionType) and _is_bound(value):
+        if isinstance(value, BuiltinFunctionType) and is_bound(value):
             return self._parts(value, ("__self__", "__name__"), label, depth)
-        if depth <= 0 or isinstance(value, Enum) or _is_machinery(kind):
+        if (fetch := INSIDE.get(kind)) is not None:
+            return self._inside(value, fetch, label, depth)
+        if isinstance(value, Enum) or is_machinery(kind):
             return Snapshot("is", value, label)
         if isinstance(value, ModuleType):
+            if depth <= 0:
+                return Snapshot("is", value, label)
             return self._module(value, label, depth)
         return self._object(value, label, depth)
 
@@ -289,24 +227,63 @@ class Snapshots:
         snapshot = Snapshot("sequence", value, label, len(value))
         for i, item in enumerate(value):
             child = self._take(item, f"{label}[{i}]", depth)
-            snapshot.children.append((_item(i), child))
+            snapshot.children.append((item_of(i), child))
         return snapshot
 
-    def _mapping(self, value: dict, label: str, depth: int) -> Snapshot:
+    def _view(self, value: MappingView, label: str, depth: int) -> Snapshot:
+        """`d.values()` and its like show a dict that has no other name here."""
+        snapshot = Snapshot("sequence", value, label, len(value))
+        for i, item in enumerate(value):  # type: ignore[var-annotated, arg-type]
+            child = self._take(item, f"{label}[{i}]", depth)
+            snapshot.children.append((item_of_view(i), child))
+        return snapshot
+
+    def _inside(
+        self, value: Any, fetch: Callable[[Any], Any], label: str, depth: int
+    ) -> Snapshot:
+        """An object that gives its one content when it is asked."""
+        snapshot = Snapshot("is", value, label)
+        child = self._take(fetch(value), f"{label}'s content", depth)
+        snapshot.children.append((fetch, child))
+        return snapshot
+
+    def _mapping(self, value: Any, label: str, depth: int) -> Snapshot:
         snapshot = Snapshot("mapping", value, label, list(value))
         for key, item in value.items():
             child = self._take(item, f"{label}[{key!r}]", depth)
-            snapshot.children.append((_item(key), child))
+            snapshot.children.append((item_of(key), child))
         return snapshot
 
     def _object(self, value: Any, label: str, depth: int) -> Snapshot:
-        names = _attribute_names(value)
+        names = attribute_names(value)
+        if not names and (content := buffer_of(value)) is not None:
+            return Snapshot("buffer", value, label, content)
         snapshot = Snapshot("object", value, label, names)
-        for name in names:
-            child = self._take(getattr(value, name), f"{label}.{name}", depth - 1)
-            snapshot.children.append((_attribute(name), child))
+        if depth > 0:
+            for name in names:
+                self._add_attribute(snapshot, name, depth)
+        else:
+            if len(self._deep) >= DEEP_OBJECTS:
+                raise self._too_deep(label)
+            deep = (snapshot, depth, set[str]())
+            self._deep.append(deep)
+            self._add_mentioned(*deep)
         self._add_class(snapshot, type(value), depth)
         return snapshot
+
+    def _add_attribute(self, snapshot: Snapshot, name: str, depth: int) -> None:
+        before, self._name = self._name, name
+        item = getattr(snapshot.value, name)
+        child = self._take(item, f"{snapshot.label}.{name}", depth - 1)
+        snapshot.children.append((attribute_of(name), child))
+        self._name = before
+
+    def _add_mentioned(self, snapshot: Snapshot, depth: int, done: set[str]) -> None:
+        """Of a deep object: the attributes that the code seen so far mentions."""
+        for name in snapshot.copy:
+            if name not in done and self._mentions(name):
+                done.add(name)
+                self._add_attribute(snapshot, name, depth)
 
     def _class(self, cls: type, label: str, depth: int) -> Snapshot:
         snapshot = Snapshot("is", cls, label)
@@ -320,9 +297,11 @@ class Snapshots:
             for name, item in list(vars(base).items()):
                 if name.startswith("__") or callable(item) or hasattr(item, "__get__"):
                     continue
+                if depth <= 0 and not self._mentions(name):
+                    continue
                 label = f"{base.__name__}.{name}"
                 child = self._take(item, label, depth - 1)
-                snapshot.children.append((_class_attribute(base, name), child))
+                snapshot.children.append((class_attribute_of(base, name), child))
         entry = (snapshot, cls, depth, set[Any]())
         self._classes.append(entry)
         self._add_methods(*entry)
@@ -342,7 +321,7 @@ class Snapshots:
         snapshot = Snapshot("parts", value, label)
         for name in names:
             child = self._take(getattr(value, name), f"{label}.{name}", depth)
-            snapshot.children.append((_attribute(name), child))
+            snapshot.children.append((attribute_of(name), child))
         return snapshot
 
     def _module(self, value: ModuleType, label: str, depth: int) -> Snapshot:
@@ -360,7 +339,7 @@ class Snapshots:
             label = f"{snapshot.label}.{name}"
             if label not in known:
                 child = self._take(vars(module)[name], label, depth - 1)
-                snapshot.children.append((_attribute(name), child))
+                snapshot.children.append((attribute_of(name), child))
 
     def _function(self, value: FunctionType, label: str, depth: int) -> Snapshot:
         snapshot = Snapshot("is", value, label)
@@ -384,29 +363,17 @@ class Snapshots:
                 child = self._take(cell.cell_contents, name, depth)
             except ValueError:
                 continue
-            snapshot.children.append((_constant_cell(cell), child))
+            snapshot.children.append((content_of(cell), child))
         if cells_only:
             return
         names = names_in(code)
         self.attributes |= names.attributes
         for name in sorted(names.globals & function.__globals__.keys()):
             child = self._take(function.__globals__[name], name, depth)
-            snapshot.children.append((_global(function.__globals__, name), child))
+            snapshot.children.append((global_of(function.__globals__, name), child))
         for item in (function.__defaults__, function.__kwdefaults__):
             if item:
                 label = f"{function.__name__}'s defaults"
                 snapshot.children.append(
-                    (_constant(item), self._take(item, label, depth))
+                    (constant_of(item), self._take(item, label, depth))
                 )
-
-
-def _class_attribute(cls: type, name: str) -> Callable[[Any], Any]:
-    return lambda _: vars(cls)[name]
-
-
-def _constant_cell(cell: Any) -> Callable[[Any], Any]:
-    return lambda _: cell.cell_contents
-
-
-def _global(namespace: dict, name: str) -> Callable[[Any], Any]:
-    return lambda _: namespace[name]

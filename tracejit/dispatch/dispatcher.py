@@ -26,6 +26,7 @@ from ..signature import (
     describe_call,
     describe_change,
     leaf_names,
+    parameter_names,
     read_call,
 )
 from ..tape import Tape
@@ -55,6 +56,7 @@ class Entry:
         self.key = key
         self.roots: list[Trace] = []
         self.by_path: dict[tuple, list[Trace]] = {}
+        self.borders: list[Trace] = []
         self.count = 0
         self.names_object = any(leaf[0] == "object" for leaf in key[1])
 
@@ -65,11 +67,20 @@ class Entry:
                 return other
         return None
 
+    def on_border(self, trace: Trace) -> None:
+        """Note that NumPy takes this path with values that the kernel leaves it with.
+
+        Rounding on the border of a comparison; or an error that NumPy does not raise.
+        """
+        if trace not in self.borders:
+            self.borders = [trace, *self.borders[: config.MAX_VARIANTS - 1]]
+
     def insert(self, trace: Trace, failure: Failure | None) -> None:
         """Add a trace where the search for it ended."""
         self.count += 1
         if self.count > config.MAX_TRACES:
             self.roots, self.by_path, failure, self.count = [], {}, None, 1
+            self.borders = []
         if failure is None:
             self.roots = [trace, *self.roots[: config.MAX_VARIANTS - 1]]
         else:
@@ -128,7 +139,10 @@ class Dispatcher:
                 found = self._search(call, start)
                 self.stats.guard_failures += found.failures
                 if found.trace is None:
-                    return self._record(call, found.failure)
+                    answer = self._by_numpy(call)
+                    if answer is MISS:
+                        answer = self._record(call, found.failure)
+                    return answer
         else:
             self.stats.guard_failures += found.failures
         answer = self._finish(found)
@@ -165,6 +179,23 @@ class Dispatcher:
             # A new path is hung where the longest part of it is known.
             if failure is None or here.guard > failure.guard:
                 failure = here
+
+    def _by_numpy(self, call: Call) -> Any:
+        """The answer of a path that NumPy takes and no kernel does; else `MISS`.
+
+        Recording again would do the same operations in the same order on the same
+        values, and find this path.
+        """
+        entry = self.entries.get(call.key)
+        for trace in entry.borders if entry is not None else ():
+            captured = trace.captured()
+            if captured is None:
+                continue
+            status, _, outputs = trace.interpret([*call.values, *captured])
+            if status == 0 and outputs is not None:
+                self.stats.interpreted += 1
+                return trace.assemble(outputs)
+        return MISS
 
     def _finish(self, found: Found) -> Any:
         """Turn a kernel's outputs into the answer; compile a path that came back."""
@@ -222,10 +253,7 @@ class Dispatcher:
         try:
             with recording(session):
                 function = session.outside.function(self.program.fun)
-                names = leaf_names(call.spec, self.program.fun) if call.objects else []
-                args, kwargs = call.rebuild(
-                    tracers, lambda i, value: session.outside.argument(value, names[i])
-                )
+                args, kwargs = self._arguments(call, session, tracers)
                 result = self.program.inline(function, args, kwargs)
                 outputs = Outputs(session, result)
                 session.roll(0, outputs.refs)
@@ -233,6 +261,29 @@ class Dispatcher:
             RECORDINGS.remove(session)
         checks = session.outside.close()
         return session, outputs, checks
+
+    def _arguments(
+        self, call: Call, session: Session, tracers: list[Any]
+    ) -> tuple[tuple, dict[str, Any]]:
+        """The arguments as the recording sees them."""
+        outside, fun = session.outside, self.program.fun
+        names = leaf_names(call.spec, fun) if call.objects else []
+        args, kwargs = call.rebuild(
+            tracers, lambda i, value: outside.argument(value, names[i])
+        )
+        positional = parameter_names(fun, len(args))
+        fresh = list(args)
+        for i, value in enumerate(args):
+            if i in call.static_args:
+                fresh[i] = outside.argument(value, positional[i])
+            else:
+                outside.watched.add_tree(value, positional[i])
+        for name, value in kwargs.items():
+            if name in call.static_kwargs:
+                kwargs[name] = outside.argument(value, name)
+            else:
+                outside.watched.add_tree(value, name)
+        return tuple(fresh), kwargs
 
     def _record(self, call: Call, failure: Failure | None) -> Any:
         """Record this call's path, keep it, and answer."""
@@ -248,6 +299,7 @@ class Dispatcher:
             # the traces on the way to the twin captured what has changed since.
             if twin not in entry.roots:
                 entry.roots = [twin, *entry.roots[: config.MAX_VARIANTS - 1]]
+            entry.on_border(twin)
             self.stats.interpreted += 1
             return self._recorded_answer(session, outputs)
         cause = self._cause(call, session, failure, entry)
@@ -262,6 +314,8 @@ class Dispatcher:
             _, _, results = trace.run([*call.values, *captured])
             if results is not None:
                 answer = trace.assemble(results)
+            else:
+                entry.on_border(trace)
         if answer is MISS:
             self.stats.interpreted += 1
             answer = self._recorded_answer(session, outputs)

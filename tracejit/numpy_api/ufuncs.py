@@ -26,7 +26,15 @@ from ..tracer import (
 )
 from .table import as_tracer, cast, emit, recorder_of, tracers_in
 
-__all__ = ["COMPOSED", "UFUNCS", "call", "composed", "loop_dtype", "operate"]
+__all__ = [
+    "COMPOSED",
+    "PYTHON_RULES",
+    "UFUNCS",
+    "call",
+    "composed",
+    "loop_dtype",
+    "operate",
+]
 
 BOOL = np.dtype(np.bool_)
 I64 = np.dtype(np.int64)
@@ -304,6 +312,9 @@ def _one(rec: Recorder, dtype: np.dtype) -> Tracer:
 
 # --- Python's operators ---------------------------------------------------------------
 
+#: ufunc -> what Python asks of its operands; gives them back (`python_numbers`).
+PYTHON_RULES: dict[np.ufunc, Callable[..., tuple]] = {}
+
 #: How the result of Python's own arithmetic is called.
 _RESULT = {"b": bool, "i": int, "f": float}
 
@@ -326,6 +337,9 @@ def _operate_weak(ufunc: np.ufunc, operands: tuple) -> Any:
     bitwise = ufunc in _BITWISE and all(k is bool for k in kinds)
     if not bitwise and UFUNCS.get(ufunc) not in _COMPARISONS:
         operands = tuple([_widen(x) for x in operands])
+        rule = PYTHON_RULES.get(ufunc)
+        if rule is not None and recorder_of(*operands).python_rules:
+            operands = rule(*operands)
     out = call(ufunc, *operands)
     parts = out if isinstance(out, tuple) else (out,)
     for part in parts:

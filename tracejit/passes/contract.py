@@ -154,8 +154,11 @@ def _lead(
     a = _reshape(a, (*a.shape, *[1] * n_free))
     out = PRIMITIVES["mul"](a, b) if not swapped else PRIMITIVES["mul"](b, a)
     con = sorted(a_parts[2])
-    if con:
+    if prod(out.shape[k] for k in con) != 1:
         out = PRIMITIVES["sum"](out, axes=tuple(con))
+    elif con:
+        kept = [n for k, n in enumerate(out.shape) if k not in con]
+        out = _reshape(out, tuple(kept))
     left = [k for k in range(a.ndim) if k not in con]
     position = {k: j for j, k in enumerate(left)}
     own, other = a_parts[1], [a.ndim - n_free + j for j in range(n_free)]

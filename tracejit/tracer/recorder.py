@@ -86,6 +86,8 @@ class Recorder(Builder):
         captures: ordinary arrays that became hidden inputs, in order, by reference.
         guards: the guards in program order; a guard's `exit` is its index.
         closed: whether the recording is over; a tracer that outlives it is an error.
+        python_rules: whether Python numbers ask what only a guard can tell (a divisor
+            that is zero); not in the body of a `scan`, where nothing can be guarded.
 
     Example:
         >>> rec = Recorder("double")
@@ -102,6 +104,7 @@ class Recorder(Builder):
         self.captures: list[np.ndarray] = []
         self.guards: list[GuardInfo] = []
         self.closed = False
+        self.python_rules = True
         self.tracers: list[weakref.ref] = []
         self._captured: dict[int, _Capture] = {}
         self._error_states: dict[Any, Any] = {}

@@ -109,6 +109,10 @@ class Analysis:
         self.inputs = set(tape.inputs)
         self.stored: set[int] = set()
         self.placed: set[int] = set()
+        #: Operands of loops, which have memory of their own shape.
+        self.rows = {
+            a for i in tape.instrs if i.prim.name == "loop" for a in i.args
+        }
         self._choose_stored()
 
     # -- what has to be in memory ---------------------------------------------
@@ -142,8 +146,11 @@ class Analysis:
     def whole_operands(self, instr: Instr) -> list[int]:
         """The refs that have to be in memory as a whole for this instr."""
         name, args = instr.prim.name, instr.args
-        if name in CALLS or name == "loop":
+        if name in CALLS:
             return [self.under(a) for a in args if self.avals[a].shape != ()]
+        if name == "loop":
+            # Not a view: its rows are rows of the memory.
+            return [a for a in args if self.avals[a].shape != ()]
         if name == "gather" or (
             name == "reshape" and is_general_reshape(instr, self.avals[args[0]].shape)
         ):
@@ -155,6 +162,7 @@ class Analysis:
         instr = self.instr_of.get(ref)
         while (
             instr is not None
+            and ref not in self.rows
             and instr.prim.name == "reshape"
             and self.avals[instr.args[0]].shape != ()
         ):

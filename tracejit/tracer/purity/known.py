@@ -7,6 +7,7 @@ so an entry must be right and a gap is only a lost chance.
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import math
 import operator
@@ -14,8 +15,8 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 __all__ = [
-    "ATTRIBUTES", "BUILTINS", "HIGHER", "MUTATORS", "READERS", "TUPLES", "is_ours",
-    "numpy_name", "refusal",
+    "ATTRIBUTES", "BUILTINS", "HIGHER", "MUTATORS", "READERS", "TRANSFORMS", "TUPLES",
+    "VIEWS", "is_ours", "numpy_name", "out_position", "refusal",
 ]  # fmt: skip
 
 #: NumPy's functions that only compute, by name.
@@ -63,6 +64,25 @@ TUPLES = frozenset(
     unstack vsplit where
     """.split()
 )
+
+#: Functions and methods that may give (a view of) what they are given.
+VIEWS = frozenset(
+    """
+    array asanyarray asarray asarray_chkfinite ascontiguousarray asfortranarray astype
+    broadcast_to diagonal expand_dims flip fliplr flipud imag matrix_transpose moveaxis
+    nan_to_num permute_dims ravel real real_if_close reshape rollaxis rot90 squeeze
+    swapaxes transpose trim_zeros
+    """.split()
+)
+#: Functions of tracejit that put a transform on a function, their first argument.
+TRANSFORMS = frozenset("grad value_and_grad jit vmap checkpoint hessian".split())
+#: Where `out` is among the positional arguments, where no signature says so; methods.
+_OUT = {"dot": 2, "concatenate": 2}
+_METHOD_OUT = {
+    **dict.fromkeys(("all", "any", "argmax", "argmin", "max", "min", "dot"), 1),
+    **dict.fromkeys(("sum", "prod", "cumsum", "cumprod", "mean", "std", "var"), 2),
+    **{"clip": 2, "take": 2, "compress": 2, "round": 1, "trace": 4, "repeat": 2},
+}
 
 #: Builtins that only compute; the value says whether the result is a new iterable.
 BUILTINS: dict[Any, bool] = {
@@ -151,6 +171,21 @@ def numpy_name(obj: Any) -> str:
     if module == "numpy.fft" and isinstance(name, str) and not name.startswith("_"):
         return name
     return ""
+
+
+def out_position(obj: Any) -> int | None:
+    """Where `out` stands among positional arguments; for methods, by name."""
+    if isinstance(obj, str):
+        return _METHOD_OUT.get(obj)
+    if type(obj).__name__ == "ufunc":
+        return obj.nin
+    if obj.__name__ in _OUT:
+        return _OUT[obj.__name__]
+    try:
+        names = list(inspect.signature(obj).parameters)
+    except (TypeError, ValueError):
+        return None
+    return names.index("out") if "out" in names else None
 
 
 def refusal(obj: Any) -> str:

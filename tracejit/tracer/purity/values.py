@@ -4,6 +4,7 @@
     Items(a, b)       a tuple of which each item is known this well
     TRACED            a tracer
     SCALAR            a tracer or an immutable number, string, None, dtype, slice
+    ARRAY             one of those, or an array made in this round
     FRESH             data made in this round, so that writing into it changes nothing
                       that was there before: an array, list, dict, tracer, ...
     DATA              data: arrays, containers of data, numbers, tracers
@@ -23,8 +24,8 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 __all__ = [
-    "DATA", "FRESH", "NULL", "SCALAR", "TOP", "TRACED", "Cell", "Items", "Kind",
-    "Known", "Made", "Method", "Seq", "Space", "Value", "abstract", "content", "is_data",
+    "ARRAY", "DATA", "FRESH", "NULL", "SCALAR", "TOP", "TRACED", "Cell", "Items", "Kind",
+    "Known", "Made", "Method", "Seq", "Space", "Value", "abstract", "content", "is_array", "is_data",
     "is_iterator", "is_namedtuple", "is_scalar", "join", "kind_name",
 ]  # fmt: skip
 
@@ -127,11 +128,12 @@ Value = Known | Kind | Items | Seq | Cell | Made | Method
 
 TRACED = Kind("traced")
 SCALAR = Kind("scalar")
+ARRAY = Kind("array")
 FRESH = Kind("fresh")
 DATA = Kind("data")
 TOP = Kind("anything")
 NULL = Kind("null")
-_ORDER = [TRACED, SCALAR, FRESH, DATA]
+_ORDER = [TRACED, SCALAR, ARRAY, FRESH, DATA]
 
 _NUMBERS = (int, float, bool, complex)
 _IMMUTABLE = (*_NUMBERS, str, bytes, type(None), type(...), slice, range)
@@ -161,7 +163,7 @@ def is_scalar(obj: Any) -> bool:
     return kind in _IMMUTABLE or _of_numpy(kind, "generic", "dtype")
 
 
-def _is_array(kind: type) -> bool:
+def is_array(kind: type) -> bool:
     return kind.__module__ == "numpy" and kind.__name__ == "ndarray"
 
 
@@ -174,7 +176,7 @@ def _plain(obj: Any, depth: int = 4) -> bool:
     kind = type(obj)
     if is_scalar(obj):
         return True
-    if _is_array(kind):
+    if is_array(kind):
         return obj.dtype.kind != "O"
     if kind not in _CONTAINERS and not is_namedtuple(kind):
         return False
@@ -223,9 +225,7 @@ def abstract(obj: Any, traced: type, depth: int = 4) -> Value:
 def _function(obj: FunctionType, traced: type, depth: int) -> Value:
     """A function; not held itself if tracers are in its closure or its defaults."""
     cells = []
-    for name, cell in zip(
-        obj.__code__.co_freevars, obj.__closure__ or (), strict=True
-    ):
+    for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True):
         try:
             contents = cell.cell_contents
         except ValueError:
@@ -245,7 +245,7 @@ def content(value: Value, traced: type) -> Value:
     """What the items of an iterable are, TOP if nothing is known of them."""
     if value in (TRACED, SCALAR):
         return value
-    if value in (FRESH, DATA):
+    if value in (ARRAY, FRESH, DATA):
         return DATA
     if type(value) is Seq:
         return value.item
@@ -256,7 +256,7 @@ def content(value: Value, traced: type) -> Value:
     obj = value.obj
     if type(obj) in (range, str, bytes):
         return SCALAR
-    if _is_array(type(obj)):
+    if is_array(type(obj)):
         return DATA if obj.dtype.kind != "O" else TOP
     if type(obj) not in _CONTAINERS or len(obj) > _MANY:
         return TOP
@@ -286,8 +286,11 @@ def _rank(value: Value) -> int | None:
     if not is_data(value):
         return None
     if type(value) is Known:
-        return 1 if is_scalar(value.obj) else 3
-    return 2 if type(value) is Items else None
+        # Text that is known only as some text could be a format: TOP.
+        if type(value.obj) in (str, bytes):
+            return None
+        return 1 if is_scalar(value.obj) else 4
+    return 3 if type(value) is Items else None
 
 
 def kind_name(value: Value) -> str:
@@ -295,7 +298,7 @@ def kind_name(value: Value) -> str:
     if type(value) is not Known:
         return "value"
     kind = type(value.obj)
-    if _is_array(kind):
+    if is_array(kind):
         return "ordinary array"
     if isinstance(value.obj, ModuleType):
         return "module"

@@ -36,9 +36,7 @@ _READS = frozenset(
 )
 
 #: Generators and coroutines; module and class bodies lack CO_OPTIMIZED.
-_UNUSUAL = (
-    inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-)
+_UNUSUAL = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 Span = tuple[int | None, int | None, int | None, int | None]
 
@@ -226,7 +224,7 @@ class Code:
                     reached.add(k)
                     waiting.append(k)
         every = (1 << len(self.ops)) - 1
-        over = {i: every for i in sorted(reached)}
+        over = dict.fromkeys(sorted(reached), every)
         over[0] = 1
         changed = True
         while changed:
@@ -275,6 +273,26 @@ class Code:
     def loop_at(self, i: int) -> Loop | None:
         """The innermost loop around instruction i."""
         return next((loop for loop in self.loops if i in loop.body), None)
+
+    def always(self, loop: Loop, at: int) -> bool:
+        """Whether each full round of a loop passes instruction `at`."""
+        waiting, seen = [loop.head], {loop.head}
+        while waiting:
+            for k in self.after(waiting.pop()):
+                if k == at or k not in loop.body:
+                    continue
+                if k == loop.head:
+                    return False
+                if k not in seen:
+                    seen.add(k)
+                    waiting.append(k)
+        return True
+
+    def stored_once(self, name: str) -> bool:
+        """Whether a local name keeps what it is given first (a parameter: always)."""
+        count = sum(name in op.stored for op in self.ops)
+        parameters = self.code.co_argcount + self.code.co_kwonlyargcount
+        return count <= (name not in self.code.co_varnames[:parameters])
 
     @cached_property
     def _copies(self) -> dict[int, int]:

@@ -1,0 +1,215 @@
+"""Purity: may a Python loop run any number of rounds without being recorded again?
+
+    while norm(b) < 1000:       f.explain(): exit test in the kernel
+        b = b * 2
+
+    while norm(b) < 1000:       f.explain(): "`n += 1`, line 3: an untraced Python
+        b = b * 2                    number changes in the loop"
+        n += 1
+
+A recording shows what the user's code did in the rounds that it ran.  That it would do
+the same in one more round follows from two facts.
+
+1. At each visit of the guard, all untraced state that the code can see is the same
+   (`watch` compares the local names while recording).
+2. Between two visits the code only computes: no operation changes an untraced object,
+   and none depends on anything but its operands (this module reads the bytecode).
+
+Then a round is a function of traced values, whose outcomes guards hold, and of state
+that is the same each time; so every untraced jump goes the same way each time too.
+
+The code is not run but read, with what is known about each value in place of it
+(`values`): the local names start as what they hold at the guard, global names are
+looked up, functions of the user are read as a whole with what they are given.  An
+operation passes if it is known to be free of side effects for such operands; all else,
+unknown instructions of a future Python included, is refused with a reason.
+
+It ends: what is known about a name only gets less precise, in a few steps, and the
+number of instructions read is limited.
+"""
+
+from __future__ import annotations
+
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+from .bytecode import Code, Loop, code_of
+from .calls import Calls
+from .steps import Refused, State, Steps
+from .values import (
+    ARRAY,
+    DATA,
+    SCALAR,
+    TOP,
+    TRACED,
+    Known,
+    Seq,
+    Space,
+    Value,
+    abstract,
+    is_data,
+)  # fmt: skip
+
+__all__ = ["Info", "Verdict", "check"]
+
+#: Instructions that ask a value for its truth, and how many operands they take.
+TESTS = {"TO_BOOL": 1, "UNARY_NOT": 1, "COMPARE_OP": 2}
+
+
+class Verdict(NamedTuple):
+    """Whether a loop may get a run-time exit test.
+
+    Attributes:
+        reason: why not, for people.
+        line: of the user's code that prevents it; 0 if there is none.
+        bound: if the only reason is that the loop is a `for` over a range whose
+            variable nothing reads: how many rounds it has at most, else None.
+        in_place: whether traced values may be written in place.
+    """
+
+    ok: bool
+    reason: str = ""
+    line: int = 0
+    bound: int | None = None
+    in_place: bool = False
+
+
+class Info(NamedTuple):
+    """What a frame holds, without the frame and without its traced values."""
+
+    code: CodeType
+    space: Space
+    names: dict[str, Value]
+    traced: type
+
+    @classmethod
+    def of(
+        cls, frame: FrameType, traced: type, names: dict[str, Any] | None = None
+    ) -> Info:
+        """The state of a frame; `names` are its local names if they were read."""
+        space = Space(frame.f_globals, frame.f_builtins)
+        names = dict(frame.f_locals) if names is None else names
+        found = {name: abstract(value, traced) for name, value in names.items()}
+        return cls(frame.f_code, space, found, traced)
+
+
+def check(info: Info, offset: int) -> Verdict:
+    """Whether the loop around an instruction is free of untraced effects.
+
+    Args:
+        info: the frame at a visit of the guard.
+        offset: of the instruction where the guard is, or of the call that leads to it.
+    """
+    code = code_of(info.code)
+    at = code.place(code.index(offset))
+    loop = code.loop_at(at)
+    if loop is None:
+        return Verdict(False, "the guard is in no loop", code.ops[at].line)
+    try:
+        in_place = _read(info, code, at, loop)
+    except Refused as refused:
+        return Verdict(False, str(refused), refused.line)
+    if code.ops[loop.head].name == "FOR_ITER":
+        return _bounded(info, code, at, loop, in_place)
+    return Verdict(True, in_place=in_place)
+
+
+def _read(info: Info, code: Code, at: int, loop: Loop) -> bool:
+    """Read one round from the guard back to it; raises Refused."""
+    for i in sorted(loop.body):
+        handler = code.catches(i)
+        if handler is not None:
+            raise Refused(code, handler, "an exception is handled around the loop")
+    op = code.ops[at]
+    base = code.depths[loop.head]
+    is_call = op.name.startswith("CALL")
+    if not (op.is_branch or is_call or op.name in TESTS) or op.name == "FOR_ITER":
+        raise Refused(code, at, "the outcome is decided inside an operation")
+    after = code.depths[at + 1] if at + 1 in code.depths else base
+    waiting = after - (0 if op.is_branch else 1)
+    if waiting != base or "_OR_POP" in op.name:
+        raise Refused(code, at, "the outcome is decided inside an expression")
+    shared = {*info.code.co_cellvars, *info.code.co_freevars}
+    cells = {name: info.names.get(name, TOP) for name in shared}
+    names = {name: v for name, v in info.names.items() if name not in shared}
+    calls = Calls(info.traced, cells)
+    steps = Steps(code, info.space, calls, cells, frozenset(info.code.co_cellvars))
+    stack: tuple[Value, ...] = (TOP,) * base
+    if code.ops[loop.head].name == "FOR_ITER":
+        stack = (*stack[:-1], Seq(DATA))
+    if not op.is_branch:
+        stack = (*stack, SCALAR)
+    start = State(stack, names)
+    first = [k for k in code.after(at) if k in loop.body]
+    back = steps.run(dict.fromkeys(first, start), loop.body, at)
+    if back is None:
+        raise Refused(code, at, "the code does not come back to this place")
+    operand = back.stack[-1]
+    if op.name == "COMPARE_OP" and not all(_single(v) for v in back.stack[-2:]):
+        raise Refused(code, at, "the outcome is decided inside an operation")
+    if is_call:
+        result = steps.result_at(back, at)
+        if not is_data(result):
+            raise Refused(code, at, "nothing is known about what the call gives")
+    elif not is_data(operand):
+        raise Refused(code, at, "nothing is known about the value that is tested")
+    return calls.in_place
+
+
+def _single(value: Value) -> bool:
+    """Whether comparing the value with a traced one is one comparison."""
+    if type(value) is Known:
+        return type(value.obj) not in (list, tuple, dict, set, frozenset)
+    return value in (TRACED, SCALAR, ARRAY)
+
+
+def _bounded(info: Info, code: Code, at: int, loop: Loop, in_place: bool) -> Verdict:
+    """The verdict on a `for` loop, which ends by itself."""
+    line = code.ops[loop.head].line
+    reason = (
+        f"`{code.text(loop.head)}`, line {line}: the loop has a fixed number of rounds"
+    )
+    found = None
+    if loop.counter and code.always(loop, at):
+        found = _range_of(info, code, loop)
+    bound = None if found is None else len(found)
+    return Verdict(False, reason, line, bound, in_place)
+
+
+def _range_of(info: Info, code: Code, loop: Loop) -> range | None:
+    """The range that a `for` loop runs over, if its arguments cannot have changed."""
+    i = loop.head - 1
+    while i >= 0 and code.ops[i].name in ("GET_ITER", "EXTENDED_ARG", "NOP"):
+        i -= 1
+    if code.ops[i].name != "CALL":
+        return None
+    count = code.ops[i].arg
+    arguments: list[int] = []
+    while (i := i - 1) >= 0 and len(arguments) < count:
+        op = code.ops[i]
+        if op.name in ("PRECALL", "EXTENDED_ARG"):
+            continue
+        value: Any = None
+        if op.name == "LOAD_CONST":
+            value = op.argval
+        elif op.name == "LOAD_GLOBAL":
+            value = _global(info, op.argval)
+        elif op.name == "LOAD_FAST" and code.stored_once(op.argval):
+            known = info.names.get(op.argval)
+            value = known.obj if type(known) is Known else None
+        if type(value) is not int:
+            return None
+        arguments.insert(0, value)
+    while i >= 0 and code.ops[i].name in ("EXTENDED_ARG", "PUSH_NULL"):
+        i -= 1
+    op = code.ops[i]
+    if op.name != "LOAD_GLOBAL" or _global(info, op.argval) is not range:
+        return None
+    return range(*arguments) if 1 <= count <= 3 else None
+
+
+def _global(info: Info, name: str) -> Any:
+    try:
+        return info.space.find(name)
+    except KeyError:
+        return None
