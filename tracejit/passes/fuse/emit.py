@@ -311,6 +311,7 @@ class Emitter(Elements):
             return
         flat = self.kept_flat(root)
         for point in product(*[range(root.space[a]) for a in flat]):
+            accs: tuple[int, ...]
             if root.kind == "arg":
                 of = self.avals[root.instr.args[0]].dtype
                 accs = (
@@ -402,9 +403,9 @@ class Emitter(Elements):
             if isinstance(given, int):
                 state[inner] = out.new_accumulator(aval.dtype, given)
             else:
-                old = new_buffer(out.program, aval.shape, aval.dtype)
-                out.copy(old, given)
-                state[inner] = old
+                held = new_buffer(out.program, aval.shape, aval.dtype)
+                out.copy(held, given)
+                state[inner] = held
         var = out.enter()
         step = Affine(var, -1, trip - 1) if params["reverse"] else Affine(var, 1, 0)
         inner = Emitter(analysis, roots, out)
@@ -459,12 +460,11 @@ class Emitter(Elements):
                 else:
                     out.body.append(Swap(old, target))
         out.leave(var, 0, trip)
-        for ref, place in zip(instr.outs, state.values(), strict=False):
-            if isinstance(place, int):
-                value = out.read(place, self.avals[ref].dtype)
-                self.remember(ref, (), value)
+        for ref, last in zip(instr.outs, state.values(), strict=False):
+            if isinstance(last, int):
+                self.remember(ref, (), out.read(last, self.avals[ref].dtype))
             elif ref in self.memory:
-                out.copy(self.memory[ref].buffer, place)
+                out.copy(self.memory[ref].buffer, last)
 
     def operand(self, ref: int) -> int | Buffer:
         """What a loop is given: a scalar value, or the memory of an array."""
