@@ -119,7 +119,7 @@ def check(
     try:
         calls = _read(info, code, at, loop, inner)
     except Refused as refused:
-        return Verdict(False, str(refused), refused.line, heap=True)
+        return Verdict(False, str(refused), refused.line)
     verdict = Verdict(True, in_place=calls.in_place, heap=calls.heap)
     if code.ops[loop.head].name == "FOR_ITER":
         return _bounded(info, code, at, loop, verdict)

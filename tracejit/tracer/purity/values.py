@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 __all__ = [
     "ARRAY", "DATA", "FRESH", "ITERATOR", "NULL", "SCALAR", "TOP", "TRACED", "Cell",
     "Items", "Kind", "Known", "Made", "Method", "Seq", "Space", "Value", "abstract",
-    "content", "has_contents", "is_array", "is_data", "is_iterator", "is_namedtuple", "is_scalar",
-    "join", "kind_name",
+    "content", "has_contents", "is_array", "is_data", "is_iterator", "is_namedtuple",
+    "is_scalar", "join", "kind_name",
 ]  # fmt: skip
 
 
