@@ -120,6 +120,8 @@ def _power(a: Any, b: Any) -> tuple:
             return a, b
         a = _weak_float(a)
     falls = _compare(np.less, b, 0)
+    if _kind(b) is float:  # 0.0 ** -inf is inf
+        falls = _both(falls, _compare(np.greater, b, -np.inf))
     if falls is not False and _holds(_both(_compare(np.equal, a, 0), falls)):
         operator.pow(_number(a), _number(b))
     whole = type(b) is not Tracer and float(b).is_integer()
