@@ -3,6 +3,7 @@
 import collections
 import configparser
 import contextvars
+import dataclasses
 import functools
 import gc
 import io
@@ -863,3 +864,35 @@ def test_a_warning_under_the_default_filters(tmp_path):
     assert done.stdout == "[1. 1.]\n"
     assert done.stderr.count("RuntimeWarning: divide by zero encountered in log") == 1
     assert "script.py:6: RuntimeWarning" in done.stderr
+
+
+class Named:
+    """Equal by name, whatever the rate."""
+
+    def __init__(self, name, rate):
+        self.name, self.rate = name, rate
+
+    def __eq__(self, other):
+        return self.name == other.name
+
+    def __hash__(self):
+        return hash(self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    rate: float
+
+
+def test_an_equality_of_the_users_own_is_not_trusted():
+    f = tj.jit(lambda x, c: x * c.rate)
+    named = Named("a", 1.0)
+    assert f(1.0, named) == 1.0
+    named.rate = 2.0
+    assert f(1.0, named) == 2.0
+    assert f(1.0, Named("a", 3.0)) == 3.0
+
+    assert [f(1.0, Frozen(r)) for r in (1.0, 2.0, 1.0)] == [1.0, 2.0, 1.0]
+    before = f.stats().traces
+    assert f(1.0, Frozen(2.0)) == 2.0
+    assert f.stats().traces == before

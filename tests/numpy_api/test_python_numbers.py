@@ -50,7 +50,7 @@ def test_operators(name):
     op = getattr(operator, name)
     f = jit(lambda a, b: op(a, b))
     for a, b in [*pairs(name), *itertools.islice(pairs(name), 40)]:
-        if name == "pow" and type(b) is int and type(a) is int:
+        if name == "pow" and type(b) is int and type(a) is not float:
             continue  # an integer exponent is not traced
         assert agree(outcome(f, a, b), outcome(op, a, b)), (name, a, b)
 
