@@ -111,9 +111,7 @@ class Analysis:
         self.stored: set[int] = set()
         self.placed: set[int] = set()
         #: Operands of loops, which have memory of their own shape.
-        self.rows = {
-            a for i in tape.instrs if i.prim.name == "loop" for a in i.args
-        }
+        self.rows = {a for i in tape.instrs if i.prim.name == "loop" for a in i.args}
         self._choose_stored()
 
     # -- what has to be in memory ---------------------------------------------
