@@ -130,7 +130,7 @@ def test_errors(text, message):
 
 LOOPS = """\
 tape f(%0: f64[], %1: f64[9]):
-  %2: f64[], %3: f64[9] = loop %0 %1 {trip=9, consts=0, carries=1, reverse=True}; model.py:3
+  %2: f64[], %3: f64[9] = loop %0 %1 {trip=9, consts=0, carries=1, reverse=True}; m.py:3
     body: tape outer(%0: i64[], %1: f64[], %2: f64[]):
       %3: f64[] = loop %2 %1 {trip=2, consts=1, carries=1, reverse=False}
         body: tape inner(%0: i64[], %1: f64[], %2: f64[]):
