@@ -23,6 +23,7 @@ from ..errors import ConcretizationError, TracejitError, UnsupportedError, messa
 from ..passes.reroll import reroll
 from ..primitive import Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard
+from .exits import GuardExits
 from .frames import user_frame, user_source, where
 from .warn import run_noisy, warn
 
@@ -45,13 +46,17 @@ _new_tuple: Any = tuple.__new__  # a NamedTuple's own constructor costs three ti
 
 
 class GuardInfo(NamedTuple):
-    """One guard: the recording holds only while `ref` has the outcome `expected`."""
+    """One guard: the recording holds only while `ref` has the outcome `expected`.
+
+    It stands behind a loop of any number of rounds up to `bound` if that is not 0.
+    """
 
     exit: int
     ref: Ref
     expected: bool | int
     source: Source | None
     note: str = ""
+    bound: int = 0
 
 
 class _Capture(NamedTuple):
@@ -103,6 +108,7 @@ class Recorder(Builder):
         self.hidden: list[int] = []
         self.captures: list[np.ndarray] = []
         self.guards: list[GuardInfo] = []
+        self.exits = GuardExits(self.guards, _tracer_class[0])
         self.closed = False
         self.python_rules = True
         self.tracers: list[weakref.ref] = []
@@ -274,7 +280,9 @@ class Recorder(Builder):
     def guard(self, ref: Ref, expected: bool | int, note: str = "") -> None:
         """Record that what follows holds only while `ref` is `expected`."""
         number = len(self.guards)
-        self.source = user_source()
+        frame = user_frame()
+        self.exits.visit(frame)
+        self.source = Source(frame.f_code, frame.f_lasti)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))
 
@@ -332,7 +340,7 @@ class Recorder(Builder):
         self.tracers = [alive for alive in self.tracers if alive() is not None]
         live = {ref.index for ref in wanted}
         live.update(t.ref.index for alive in self.tracers if (t := alive()) is not None)
-        reroll(self, start, live, self.capture)
+        reroll(self, start, live, self.capture, self.exits)
 
     def finish_trace(self, outputs: Iterable[Ref]) -> Tape:
         """The tape: argument inputs first, then the hidden inputs of `captures`."""

@@ -1,10 +1,10 @@
 """Watching the user's local names while a loop is recorded.
 
 `Watch.visit` is called at every guard with the user's frame.  If the frame, or one of
-those that called it, is inside a loop, the untraced state that the code can see there is
-described and compared with the visit before:
+those that called it, is inside a loop, the untraced state that the code can see there
+is described and compared with the visit before:
 
-    a tracer                 its shape, dtype and kind of number; never the tracer itself
+    a tracer                 its shape, dtype and kind of number, not the tracer itself
     a number, string, None   its type and value
     tuple, list, dict        the same of its items
     ordinary array           dtype, shape, contents
@@ -20,13 +20,15 @@ function, which may well get the same memory, is seen to be another one.
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import struct
 from collections import deque
 from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType
-from typing import Any, NamedTuple
+from typing import Any
 
-from .purity import Info, Verdict, check
+from .purity import FIXED, Info, Verdict, check
 from .purity.bytecode import Code, Loop, code_of
 from .purity.values import is_array, is_scalar
 
@@ -37,16 +39,28 @@ _FRAMES = 8
 #: Runs of visits that are remembered for each place.
 _RUNS = 512
 #: Ordinary arrays and containers larger than this are not compared: they count as new.
-_BYTES, _ITEMS = 1 << 16, 256
-_UNIQUE = object()
+_BYTES, _ITEMS = 1 << 18, 256
+_serials = itertools.count()
 
 
-class _Place(NamedTuple):
-    """Where a guard is: the loop's code, and the instruction in it."""
+class _Spot:
+    """An instruction that leads to guards.
 
-    code: Code
-    at: int
-    loop: Loop
+    Attributes:
+        loop: the innermost loop around it.
+        odd: why the frames of this code are not looked at, if they are not.
+        source: for guards that are here themselves.
+        key: the same, quickly compared.
+    """
+
+    __slots__ = ("at", "code", "key", "loop", "odd", "source")
+
+    def __init__(self, code: Code, at: int) -> None:
+        self.code, self.at = code, at
+        self.loop = code.loop_at(at)
+        self.odd = _odd(code)
+        self.source = code.code, at
+        self.key = id(code.code), at
 
 
 class _Run:
@@ -57,25 +71,50 @@ class _Run:
         since: exit number of the visit from which nothing has changed.
         count: visits since then.
         reason, line: what changed last.
-        left: rounds that a range had left at `since`, this one included.
+        counters: what the variable of the `for` loop was at `first`, `since`, `last`.
+        step: how much it changes from one visit to the next.
     """
 
     __slots__ = (
-        "alias", "aliased_since", "before", "count", "counter", "first", "info", "last",
-        "line", "place", "reason", "round", "since", "verdict",
+        "alias", "aliased_since", "at", "before", "chain", "code", "count", "counters",
+        "first", "glance", "info", "last", "line", "loop", "reason", "since", "step",
+        "verdict",
     )  # fmt: skip
 
-    def __init__(self, place: _Place, number: int) -> None:
-        self.place = place
+    def __init__(self, chain: tuple[_Spot, ...], loop: Loop, number: int) -> None:
+        self.chain, self.loop = chain, loop
+        self.code, self.at = chain[-1].code, chain[-1].at
         self.first = self.last = self.since = self.aliased_since = number
         self.count = 0
         self.reason, self.line = "", 0
         self.before: dict[str, Any] | None = None
         self.alias: tuple[int, ...] = ()
-        self.counter: int | None = None
-        self.round = 0
+        self.counters: list[Any] = []
+        self.step = 0
         self.info: Info | None = None
+        self.glance: Info | None = None
         self.verdict: Verdict | None = None
+
+    def goes_on(self, counter: Any) -> bool:
+        """Whether a visit with this loop variable is of the next round."""
+        if not self.counters:
+            return True
+        if type(counter) is not int:
+            return False
+        step = counter - self.counters[2]
+        goes_on = step == self.step if self.step else step != 0
+        if goes_on:
+            self.step, self.counters[2] = step, counter
+        return goes_on
+
+    def rounds(self, whole: range, first: int) -> range | None:
+        """The part of a range that was left at visit `first`, if that is known."""
+        for number, counter in zip(
+            (self.first, self.since), self.counters, strict=False
+        ):
+            if number == first and counter in whole and self.step in (0, whole.step):
+                return whole[whole.index(counter) :]
+        return None
 
 
 class _Mark:
@@ -108,82 +147,93 @@ class Watch:
     ) -> None:
         self.traced, self.look, self.foreign = traced, look, foreign
         self.number = -1
+        self.serial = next(_serials)
         self._runs: dict[tuple[CodeType, int], deque[_Run]] = {}
+        self._spots: dict[tuple[int, int], _Spot] = {}
         self._refused: dict[tuple[CodeType, int], tuple[str, int]] = {}
 
     # --- while recording --------------------------------------------------------------
 
-    def visit(self, frame: FrameType) -> None:
-        """Note the state at a guard; guards are numbered in the order of the calls."""
-        self.number += 1
-        where = code_of(frame.f_code)
-        at = where.place(where.index(frame.f_lasti))
-        source = frame.f_code, at
+    def visit(self, frame: FrameType, number: int | None = None) -> None:
+        """Note the state at a guard.
+
+        Args:
+            frame: the user's, `frames.user_frame()`.
+            number: of the guard's exit; without it, guards are counted.
+        """
+        self.number = self.number + 1 if number is None else number
+        first = spot = self._spot(frame)
         names: list[tuple[str, Any]] = []
-        chain: list[Any] = []
-        code, here, depth = where, at, 0
-        while True:
-            if code.uses_locals or not code.is_plain:
-                what = "`locals()` and its kin" if code.uses_locals else "a generator"
-                self._refused[source] = f"the guard is inside {what}", code.ops[here].line
-                return
-            loop = code.loop_at(here)
-            chain.append((code.code, here))
-            if loop is not None:
-                break
+        chain = [spot]
+        while spot.odd is None and spot.loop is None:
             names += _locals(frame).items()
             caller = frame.f_back
-            if caller is None or depth == _FRAMES or self.foreign(caller):
-                self._refused.setdefault(
-                    source, ("the guard is in no loop", where.ops[at].line)
-                )
+            if caller is None or len(chain) == _FRAMES or self.foreign(caller):
+                reason = "the guard is in no loop", first.code.ops[first.at].line
+                self._refused.setdefault(first.source, reason)
                 return
-            frame, depth = caller, depth + 1
+            frame = caller
+            spot = self._spot(frame)
+            chain.append(spot)
+        if spot.odd is not None:
+            self._refused[first.source] = spot.odd, spot.code.ops[spot.at].line
+            return
+        self._note(frame, tuple(chain), names)
+
+    def _spot(self, frame: FrameType) -> _Spot:
+        key = id(frame.f_code), frame.f_lasti
+        found = self._spots.get(key)
+        if found is None:
             code = code_of(frame.f_code)
-            here = code.place(code.index(frame.f_lasti))
-        self._note(frame, _Place(code, here, loop), tuple(chain), source, names)
+            at = code.place(code.index(frame.f_lasti))
+            found = self._spots[key] = _Spot(code, at)
+        return found
 
     def _note(
         self,
         frame: FrameType,
-        place: _Place,
-        chain: tuple,
-        source: tuple[CodeType, int],
+        chain: tuple[_Spot, ...],
         inner: list[tuple[str, Any]],
     ) -> None:
         mark = frame.f_trace
         if type(mark) is not _Mark:
             if mark is not None:  # a debugger's
-                self._refused[source] = "the code is being debugged", 0
+                self._refused[chain[0].source] = "the code is being debugged", 0
                 return
             mark = frame.f_trace = _Mark()
         visible = _locals(frame)
-        key = id(self), chain
+        loop = chain[-1].loop
+        assert loop is not None
+        key = self.serial, *[spot.key for spot in chain]
         run = mark.runs.get(key)
-        counter = visible.get(place.loop.counter) if place.loop.counter else None
-        if run is None or not _follows(run.counter, counter, place):
-            run = mark.runs[key] = _Run(place, self.number)
-            self._runs.setdefault(source, deque(maxlen=_RUNS)).append(run)
-        run.counter = counter if type(counter) is int else None
+        counter = visible.get(loop.counter)
+        if run is None or not run.goes_on(counter):
+            run = mark.runs[key] = _Run(chain, loop, self.number)
+            run.counters = [counter] * 3 if type(counter) is int else []
+            self._runs.setdefault(chain[0].source, deque(maxlen=_RUNS)).append(run)
         run.last = self.number
         state = {
             name: visible[name]
-            for name in place.loop.rebound
-            if name in visible and name != place.loop.counter
+            for name in loop.rebound
+            if name in visible and name != loop.counter
         }
-        for name in place.code.code.co_freevars + place.code.code.co_cellvars:
-            if name in visible:
-                state[name] = visible[name]
         for i, (name, value) in enumerate(inner):
             state[f"{i} {name}"] = value
-        self._compare(run, state)
+        self._compare(run, state, visible)
         run.count += 1
         if run.count == 2 and run.info is None:
-            run.info = Info.of(frame, self.traced, visible)
+            run.info = run.glance = Info.of(frame, self.traced, visible)
+        elif run.glance is None and run.last != run.first:
+            run.glance = Info.of(frame, self.traced, visible)
 
-    def _compare(self, run: _Run, state: dict[str, Any]) -> None:
+    def _compare(
+        self, run: _Run, state: dict[str, Any], visible: dict[str, Any]
+    ) -> None:
         describe = _Describe(self.traced, self.look)
         now = {name: describe(value) for name, value in state.items()}
+        for value in visible.values():
+            if type(value) is self.traced:
+                describe(value)  # the names that the loop leaves alone may be aliases
         before, run.before = run.before, now
         alias, run.alias = run.alias, tuple(describe.alias)
         if before is None:
@@ -192,10 +242,14 @@ class Watch:
             run.aliased_since = self.number
         if now == before:
             return
-        run.since, run.count, run.info = self.number, 0, None
-        for name in (*now, *before):
-            if name not in now or name not in before or now[name] != before[name]:
-                run.reason, run.line = _changed(run.place, name, state.get(name))
+        # A name that was not bound yet cannot have been read.
+        run.before = {**before, **now}
+        for name in now.keys() & before.keys():
+            if now[name] != before[name]:
+                run.since, run.count, run.info = self.number, 0, None
+                run.counters[1:2] = run.counters[2:]
+                traced = type(state[name]) is self.traced
+                run.reason, run.line = _changed(run, name, state[name], traced)
                 break
 
     # --- afterwards -------------------------------------------------------------------
@@ -208,40 +262,178 @@ class Watch:
         Args:
             code, offset: the guard's source.
             exits: numbers of the first and the last guard, at this place, of the one
-                execution of the loop that is asked about; None asks about all.
+                execution of the loop that is asked about; None asks about all, each
+                from the visit on (`Verdict.since`) after which nothing changed.
 
         Returns:
-            The verdict.  Its `bound` counts the visits that may follow the first of
-            `exits`, itself included, if the loop is a `for` over a range.
+            The verdict.  If the loop is a `for` over a range, its `rounds` are those
+            from the first of `exits` on, itself included.
         """
         known = code_of(code)
         at = known.place(known.index(offset))
         source = code, at
-        if source in self._refused:
-            reason, line = self._refused[source]
-            return Verdict(False, reason, line)
         runs = list(self._runs.get(source, ()))
         if exits is not None:
             runs = [r for r in runs if r.first <= exits[0] and exits[1] <= r.last]
+        if source in self._refused and not (runs and exits):
+            return Verdict(False, *self._refused[source])
         if not runs:
-            line = known.ops[at].line
-            return Verdict(False, "the loop was not watched", line)
+            return Verdict(False, "the loop was not watched", known.ops[at].line)
         verdicts = [self._of(run, exits[0] if exits else None) for run in runs]
         return next((v for v in verdicts if not v.ok), verdicts[0])
 
     def _of(self, run: _Run, first: int | None) -> Verdict:
-        if run.since > (run.first if first is None else first):
-            return Verdict(False, run.reason, run.line)
-        if run.info is None:
-            text = "the loop was left before a second round"
-            return Verdict(False, text, run.place.code.ops[run.place.at].line)
-        if run.verdict is None:
-            offset = run.place.code.ops[run.place.at].offset
-            run.verdict = check(run.info, offset)
-        found = run.verdict
-        start = run.first if first is None else first
+        start = run.since if first is None else first
+        if run.since > start or (run.reason and run.count < 2):
+            # What the code does explains more than that something has changed.
+            found = self._check(run, run.glance)
+            if found is None or found.ok or found.reason.endswith(FIXED):
+                return Verdict(False, run.reason, run.line)
+            return found
+        found = run.verdict = run.verdict or self._check(run, run.info)
+        line = run.code.ops[run.at].line
+        if found is None:
+            return Verdict(False, "the loop was left before a second round", line)
         if found.in_place and run.aliased_since > start:
-            line = run.place.code.ops[run.place.at].line
             text = "an array that has several names is written in place"
             return Verdict(False, text, line)
-        return found
+        if found.rounds is not None:
+            found = found._replace(rounds=run.rounds(found.rounds, start))
+        return found._replace(since=run.since)
+
+    @staticmethod
+    def _check(run: _Run, info: Info | None) -> Verdict | None:
+        if info is None:
+            return None
+        inner = tuple(
+            (spot.code.code, spot.code.ops[spot.at].offset)
+            for spot in run.chain[-2::-1]
+        )
+        return check(info, run.code.ops[run.at].offset, inner)
+
+
+def _odd(code: Code) -> str | None:
+    """Why frames of this code are not looked at, if they are not."""
+    if code.is_plain and not code.uses_locals:
+        return None
+    if code.uses_locals:
+        return "the function may look at its names (`locals`, `eval`, ...)"
+    if code.code.co_flags & inspect.CO_OPTIMIZED:
+        return "the guard is inside a generator"
+    return "the guard is not inside a function"
+
+
+def _locals(frame: FrameType) -> dict[str, Any]:
+    """The local names of a frame, cells included.
+
+    Before Python 3.13 the frame keeps the dict that it gives, and with it what the
+    names held; so it is emptied.  Who asks for it next gets it filled again.
+    """
+    found = frame.f_locals
+    copy = dict(found)
+    if type(found) is dict:
+        found.clear()
+    return copy
+
+
+def _changed(run: _Run, name: str, value: Any, traced: bool) -> tuple[str, int]:
+    """What changed, for people, and its line."""
+    code = run.code
+    stores = (i for i in sorted(run.loop.body) if name in code.ops[i].stored)
+    store = next(stores, None)
+    at = run.at if store is None else store
+    line = code.ops[at].line
+    text = name.rpartition(" ")[2] if store is None else code.text(store)
+    kind = type(value)
+    if traced:
+        what = "its shape, dtype or kind changes in the loop"
+    elif kind in (int, float, complex, bool):
+        what = "an untraced Python number changes in the loop"
+    elif is_array(kind):
+        what = "an ordinary array changes in the loop"
+    elif kind in (list, dict, set, tuple):
+        what = f"a {kind.__name__} changes in the loop"
+    else:
+        what = f"an untraced {kind.__name__} changes in the loop"
+    return f"`{text}`, line {line}: {what}", line
+
+
+class _Same:
+    """An object, equal to nothing but itself."""
+
+    __slots__ = ("obj",)
+
+    def __init__(self, obj: Any) -> None:
+        self.obj = obj
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _Same and self.obj is other.obj
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class _Describe:
+    """Descriptions of values; equal ones look the same to code that only computes.
+
+    Attributes:
+        alias: for each traced value, in order, where it came first.
+    """
+
+    __slots__ = ("alias", "look", "seen", "traced")
+
+    def __init__(self, traced: type, look: Callable[[Any], Any]) -> None:
+        self.traced, self.look = traced, look
+        self.alias: list[int] = []
+        self.seen: dict[int, int] = {}
+
+    def __call__(self, value: Any, depth: int = 6) -> Any:
+        kind = type(value)
+        if kind is self.traced:
+            self.alias.append(self.seen.setdefault(id(value), len(self.seen)))
+            return self.look(value)
+        if kind is int or kind is str or kind is bool or value is None:
+            return kind, value
+        if kind is float:
+            return kind, struct.pack("d", value)
+        if kind is complex:
+            return kind, struct.pack("dd", value.real, value.imag)
+        if kind is slice:
+            return kind, *[self(part) for part in (value.start, value.stop, value.step)]
+        if depth == 0:
+            return _Same(object())
+        if isinstance(value, tuple | list | dict):
+            return self._container(value, kind, depth - 1)
+        if kind is set or kind is frozenset:
+            items = value if len(value) <= _ITEMS else (object(),)
+            return kind, frozenset([(type(item), item) for item in items])
+        if is_array(kind):
+            if value.dtype.kind == "O" or value.nbytes > _BYTES:
+                return _Same(object())
+            return value.dtype.str, value.shape, value.tobytes()
+        if kind is FunctionType:
+            return self._function(value, depth - 1)
+        if is_scalar(value):
+            whole = value.tobytes() if hasattr(kind, "tobytes") else value
+            return kind, whole
+        return _Same(value)
+
+    def _container(self, value: Any, kind: type, depth: int) -> Any:
+        if len(value) > _ITEMS:
+            return _Same(object())
+        if issubclass(kind, dict):
+            keys = [self(key, depth) for key in value]
+            return kind, keys, [self(item, depth) for item in value.values()]
+        return kind, [self(item, depth) for item in value]
+
+    def _function(self, f: FunctionType, depth: int) -> Any:
+        if f.__kwdefaults__:
+            return _Same(f)
+        cells = []
+        for cell in f.__closure__ or ():
+            try:
+                contents = cell.cell_contents
+            except ValueError:
+                return _Same(f)
+            cells.append("itself" if contents is f else self(contents, depth))
+        defaults = [self(d, depth) for d in f.__defaults__ or ()]
+        return _Same(f.__code__), _Same(f.__globals__), cells, defaults

@@ -30,6 +30,7 @@ number of instructions read is limited.
 
 from __future__ import annotations
 
+import itertools
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -37,11 +38,9 @@ from .bytecode import Code, Loop, code_of
 from .calls import Calls
 from .steps import Refused, State, Steps
 from .values import (
-    ARRAY,
     DATA,
     SCALAR,
     TOP,
-    TRACED,
     Known,
     Seq,
     Space,
@@ -50,10 +49,12 @@ from .values import (
     is_data,
 )  # fmt: skip
 
-__all__ = ["Info", "Verdict", "check"]
+__all__ = ["FIXED", "Info", "Verdict", "check"]
 
-#: Instructions that ask a value for its truth, and how many operands they take.
-TESTS = {"TO_BOOL": 1, "UNARY_NOT": 1, "COMPARE_OP": 2}
+FIXED = "the loop has a fixed number of rounds"
+
+#: Instructions, apart from jumps, that ask a value for its truth.
+TESTS = frozenset(("TO_BOOL", "UNARY_NOT", "COMPARE_OP"))
 
 
 class Verdict(NamedTuple):
@@ -62,16 +63,18 @@ class Verdict(NamedTuple):
     Attributes:
         reason: why not, for people.
         line: of the user's code that prevents it; 0 if there is none.
-        bound: if the only reason is that the loop is a `for` over a range whose
-            variable nothing reads: how many rounds it has at most, else None.
+        rounds: if the only reason is that the loop is a `for` over a range whose
+            variable nothing reads: this range, else None.
         in_place: whether traced values may be written in place.
+        since: number of the visit from which on it holds (given by `Watch.verdict`).
     """
 
     ok: bool
     reason: str = ""
     line: int = 0
-    bound: int | None = None
+    rounds: range | None = None
     in_place: bool = False
+    since: int = 0
 
 
 class Info(NamedTuple):
@@ -93,12 +96,16 @@ class Info(NamedTuple):
         return cls(frame.f_code, space, found, traced)
 
 
-def check(info: Info, offset: int) -> Verdict:
+def check(
+    info: Info, offset: int, inner: tuple[tuple[CodeType, int], ...] = ()
+) -> Verdict:
     """Whether the loop around an instruction is free of untraced effects.
 
     Args:
         info: the frame at a visit of the guard.
         offset: of the instruction where the guard is, or of the call that leads to it.
+        inner: if it is a call: the functions that it leads through to the guard, each
+            with the offset in it.
     """
     code = code_of(info.code)
     at = code.place(code.index(offset))
@@ -106,7 +113,7 @@ def check(info: Info, offset: int) -> Verdict:
     if loop is None:
         return Verdict(False, "the guard is in no loop", code.ops[at].line)
     try:
-        in_place = _read(info, code, at, loop)
+        in_place = _read(info, code, at, loop, inner)
     except Refused as refused:
         return Verdict(False, str(refused), refused.line)
     if code.ops[loop.head].name == "FOR_ITER":
@@ -114,21 +121,21 @@ def check(info: Info, offset: int) -> Verdict:
     return Verdict(True, in_place=in_place)
 
 
-def _read(info: Info, code: Code, at: int, loop: Loop) -> bool:
+def _read(
+    info: Info,
+    code: Code,
+    at: int,
+    loop: Loop,
+    inner: tuple[tuple[CodeType, int], ...],
+) -> bool:
     """Read one round from the guard back to it; raises Refused."""
-    for i in sorted(loop.body):
-        handler = code.catches(i)
-        if handler is not None:
-            raise Refused(code, handler, "an exception is handled around the loop")
-    op = code.ops[at]
     base = code.depths[loop.head]
-    is_call = op.name.startswith("CALL")
-    if not (op.is_branch or is_call or op.name in TESTS) or op.name == "FOR_ITER":
-        raise Refused(code, at, "the outcome is decided inside an operation")
-    after = code.depths[at + 1] if at + 1 in code.depths else base
-    waiting = after - (0 if op.is_branch else 1)
-    if waiting != base or "_OR_POP" in op.name:
-        raise Refused(code, at, "the outcome is decided inside an expression")
+    path = [(code, at, base)]
+    for function, offset in inner:
+        called = code_of(function)
+        path.append((called, called.index(offset), 0))
+    for k, (where, i, depth) in enumerate(path):
+        _settled(where, i, depth, calls=k < len(path) - 1)
     shared = {*info.code.co_cellvars, *info.code.co_freevars}
     cells = {name: info.names.get(name, TOP) for name in shared}
     names = {name: v for name, v in info.names.items() if name not in shared}
@@ -137,43 +144,48 @@ def _read(info: Info, code: Code, at: int, loop: Loop) -> bool:
     stack: tuple[Value, ...] = (TOP,) * base
     if code.ops[loop.head].name == "FOR_ITER":
         stack = (*stack[:-1], Seq(DATA))
-    if not op.is_branch:
+    if not code.ops[at].is_branch:
         stack = (*stack, SCALAR)
     start = State(stack, names)
     first = [k for k in code.after(at) if k in loop.body]
     back = steps.run(dict.fromkeys(first, start), loop.body, at)
     if back is None:
         raise Refused(code, at, "the code does not come back to this place")
-    operand = back.stack[-1]
-    if op.name == "COMPARE_OP" and not all(_single(v) for v in back.stack[-2:]):
-        raise Refused(code, at, "the outcome is decided inside an operation")
-    if is_call:
-        result = steps.result_at(back, at)
-        if not is_data(result):
-            raise Refused(code, at, "nothing is known about what the call gives")
-    elif not is_data(operand):
+    for i in sorted(loop.body):
+        if (handler := code.catches(i)) is not None:
+            raise Refused(code, handler, "an exception is handled around the loop")
+    result = steps.result_at(back, at) if inner else back.stack[-1]
+    if not is_data(result):
         raise Refused(code, at, "nothing is known about the value that is tested")
+    for (where, i, _), (called, _, _) in itertools.pairwise(path):
+        if calls.called.get((where.code, where.ops[i].offset)) != {called.code}:
+            raise Refused(where, i, "the outcome is decided inside an operation")
     return calls.in_place
 
 
-def _single(value: Value) -> bool:
-    """Whether comparing the value with a traced one is one comparison."""
-    if type(value) is Known:
-        return type(value.obj) not in (list, tuple, dict, set, frozenset)
-    return value in (TRACED, SCALAR, ARRAY)
+def _settled(code: Code, at: int, base: int, calls: bool) -> None:
+    """Nothing but the outcome is on its way when the guard is visited.
+
+    What an expression has on the stack cannot be seen in a frame, and an operation that
+    asks several traced values (`max`, `in`) visits its place several times.
+    """
+    op = code.ops[at]
+    fits = op.name.startswith("CALL") if calls else op.is_branch or op.name in TESTS
+    if not fits or op.name == "FOR_ITER":
+        raise Refused(code, at, "the outcome is decided inside an operation")
+    pushed = 0 if op.is_branch else 1
+    if "_OR_POP" in op.name or code.depths.get(at + 1, base) - pushed != base:
+        raise Refused(code, at, "the outcome is decided inside an expression")
 
 
 def _bounded(info: Info, code: Code, at: int, loop: Loop, in_place: bool) -> Verdict:
     """The verdict on a `for` loop, which ends by itself."""
     line = code.ops[loop.head].line
-    reason = (
-        f"`{code.text(loop.head)}`, line {line}: the loop has a fixed number of rounds"
-    )
+    reason = f"`{code.text(loop.head)}`, line {line}: {FIXED}"
     found = None
     if loop.counter and code.always(loop, at):
         found = _range_of(info, code, loop)
-    bound = None if found is None else len(found)
-    return Verdict(False, reason, line, bound, in_place)
+    return Verdict(False, reason, line, found, in_place)
 
 
 def _range_of(info: Info, code: Code, loop: Loop) -> range | None:

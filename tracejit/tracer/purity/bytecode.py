@@ -23,6 +23,10 @@ from typing import Any, NamedTuple
 
 __all__ = ["Code", "Loop", "Op", "code_of"]
 
+#: Where guards are, apart from jumps.
+_DECIDE = frozenset(
+    "COMPARE_OP TO_BOOL UNARY_NOT CALL CALL_KW CALL_FUNCTION_EX".split()
+)
 _ENDS = frozenset("RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE".split())
 _JUMPS = frozenset("JUMP_FORWARD JUMP_BACKWARD JUMP_BACKWARD_NO_INTERRUPT".split())
 _STORES = frozenset(
@@ -141,12 +145,12 @@ class Code:
         ]
 
     def catches(self, i: int) -> int | None:
-        """A handler around instruction i that goes on with the program, if any."""
+        """The code of a handler around i that goes on with the program, if any."""
         for first, last, target, _ in self.handlers:
             if first <= i <= last:
                 reached = self._reach({target}, None)
                 if any(self.ops[k].name == "POP_EXCEPT" for k in reached):
-                    return target
+                    return min(target + 1, len(self.ops) - 1)
         return None
 
     def _edges(self, i: int) -> Iterator[int]:
@@ -298,7 +302,7 @@ class Code:
     def _copies(self) -> dict[int, int]:
         groups: dict[tuple, list[int]] = {}
         for i, op in enumerate(self.ops):
-            if op.is_branch or op.name in ("COMPARE_OP", "TO_BOOL", "UNARY_NOT"):
+            if op.is_branch or op.name in _DECIDE:
                 kind = "JUMP" if op.is_branch else op.name
                 if op.name != "FOR_ITER" and op.span[2] is not None:
                     groups.setdefault((kind, op.span), []).append(i)

@@ -15,8 +15,8 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 __all__ = [
-    "ATTRIBUTES", "BUILTINS", "HIGHER", "MUTATORS", "READERS", "TRANSFORMS", "TUPLES",
-    "VIEWS", "is_ours", "numpy_name", "out_position", "refusal",
+    "ATTRIBUTES", "BUILTINS", "CONTAINERS", "HIGHER", "MUTATORS", "READERS",
+    "TRANSFORMS", "TUPLES", "VIEWS", "is_ours", "numpy_name", "out_position", "refusal",
 ]  # fmt: skip
 
 #: NumPy's functions that only compute, by name.
@@ -81,7 +81,9 @@ _OUT = {"dot": 2, "concatenate": 2}
 _METHOD_OUT = {
     **dict.fromkeys(("all", "any", "argmax", "argmin", "max", "min", "dot"), 1),
     **dict.fromkeys(("sum", "prod", "cumsum", "cumprod", "mean", "std", "var"), 2),
-    **{"clip": 2, "take": 2, "compress": 2, "round": 1, "trace": 4, "repeat": 2},
+    **dict.fromkeys(("clip", "take", "compress", "repeat"), 2),
+    "round": 1,
+    "trace": 4,
 }
 
 #: Builtins that only compute; the value says whether the result is a new iterable.
@@ -136,6 +138,13 @@ MUTATORS = frozenset(
     difference_update intersection_update symmetric_difference_update
     """.split()
 )
+
+#: What has a method that changes it, where the name says so.
+CONTAINERS = {
+    **dict.fromkeys("append extend insert reverse sort".split(), "list"),
+    **dict.fromkeys("update setdefault popitem".split(), "dict"),
+    **dict.fromkeys("add discard".split(), "set"),
+}
 
 
 def is_ours(obj: Any) -> bool:

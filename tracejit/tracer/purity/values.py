@@ -11,6 +11,7 @@
     Seq(a)            an iterable made in this round, with such items (`zip`, `range`)
     Made(code, ...)   a function made in this round
     Method(a, name)   a method of data
+    ITERATOR          an iterator from outside
     TOP               anything
 
 Each is a special case of those below it where that makes sense (`join`).
@@ -24,9 +25,10 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 __all__ = [
-    "ARRAY", "DATA", "FRESH", "NULL", "SCALAR", "TOP", "TRACED", "Cell", "Items", "Kind",
-    "Known", "Made", "Method", "Seq", "Space", "Value", "abstract", "content", "is_array", "is_data",
-    "is_iterator", "is_namedtuple", "is_scalar", "join", "kind_name",
+    "ARRAY", "DATA", "FRESH", "ITERATOR", "NULL", "SCALAR", "TOP", "TRACED", "Cell",
+    "Items", "Kind", "Known", "Made", "Method", "Seq", "Space", "Value", "abstract",
+    "content", "is_array", "is_data", "is_iterator", "is_namedtuple", "is_scalar",
+    "join", "kind_name",
 ]  # fmt: skip
 
 
@@ -131,6 +133,7 @@ SCALAR = Kind("scalar")
 ARRAY = Kind("array")
 FRESH = Kind("fresh")
 DATA = Kind("data")
+ITERATOR = Kind("iterator")
 TOP = Kind("anything")
 NULL = Kind("null")
 _ORDER = [TRACED, SCALAR, ARRAY, FRESH, DATA]
@@ -146,7 +149,7 @@ def is_namedtuple(kind: type) -> bool:
     """Whether a class is a plain `collections.namedtuple` or `typing.NamedTuple`."""
     if not issubclass(kind, tuple) or kind.__bases__ != (tuple,):
         return False
-    new = vars(kind).get("__new__")
+    new = kind.__new__ if "__new__" in vars(kind) else None
     made = isinstance(new, FunctionType) and new.__code__.co_filename.startswith("<")
     return hasattr(kind, "_fields") and made and "__getattribute__" not in vars(kind)
 
@@ -217,6 +220,10 @@ def abstract(obj: Any, traced: type, depth: int = 4) -> Value:
             return Known(obj)
         plain = kind is list or all(is_scalar(key) for key in obj)
         return DATA if plain and all(is_data(item) for item in items) else TOP
+    if kind is slice and traced in map(type, (obj.start, obj.stop, obj.step)):
+        return SCALAR
+    if is_iterator(obj):
+        return ITERATOR
     if kind is FunctionType and obj.__closure__ and depth:
         return _function(obj, traced, depth)
     return Known(obj)
@@ -268,16 +275,23 @@ def join(a: Value, b: Value) -> Value:
     """The most precise description that fits both."""
     if a == b:
         return a
-    if type(a) is Items and type(b) is Items and len(a.items) == len(b.items):
-        if a.fields == b.fields:
-            pairs = zip(a.items, b.items, strict=True)
-            return Items(tuple([join(x, y) for x, y in pairs]), a.fields)
+    if type(a) is Items and type(b) is Items and _alike(a, b):
+        pairs = zip(a.items, b.items, strict=True)
+        return Items(tuple([join(x, y) for x, y in pairs]), a.fields)
+    if type(a) is Method and type(b) is Method and a.name == b.name:
+        return Method(join(a.owner, b.owner), a.name)
     if type(a) is Seq and type(b) is Seq:
         return Seq(join(a.item, b.item))
     if type(a) is Seq or type(b) is Seq:
         return TOP
-    ranks = [_rank(a), _rank(b)]
-    return TOP if None in ranks else _ORDER[max(ranks)]  # type: ignore[type-var]
+    ranks = _rank(a), _rank(b)
+    if ranks[0] is None or ranks[1] is None:
+        return TOP
+    return _ORDER[max(ranks[0], ranks[1])]
+
+
+def _alike(a: Items, b: Items) -> bool:
+    return len(a.items) == len(b.items) and a.fields == b.fields
 
 
 def _rank(value: Value) -> int | None:
