@@ -265,7 +265,7 @@ def generator_read(a):
 
 def counter_read(a):
     x = np.abs(a) + 0.1
-    for k in range(100):
+    for k in range(100):  # noqa: B007
         x = x * 1.5
         if x.sum() > 100.0:
             break
@@ -316,6 +316,7 @@ def branch_inside(a):
     while x.sum() < 100.0:
         if x[0] < 10.0:
             x = x * 1.5
+            x = x + 0.0
         else:
             x = x + 5.0
     return x

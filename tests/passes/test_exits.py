@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import dedent
-
 import numpy as np
 import pytest
 
@@ -42,9 +40,12 @@ BODY = """
 
 def with_test(n: int = 5, trip: int = 64) -> Tape:
     """Doubles %0 until it is 1000, an array beside it."""
+    params = f"{{{{trip={trip}, consts=1, carries=4, reverse=False, test=True}}}}"
+    outs = "%5: bool[], %6: i64[], %7: f64[], %8: f64[{n}]"
+    inputs = "%0: i64[], %1: f64[{n}], %3: bool[], %4: i64[], %5: f64[], %6: f64[{n}]"
     text = f"""{HEAD}
-  %5: bool[], %6: i64[], %7: f64[], %8: f64[{{n}}] = loop %1 %4 %2 %0 %1 {{{{body=..., trip={trip}, consts=1, carries=4, reverse=False, test=True}}}}
-    body: tape body(%0: i64[], %1: f64[{{n}}], %3: bool[], %4: i64[], %5: f64[], %6: f64[{{n}}]):
+  {outs} = loop %1 %4 %2 %0 %1 {params}
+    body: tape body({inputs}):
 {BODY}
       return %19 %10 %14 %17
   guard %5 is False -> exit 0

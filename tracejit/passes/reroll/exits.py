@@ -25,7 +25,9 @@ its names hold at each visit of the test (`Exits.held`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -37,8 +39,9 @@ from .prove import MAX_PEEL, Carried, Proof, Table, attempt
 
 __all__ = ["Ending", "Exits", "Judgement", "ending", "renumber"]
 
-#: The least bound of a loop, and how many times the rounds seen it is.
-MIN_BOUND, FACTOR = 64, 4
+#: The least bound of a loop; else it is a power of two, and FACTOR times what was seen
+#: or more.  Reverse mode asks for memory for so many rounds, but touches what it needs.
+MIN_BOUND, FACTOR = 64, 2
 _BOOL = np.dtype(np.bool_)
 
 
@@ -150,7 +153,7 @@ def _turned(
         if end + at >= len(instrs):
             return None
         one, other = instrs[start + at], instrs[end + at]
-        if one.prim is guard and other.prim is guard and _is_opposite(builder, one, other):
+        if _is_opposite(builder, one, other):
             if not exits.same(one.source, other.source):
                 return None
             break
@@ -164,9 +167,9 @@ def _turned(
     if before < lo:
         return turned
     first = instrs[before]
-    if first.prim is not guard or first.params["expected"] is not one.params["expected"]:
-        return turned
-    if len(first.args) != 1 or not exits.same(first.source, one.source):
+    if not _is_opposite(builder, first, other) or not exits.same(
+        first.source, one.source
+    ):
         return turned
     for k in range(before + 1, turned.start):
         if tokens.of(instrs[k]) != tokens.of(instrs[k + period]):
@@ -175,6 +178,9 @@ def _turned(
 
 
 def _is_opposite(builder: Builder, one: Instr, other: Instr) -> bool:
+    """Whether the instrs are guards of a bool with different outcomes."""
+    if one.prim is not guard or other.prim is not guard:
+        return False
     wanted = one.params["expected"], other.params["expected"]
     avals = [builder.avals[i.args[0]] for i in (one, other)]
     return (
@@ -223,8 +229,8 @@ def _ending(
     names: dict[int, set[int]] = {}
     for old, new in zip(before, after, strict=True):
         names.setdefault(new, set()).add(old)
-    for new, old in names.items():
-        if new in read and new not in proof.place_of and old != {new}:
+    for new, olds in names.items():
+        if new in read and new not in proof.place_of and olds != {new}:
             return "a value from before the loop is read after it by another name"
     starts: dict[tuple[int, int], int] = {}
     for ref in read & proof.place_of.keys():
@@ -234,12 +240,12 @@ def _ending(
         if judgement.in_place:
             if not peeled:
                 return "an array is written in place"
-            old = {instrs[start - period + place].outs[out]}
+            olds = {instrs[start - period + place].outs[out]}
         else:
-            old = names.get(ref, set())
-        if len(old) != 1:
+            olds = names.get(ref, set())
+        if len(olds) != 1:
             return "it is not known which value is read after the loop"
-        starts[place, out] = old.pop()
+        (starts[place, out],) = olds
         if builder.avals[starts[place, out]] != builder.avals[ref]:
             return "a value that is read after the loop has another type at first"
     tested = proof.operands[0][0]
@@ -252,9 +258,9 @@ def _ending(
         bound = min(bound, judgement.rounds - 1)
         if bound < reps:
             return "the number of rounds is not known"
-    count = reps  # one guard in each
     expected = instrs[start].params["expected"]
-    return Ending(proof, expected, starts, bound, (first, first + count))
+    # One guard in each repetition.
+    return Ending(proof, expected, starts, bound, (first, first + reps))
 
 
 # --- the numbers of the exits
@@ -264,21 +270,24 @@ def renumber(builder: Builder, start: int, dropped: Sequence[tuple[int, int]]) -
     """Number the exits of `builder.instrs[start:]` anew, without the dropped ones."""
     if not dropped:
         return
-    dropped = sorted(dropped)
+    ends = [hi for _, hi in sorted(dropped)]
+    less = [0, *accumulate(hi - lo for lo, hi in sorted(dropped))]
+
+    def new(exit: int) -> int:
+        return exit - less[bisect_right(ends, exit)]
+
     for instr in builder.instrs[start:]:
-        _renumber(instr, dropped)
+        _renumber(instr, new)
 
 
-def _renumber(instr: Instr, dropped: Sequence[tuple[int, int]]) -> None:
+def _renumber(instr: Instr, new: Callable[[int], int]) -> None:
     if instr.prim is guard:
-        exit = instr.params["exit"]
-        less = sum(hi - lo for lo, hi in dropped if hi <= exit)
-        if less:
-            instr.params = {**instr.params, "exit": exit - less}
+        instr.params = {**instr.params, "exit": new(instr.params["exit"])}
     elif instr.prim is loop and _has_guard(instr):
         body: Tape = instr.params["body"]
-        copies = [Instr(i.prim, i.args, i.params, i.outs, i.source) for i in body.instrs]
-        for copy in copies:
-            _renumber(copy, dropped)
+        copies = []
+        for i in body.instrs:
+            copies.append(Instr(i.prim, i.args, i.params, i.outs, i.source))
+            _renumber(copies[-1], new)
         tape = Tape(body.inputs, tuple(copies), body.outputs, body.avals, body.name)
         instr.params = {**instr.params, "body": tape}

@@ -362,7 +362,7 @@ class _Rewrite:
         if key is _GO or key is _COUNT:
             return None
         place, out, lag, starts = key
-        if self.ending is not None and self.ending.starts.get((place, out)) != starts[0]:
+        if self.ending and self.ending.starts.get((place, out)) != starts[0]:
             return None
         return self.last_refs.get((place, out)) if lag == 1 else None
 
