@@ -83,7 +83,7 @@ def reroll(
                 found = ending(builder, here, lo, live, tokens, exits)
                 if found is not None:
                     rewrite(builder, found.proof, live, table, found)
-                    dropped.append(found.dropped)
+                    dropped += found.dropped
                     done += 1
                     continue
             proof = prove(builder, here)

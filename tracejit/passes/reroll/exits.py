@@ -21,6 +21,7 @@ its names hold at each visit of the test (`Exits.held`).
 3. What is read after the loop is what a name held at the last visit.  The same name at
    the first visit tells the value for no round at all.  If it is another one for two
    names that are the same at the end, the first round is peeled.
+4. Other guards in a round stay in the loop, each with one exit for all rounds.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Exits(Protocol):
         """Note that a guard stands for a loop of any number of rounds up to a bound."""
 
     def drop(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Forget guards; those that follow move up."""
+        """Forget guards, given as ranges (first, behind the last); others move up."""
 
 
 class Ending(NamedTuple):
@@ -91,14 +92,14 @@ class Ending(NamedTuple):
         starts: for what is read after the loop, (place, out) of the last repetition,
             the ref that it is if there is no repetition.
         bound: of the number of repetitions.
-        dropped: the exits of the guards that go, first and behind the last.
+        dropped: ranges of exits that go, as `Exits.drop` takes them.
     """
 
     proof: Proof
     expected: bool
     starts: dict[tuple[int, int], int]
     bound: int
-    dropped: tuple[int, int]
+    dropped: list[tuple[int, int]]
 
 
 def ending(
@@ -117,10 +118,6 @@ def ending(
     instrs = builder.instrs
     end = candidate.start + candidate.period * candidate.reps
     last = instrs[end].params["exit"]
-    body = instrs[end - candidate.period : end]
-    if any(_has_guard(i) for i in body[1:]):
-        exits.refuse(last, "the loop decides something else, too")
-        return None
     rest = instrs[end:]
     read = live.union(*[i.args for i in rest[1:]])
     reason = "its rounds differ"
@@ -259,8 +256,9 @@ def _ending(
         if bound < reps:
             return "the number of rounds is not known"
     expected = instrs[start].params["expected"]
-    # One guard in each repetition.
-    return Ending(proof, expected, starts, bound, (first, first + reps))
+    each = sum(i.prim is guard for i in proof.body)
+    dropped = [(first, first + 1), (first + each, first + each * reps)]
+    return Ending(proof, expected, starts, bound, dropped)
 
 
 # --- the numbers of the exits
