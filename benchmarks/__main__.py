@@ -12,13 +12,16 @@ def main():
     # NumPy may be imported before this line.
     set_threads(options.threads)
 
-    from benchmarks import harness, latency, leak, page
+    from benchmarks import harness, latency, leak, page, paths
 
     settings = harness.settings()
     print(settings)
     labels = contestants_of(options)
     outcomes = run_workloads(options, labels)
     show(harness.rows(outcomes, labels) if outcomes else [])
+    show(harness.first_rows(outcomes, labels))
+    crowds = paths.measure() if options.paths else []
+    show(paths.rows(crowds) if crowds else [])
     waits = latency.measure() if options.latency else []
     show(latency.rows(waits) if waits else [])
     growths = leak.measure() if options.leak else []
@@ -27,6 +30,7 @@ def main():
         text = page.render(
             outcomes,
             labels,
+            crowds,
             waits,
             growths,
             settings=settings,
@@ -58,6 +62,9 @@ def parse():
         "--peers", action="store_true", help="also JAX, PyTorch, HIPS/autograd"
     )
     parser.add_argument("--latency", action="store_true", help="time first calls too")
+    parser.add_argument(
+        "--paths", action="store_true", help="count recordings of loops with exits too"
+    )
     parser.add_argument("--leak", action="store_true", help="look for leaks too")
     parser.add_argument("--all", action="store_true", help="all of the above")
     parser.add_argument(
@@ -76,7 +83,7 @@ def parse():
     )
     options = parser.parse_args()
     if options.all:
-        options.peers = options.latency = options.leak = True
+        options.peers = options.latency = options.leak = options.paths = True
     return options
 
 

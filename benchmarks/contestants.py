@@ -6,6 +6,9 @@ Each contestant is made by `make(workload, arguments)`, which returns
 
 import importlib
 import importlib.util
+import subprocess
+import sys
+from functools import partial
 from types import FunctionType
 
 import numpy as np
@@ -13,18 +16,37 @@ import optree
 
 from tracejit import value_and_grad
 
-PEERS = ("jax", "torch", "autograd")
+PEERS = ("jax", "scan", "torch", "autograd")
 TITLES = {
     "tracejit": "tracejit",
     "jax": "JAX jit",
+    "scan": "JAX scan",
     "torch": "PyTorch eager",
     "autograd": "HIPS/autograd",
 }
 
 
+#: JAX unrolls Python loops; it is given this many seconds to compile one.
+UNROLLED_SECONDS = 120
+
+
+class TooSlow(Exception):
+    """A contestant's first call took too long."""
+
+
 def installed(name):
-    """Whether the top-level module `name` could be imported."""
-    return importlib.util.find_spec(name) is not None
+    """Whether the contestant `name` can run: its module could be imported."""
+    module = "jax" if name == "scan" else name
+    return importlib.util.find_spec(module) is not None
+
+
+def takes_part(name, workload):
+    """Whether this workload is one for the contestant `name`."""
+    if name == "scan":
+        return workload.scan is not None
+    if name == "torch":
+        return workload.torch is not None
+    return name in TITLES or name in workload.hand
 
 
 def make(name, workload, arguments):
@@ -60,9 +82,36 @@ def _make_jax(workload):
     import jax
     import jax.scipy.special
 
-    jax.config.update("jax_enable_x64", True)
+    if workload.scan is not None:
+        _try_unrolled(workload.name)
     function = rebound(workload.function, np=jax.numpy, special=jax.scipy.special)
-    compiled = jax.jit(jax.value_and_grad(function, argnums=workload.argnums))
+    return _jitted(workload, function)
+
+
+def _try_unrolled(name):
+    """Raise TooSlow if JAX cannot unroll and compile the loop in time.
+
+    In a process of its own, because nothing else stops XLA.
+    """
+    command = [sys.executable, "-m", "benchmarks.contestants", name]
+    try:
+        subprocess.run(command, check=True, timeout=UNROLLED_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise TooSlow(f"not compiled in {UNROLLED_SECONDS} s") from None
+
+
+def _make_scan(workload):
+    import jax
+
+    return _jitted(workload, partial(workload.scan, jax))
+
+
+def _jitted(workload, function):
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    graded = jax.value_and_grad(function, argnums=workload.argnums)
+    compiled = jax.jit(graded, static_argnums=workload.static)
 
     def call(*arguments):
         value, gradient = compiled(*arguments)
@@ -74,10 +123,15 @@ def _make_jax(workload):
 def _make_torch(workload):
     import torch
 
+    def _tensor(x):
+        if isinstance(x, np.ndarray):
+            return torch.from_numpy(x)
+        return torch.tensor(x, dtype=torch.float64) if isinstance(x, float) else x
+
     indices = _indices(workload)
 
     def call(*arguments):
-        tensors = list(optree.tree_map(torch.from_numpy, arguments))
+        tensors = list(optree.tree_map(_tensor, arguments))
         for i in indices:
             leaves, structure = optree.tree_flatten(tensors[i])
             leaves = [leaf.detach().requires_grad_() for leaf in leaves]
@@ -105,6 +159,7 @@ def _make_autograd(workload):
 _MAKERS = {
     "tracejit": _make_tracejit,
     "jax": _make_jax,
+    "scan": _make_scan,
     "torch": _make_torch,
     "autograd": _make_autograd,
 }
@@ -115,6 +170,22 @@ def _indices(workload):
     return (numbers,) if isinstance(numbers, int) else numbers
 
 
+def _unrolled(name):
+    """What `_try_unrolled` starts: JAX's first call of one workload."""
+    import jax
+    import jax.scipy.special
+
+    from benchmarks.workloads import WORKLOADS
+
+    (workload,) = [w for w in WORKLOADS if w.name == name]
+    function = rebound(workload.function, np=jax.numpy, special=jax.scipy.special)
+    _jitted(workload, function)(*workload.data())
+
+
 def _as_argnums(workload, gradients):
     """One gradient for an int `argnums`, a tuple for a tuple, as JAX answers."""
     return gradients[0] if isinstance(workload.argnums, int) else tuple(gradients)
+
+
+if __name__ == "__main__":
+    _unrolled(sys.argv[1])

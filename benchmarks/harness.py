@@ -22,11 +22,15 @@ from benchmarks.workload import HAND
 
 @dataclass
 class Outcome:
-    """The samples of one workload: label -> seconds a call, one figure a round."""
+    """The samples of one workload: label -> seconds a call, one figure a round.
+
+    `first` has the seconds of each contestant's first call.
+    """
 
     workload: object
     samples: dict = field(default_factory=dict)
     failures: dict = field(default_factory=dict)
+    first: dict = field(default_factory=dict)
 
     def seconds(self, label):
         """Median time of a call, or None if the contestant did not run."""
@@ -72,11 +76,13 @@ def run(workload, labels, *, rounds, sample_seconds):
     arguments = workload.data()
     calls, reference = {}, None
     for label in labels:
-        if label not in contestants.TITLES and label not in workload.hand:
+        if not contestants.takes_part(label, workload):
             continue
         try:
             call = contestants.make(label, workload, arguments)
+            start = perf_counter()
             answer = call(*arguments)
+            outcome.first[label] = perf_counter() - start
             if label == HAND:
                 # A hand-written kernel reuses its output: keep a copy.
                 reference = optree.tree_map(np.copy, answer)
@@ -179,6 +185,24 @@ def rows(outcomes, labels):
         mark = {None: "", True: "met", False: "missed"}[outcome.met()]
         table.append([workload.name, *cells, *ratios, goal, mark])
     return table
+
+
+def first_rows(outcomes, labels):
+    """A table of first calls, of the workloads that are loops; lists of texts."""
+    labels = [label for label in labels if label in contestants.TITLES]
+    titles = [contestants.TITLES[label] for label in labels]
+    table = [["first call", *titles, "target", ""]]
+    for outcome in outcomes:
+        if outcome.workload.scan is None or "tracejit" not in outcome.first:
+            continue
+        cells = [duration(outcome.first.get(label)) for label in labels]
+        limit = outcome.workload.first_limit
+        goal, mark = "", ""
+        if limit is not None:
+            goal = f"< {duration(limit)}"
+            mark = "met" if outcome.first["tracejit"] < limit else "missed"
+        table.append([outcome.workload.name, *cells, goal, mark])
+    return table if len(table) > 1 else []
 
 
 def _times(ratio):

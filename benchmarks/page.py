@@ -1,7 +1,7 @@
 """Writes docs/benchmarks.md from what was measured."""
 
-from benchmarks import latency, leak
-from benchmarks.harness import markdown, rows
+from benchmarks import latency, leak, paths
+from benchmarks.harness import first_rows, markdown, rows
 
 INTRODUCTION = """\
 # Benchmarks
@@ -29,6 +29,24 @@ each time, as tracejit does.
 
 """
 
+FIRST = """
+## First calls of loops
+
+Time of the first call in this process, recording or tracing and compiling included.
+JAX unrolls a Python loop; where it has no figure, it had not compiled it after two
+minutes. *JAX scan* is the same computation written for `jax.lax.scan`.
+
+"""
+
+PATHS = """
+## Loops that end on their values
+
+One input after another, each with its own number of iterations or its own sequence of
+branches, in plain Python. Times are means over all inputs, after all have been seen
+once; recordings and kernels are counted over the first pass.
+
+"""
+
 LATENCY = """
 ## Latency
 
@@ -46,11 +64,12 @@ up.
 """
 
 
-def render(outcomes, labels, waits, growths, *, settings, command):
+def render(outcomes, labels, crowds, waits, growths, *, settings, command):
     """The page as Markdown.
 
     Args:
         outcomes, labels: of the workloads, as `harness.rows` takes them.
+        crowds: of `paths.measure`; an empty list leaves the section out.
         waits: of `latency.measure`; an empty list leaves the section out.
         growths: of `leak.measure`; likewise.
         settings: one line on machine and versions.
@@ -58,6 +77,11 @@ def render(outcomes, labels, waits, growths, *, settings, command):
     """
     page = INTRODUCTION.format(settings=settings, command=command)
     page += markdown(rows(outcomes, labels)) + "\n"
+    first = first_rows(outcomes, labels)
+    if first:
+        page += FIRST + markdown(first) + "\n"
+    if crowds:
+        page += PATHS + markdown(paths.rows(crowds)) + "\n"
     if waits:
         page += LATENCY + markdown(latency.rows(waits)) + "\n"
     if growths:

@@ -19,6 +19,7 @@ _TABLE = {
     "log": _DOUBLE,
     "log1p": _DOUBLE,
     "erf": _DOUBLE,
+    "tanh": _DOUBLE,
     "expf": _FLOAT,
 }
 
@@ -94,4 +95,5 @@ exp = _vectorisable("exp")
 log = _vectorisable("log")
 log1p = _vectorisable("log1p")
 erf = _vectorisable("erf")
+tanh = _vectorisable("tanh")
 expf = _vectorisable("expf")

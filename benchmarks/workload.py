@@ -24,6 +24,9 @@ class Workload:
         argnums: the arguments to differentiate, as in JAX.
         torch: the same function on PyTorch tensors, `torch(torch_module, *args)`.
         tolerance: allowed relative difference of gradients between contestants.
+        static: the arguments that are no arrays (a number of steps), for JAX.
+        scan: the same function written for `jax.lax.scan`, `scan(jax, *args)`.
+        first_limit: seconds that tracejit's first call may last.
     """
 
     name: str
@@ -35,3 +38,6 @@ class Workload:
     argnums: int | tuple[int, ...] = 0
     torch: Callable | None = None
     tolerance: float = 1e-6
+    static: tuple[int, ...] = ()
+    scan: Callable | None = None
+    first_limit: float | None = None

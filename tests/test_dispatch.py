@@ -431,7 +431,7 @@ def test_the_fast_path_takes_containers_and_settings():
     f(p, X, "a")
     f(p, X, "a")
     fast = f._dispatcher.fast
-    assert fast((p, X, "a")) is not MISS
+    assert fast(p, X, "a") is not MISS
     for other in [
         (p, X, "b"),
         (p, X),
@@ -444,9 +444,9 @@ def test_the_fast_path_takes_containers_and_settings():
         ({"w": X, "b": (1.0, np.float32(2))}, X, "a"),
         ({"w": X, "b": [1, np.float32(2)]}, X, "a"),
     ]:
-        assert fast(other) is MISS
+        assert fast(*other) is MISS
     rate = 3.0
-    assert fast((p, X, "a")) is MISS
+    assert fast(p, X, "a") is MISS
     assert f(p, X, "a")[0] == 3 * 14 + 1
 
 
@@ -498,12 +498,13 @@ def test_check_mode_finds_a_wrong_kernel(monkeypatch):
     f = tj.jit(lambda x: x * 2)
     f(X)
     trace = f._dispatcher.traces[0]
+    trace.fast_refused = True
     trace.executable = types.SimpleNamespace(
         run=lambda x: (0, None, (x * 2.001,)), kernel=None, compiled=True
     )
     np.testing.assert_allclose(f(X), X * 2.001)
     monkeypatch.setattr(config, "CHECK", True)
-    f._dispatcher.fast = lambda args: MISS
+    f._dispatcher.fast = lambda *args: MISS
     with pytest.raises(tj.CheckError, match="output 0 of the kernel differs from the"):
         f(X)
 
@@ -519,7 +520,7 @@ def test_check_mode_finds_a_stale_trace(monkeypatch):
     trace.executable = types.SimpleNamespace(
         run=lambda x: (0, None, (x * 3,)), kernel=None, compiled=True
     )
-    f._dispatcher.fast = lambda args: MISS
+    f._dispatcher.fast = lambda *args: MISS
     with pytest.raises(tj.CheckError, match="differs from a fresh recording"):
         f(X)
 

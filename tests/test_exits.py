@@ -141,6 +141,19 @@ def float_like(a):
     return a.sum() + 0.5
 
 
+def chained(a):
+    x = np.abs(a) + 0.1
+    w = x
+    for _ in range(7):
+        w = x * 2.0
+        x = x * 1.1
+    y = x * 1.0
+    while y.sum() < 200.0:
+        y = y * 1.5
+        w = y
+    return w
+
+
 def two_loops(a):
     x = np.abs(a) + 0.1
     while x.sum() < 100.0:
@@ -173,6 +186,7 @@ GOOD = [
     until_not,
     after_branch,
     two_loops,
+    chained,
     double_in_place,
     two_tests,
     newton_of_a_number,

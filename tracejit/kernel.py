@@ -14,7 +14,7 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +24,8 @@ import llvmlite
 import numpy as np
 
 from . import config
-from .codegen import assembly, engine, store, symbols, vector_math
+from .codegen import assembly, engine, entry, store, symbols, vector_math
+from .codegen.entry import Check, Row, Table, Where
 from .codegen.layout import ALIGNMENT, RELEASE, WORKSPACE, Layout
 from .codegen.pool import LARGE, Pool
 from .codegen.source import Printed, print_program
@@ -32,7 +33,16 @@ from .passes.fuse import fuse
 from .program import Call, For, Program, Statement, walk
 from .tape import Tape
 
-__all__ = ["Executable", "Kernel", "compile_program", "compile_tape", "structural_key"]
+__all__ = [
+    "Check",
+    "Executable",
+    "Kernel",
+    "Row",
+    "Where",
+    "compile_program",
+    "compile_tape",
+    "structural_key",
+]
 
 #: Calls that do at least so many scalar operations release the GIL.
 _RELEASE_WORK = 50_000
@@ -102,31 +112,12 @@ class Kernel:
     def load(self) -> None:
         """Get the machine code: from disk, or by compiling."""
         start = time.perf_counter()
-        folder = config.cache_dir()
-        if not self._from_disk(folder):
-            text = self.assembly
-            needed = symbols.needed(text)
-            quick = self.stats["loops"] > _MANY_LOOPS
-            code = engine.compile_assembly(text, quick)
-            self._bind(code, needed)
-            if folder is not None:
-                store.write(folder, self.key, needed, code)
+        quick = self.stats["loops"] > _MANY_LOOPS
+        size, from_disk = _load(self.key, lambda: self.assembly, quick=quick)
+        self._method = engine.method(self.name, engine.address(self.name))
+        self.stats["code_bytes"] = size
+        self.stats["from_disk"] = from_disk
         self.stats["compile_seconds"] = time.perf_counter() - start
-
-    def _from_disk(self, folder: Path | None) -> bool:
-        found = store.read(folder, self.key) if folder is not None else None
-        if found is None:
-            return False
-        needed, code = found
-        self._bind(code, needed)
-        self.stats["from_disk"] = True
-        return True
-
-    def _bind(self, code: bytes, needed: list[str]) -> None:
-        engine.load_object(code, needed)
-        pointer = engine.address(self.name)
-        self._method = engine.method(self.name, pointer)
-        self.stats["code_bytes"] = len(code)
 
 
 class Block(np.ndarray):
@@ -138,6 +129,9 @@ class Block(np.ndarray):
 class Executable:
     """A kernel bound to one trace: `run(*leaves)` -> `(status, outcome, outputs)`.
 
+    `call(*leaves)` is the same with less to unpack: the tuple of the outputs, or else
+    the list `[status, outcome]`.  `entry` makes functions that check what they get.
+
     `leaves` are the tape's inputs without the captures: C-contiguous arrays of exactly
     the tape's dtypes and shapes; inputs of shape () come as Python or NumPy scalars.
     status 0: outputs is a tuple, fresh arrays, NumPy scalars for shape ();
@@ -148,7 +142,7 @@ class Executable:
     in this process or from disk).
     """
 
-    run: Callable[..., tuple[int, Any, tuple | None]]
+    call: Callable[..., tuple | list[Any]]
 
     def __init__(
         self,
@@ -162,13 +156,35 @@ class Executable:
         self.captures = captures
         self.compiled = compiled
         mirrors = [_mirror(array) for array in captures]
-        call = engine.make_function(kernel.method, _block(kernel, layout, mirrors))
+        self._block = _block(kernel, layout, mirrors)
+        self._bare = engine.make_function(kernel.method, self._block)
         moved = [
             (mirror, array)
             for mirror, array in zip(mirrors, captures, strict=True)
             if mirror is not array
         ]
-        self.run = _runner(call, layout, moved)
+        self.call = _runner(self._bare, layout, moved)
+
+    def run(self, *leaves: Any) -> tuple[int, Any, tuple | None]:
+        answer = self.call(*leaves)
+        if isinstance(answer, tuple):
+            return 0, None, answer
+        status, outcome = answer
+        return status, outcome, None
+
+    def entry(self, rows: Sequence[Row], **table: Any) -> Callable[..., Any]:
+        """A function that calls the kernel if `rows` hold; see `codegen.entry`.
+
+        Its arguments are those that the rows name.  For `table` see `Table.make`.
+        """
+        native = self.call is self._bare
+        made = Table.make(
+            rows,
+            self.kernel.method.function if native else 0,
+            self._block if native else self.call,
+            **table,
+        )
+        return engine.make_function(_entry(), made)
 
 
 def compile_tape(tape: Tape, captures: list[np.ndarray]) -> Executable:
@@ -227,6 +243,36 @@ def _identity() -> str:
         vector_math.identity(),
     )
     return " ".join(map(str, parts))
+
+
+def _load(key: str, assembly: Callable[[], str], **options: Any) -> tuple[int, bool]:
+    """Load the code of this key from disk, or compile it; its size, if from disk."""
+    folder = config.cache_dir()
+    found = store.read(folder, key) if folder is not None else None
+    if found is not None:
+        engine.load_object(found[1], found[0])
+        return len(found[1]), True
+    text = assembly()
+    needed = symbols.needed(text)
+    code = engine.compile_assembly(text, **options)
+    engine.load_object(code, needed)
+    if folder is not None:
+        store.write(folder, key, needed, code)
+    return len(code), False
+
+
+@cache
+def _entry_method() -> Any:
+    key = structural_key(entry.assembly("entry"))
+    name = f"tracejit_entry_{key[:40]}"
+    _load(key, lambda: entry.assembly(name), level=0)
+    return engine.method("tracejit", engine.address(name))
+
+
+def _entry() -> Any:
+    """The checked entry, loaded once."""
+    with _LOCK:
+        return _entry_method()
 
 
 # --- one trace's function

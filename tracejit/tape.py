@@ -130,27 +130,26 @@ class Ref:
     def __repr__(self) -> str:
         return f"%{self.index}: {self.aval!r}"
 
+    def _emit(self, name: str, *args: Any) -> Any:
+        return self.builder.emit(PRIMITIVES[name], args, {})
 
-def _operator(name: str, reflected: bool = False) -> Callable[[Ref, Any], Ref]:
-    def method(self: Ref, other: Any) -> Ref:
-        a, b = (other, self) if reflected else (self, other)
-        return self.builder.emit(PRIMITIVES[name], (a, b), {})
-
-    return method
-
-
-for _method, _name in {
-    "add": "add",
-    "sub": "sub",
-    "mul": "mul",
-    "truediv": "div",
-    "pow": "pow",
-}.items():
-    setattr(Ref, f"__{_method}__", _operator(_name))
-    setattr(Ref, f"__r{_method}__", _operator(_name, reflected=True))
-for _method in ("lt", "le", "gt", "ge"):
-    setattr(Ref, f"__{_method}__", _operator(_method))
-Ref.__neg__ = lambda self: self.builder.emit(PRIMITIVES["neg"], (self,), {})  # type: ignore[attr-defined]
+    # fmt: off
+    def __neg__(self) -> Ref: return self._emit("neg", self)
+    def __add__(self, other: Any) -> Ref: return self._emit("add", self, other)
+    def __radd__(self, other: Any) -> Ref: return self._emit("add", other, self)
+    def __sub__(self, other: Any) -> Ref: return self._emit("sub", self, other)
+    def __rsub__(self, other: Any) -> Ref: return self._emit("sub", other, self)
+    def __mul__(self, other: Any) -> Ref: return self._emit("mul", self, other)
+    def __rmul__(self, other: Any) -> Ref: return self._emit("mul", other, self)
+    def __truediv__(self, other: Any) -> Ref: return self._emit("div", self, other)
+    def __rtruediv__(self, other: Any) -> Ref: return self._emit("div", other, self)
+    def __pow__(self, other: Any) -> Ref: return self._emit("pow", self, other)
+    def __rpow__(self, other: Any) -> Ref: return self._emit("pow", other, self)
+    def __lt__(self, other: Any) -> Ref: return self._emit("lt", self, other)
+    def __le__(self, other: Any) -> Ref: return self._emit("le", self, other)
+    def __gt__(self, other: Any) -> Ref: return self._emit("gt", self, other)
+    def __ge__(self, other: Any) -> Ref: return self._emit("ge", self, other)
+    # fmt: on
 
 
 class Builder:
@@ -238,6 +237,8 @@ class Builder:
                     raise ValueError(f"{arg!r} belongs to another tape")
                 # The last ref operand: in select(cond, a, 0) the number is like a.
                 dtype = arg.aval.dtype
+        if dtype is None:
+            return []
         return [a if isinstance(a, Ref) else self.const(a, dtype) for a in args]
 
     def replay(self, instr: Instr, env: dict[int, Ref]) -> tuple[Ref, ...]:

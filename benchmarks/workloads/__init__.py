@@ -5,8 +5,11 @@ from benchmarks.workloads import (
     dot,
     elementwise,
     gaussian_process,
+    heat,
     logistic,
     network,
+    ode,
+    rnn,
     rosenbrock,
 )
 
@@ -18,4 +21,7 @@ WORKLOADS = (
     *logistic.WORKLOADS,
     *network.WORKLOADS,
     *gaussian_process.WORKLOADS,
+    *ode.WORKLOADS,
+    *heat.WORKLOADS,
+    *rnn.WORKLOADS,
 )

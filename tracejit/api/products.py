@@ -160,9 +160,8 @@ class Pullback:
             if array.shape != aval.shape or array.dtype.kind not in "biuf":
                 raise _wrong_cotangent(leaf, aval)
             values.append(prepare(array.astype(aval.dtype, copy=False)))
-        status, _, outputs = backward.executable().run(*self._residuals, *values)
-        assert status == 0
-        assert outputs is not None
+        outputs = backward.executable().call(*self._residuals, *values)
+        assert isinstance(outputs, tuple)
         return unflatten(backward.in_spec, outputs)
 
     def _inline(self, rec: Recorder, leaves: list[Any]) -> tuple:
@@ -243,7 +242,7 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     numbers = tuple(i + shift for i in numbers)
     program = Program(target, inline, function_name(fun), Statics(target))
     dispatcher = dispatcher_of(program, ("vjp", numbers, has_aux))
-    answer = dispatcher.fast(args)
+    answer = dispatcher.fast(*args)
     if not isinstance(answer, tuple):
         answer = dispatcher.call(args, {})
     out, residuals, aux, backward = answer
@@ -363,7 +362,7 @@ def jvp(fun: Callable, primals: tuple | list, tangents: tuple | list) -> tuple:
     args = (*before, primals, tangents)
     program = Program(target, inline, function_name(fun), Statics(_no_names))
     dispatcher = dispatcher_of(program, ("jvp", len(before)))
-    answer = dispatcher.fast(args)
+    answer = dispatcher.fast(*args)
     return answer if isinstance(answer, tuple) else dispatcher.call(args, {})
 
 

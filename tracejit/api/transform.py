@@ -123,7 +123,7 @@ class Transform:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         dispatcher = self._found or self._dispatcher
         if not kwargs:
-            answer = dispatcher.fast(args)
+            answer = dispatcher.fast(*args)
             if answer is not MISS:
                 return answer
         recorder = active_recorder()
@@ -160,8 +160,7 @@ class Transform:
 
     def stats(self) -> Stats:
         """What happened so far: traces, kernels, hits, seconds."""
-        stats = self._used().stats
-        return Stats(**vars(stats))
+        return self._used().stats.snapshot()
 
     def explain(self) -> str:
         """One line per trace: why it was recorded."""

@@ -314,7 +314,7 @@ class Captures:
         )
         self._clones[id(function)] = function, clone
         self._known[id(function)] = function, self._known_at(function), clone
-        self._snapshots.attributes |= names_in(function.__code__).attributes
+        self._snapshots.note_code(function.__code__)
         clone.__dict__.update(function.__dict__)
         clone.__qualname__ = function.__qualname__
         clone.__module__ = function.__module__

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..avals import Aval
-from ..signature import canonical, prepare
+from ..signature import prepare
 from .define import define
 from .snapshot import Snapshot
 from .values import same, same_items
@@ -72,21 +72,15 @@ class Checks:
         self.arrays = [i for i, c in enumerate(checks) if c.kind == "array"]
         self._run: Callable[[], Any] | None = None
 
-    def lines(self, used: list[int], fail: str, strict: bool = False) -> list[str]:
+    def lines(self, fail: str) -> list[str]:
         """Python statements; `fail` is the statement of a failure, over {i}.
 
-        Args:
-            used: which of `arrays` the caller needs; they are bound to `t{check}`.
-            strict: also ask that the arrays be ready for a kernel as they are.
+        What check i finds is bound to `t{i}`.
         """
         lines = []
         for i, check in enumerate(self.checks):
             lines.append(f"t{i} = {check.fetch}")
             condition = self._condition(i, check)
-            if strict and i in used:
-                # The very object that stands for the dtype, not an alias (longlong).
-                self.env[f"d{i}"] = canonical(check.value.dtype)
-                condition += f" or t{i}.dtype is not d{i} or not t{i}.flags.carray"
             lines.append(f"if {condition}: {fail.format(i=i)}")
         return lines
 
@@ -147,7 +141,7 @@ class Checks:
 
     def _compile(self) -> Callable[[], Any]:
         arrays = self.arrays
-        body = self.lines(arrays, "return {i}, t{i}")
+        body = self.lines("return {i}, t{i}")
         found = "".join(f"prepare(t{i}), " for i in arrays)
         body.append(f"return None, ({found})")
         source = "def run():\n" + "\n".join(f"    {line}" for line in body)

@@ -24,6 +24,7 @@ __all__ = [
 
 _LIBRARIES = frozenset(
     {"builtins", "llvmlite", "numba", "numpy", "optree", "scipy", "tracejit"}
+    | {"_pytest", "pluggy", "pytest"}  # an `assert` under pytest names its module
 ) | (frozenset(sys.stdlib_module_names) - {"__main__", "this", "antigravity"})
 
 
@@ -95,7 +96,9 @@ def _functions_of(cls: type) -> Iterator[tuple[str, FunctionType]]:
                     yield name, function
 
 
-def reachable_functions(cls: type, attributes: set[str]) -> list[FunctionType]:
+def reachable_functions(
+    cls: type, attributes: set[str], deep: bool = False
+) -> list[FunctionType]:
     """The methods of `cls` that code which asks for `attributes` may run.
 
     Special methods always count: operators and calls name no attribute.  `attributes`
@@ -107,12 +110,22 @@ def reachable_functions(cls: type, attributes: set[str]) -> list[FunctionType]:
     while grew:
         grew = False
         for name, function in list(waiting):
-            if name in attributes or name.startswith("__"):
+            special = name.startswith("__") and not (deep and name in _PLUMBING)
+            if name in attributes or special:
                 waiting.remove((name, function))
                 reached.append(function)
                 attributes |= names_in(function.__code__).attributes
                 grew = True
     return reached
+
+
+#: What operators, calls and `with` run; making, showing and copying read no settings.
+_PLUMBING = frozenset(
+    {"__class_getitem__", "__copy__", "__deepcopy__", "__del__", "__dir__"}
+    | {"__format__", "__getstate__", "__init__", "__init_subclass__", "__new__"}
+    | {"__post_init__", "__reduce__", "__reduce_ex__", "__repr__", "__set_name__"}
+    | {"__setattr__", "__setstate__", "__sizeof__", "__str__", "__subclasshook__"}
+)
 
 
 def unwrap(function: Callable) -> Callable:

@@ -8,6 +8,8 @@ thing, they are refused if the recorded code asks for the attribute that holds t
 from __future__ import annotations
 
 import io
+import itertools
+import operator
 from types import BuiltinFunctionType, FunctionType, MethodWrapperType
 from typing import Any, NoReturn
 
@@ -15,7 +17,7 @@ from ..errors import UnsupportedError, message
 from ..signature import caller
 from .library import user_classes
 
-__all__ = ["StandIn", "consumed_error", "is_consumable"]
+__all__ = ["StandIn", "consumed_error", "is_consumable", "position"]
 
 #: Of a file: what takes nothing from it.
 _HARMLESS = frozenset(
@@ -43,6 +45,19 @@ def is_consumable(value: Any) -> bool:
     # An iterator of user code keeps its state in attributes, which are compared.
     own = [vars(base).get("__next__") for base in user_classes(kind)]
     return not any(isinstance(found, FunctionType) for found in own)
+
+
+def position(value: Any) -> Any:
+    """How far an iterator or file is, where that can be told; else None."""
+    if isinstance(value, itertools.count):
+        return repr(value)
+    if isinstance(value, io.IOBase):
+        try:
+            return value.tell()
+        except (OSError, ValueError):
+            return None
+    left = operator.length_hint(value, -1)
+    return left if left >= 0 else None
 
 
 def consumed_error(label: str, kind: str, where: str) -> UnsupportedError:

@@ -19,6 +19,7 @@ from enum import Enum
 from functools import partial
 from types import (
     BuiltinFunctionType,
+    CodeType,
     FunctionType,
     MappingProxyType,
     MethodType,
@@ -30,7 +31,7 @@ import numpy as np
 
 from ..errors import UnsupportedError, message
 from .library import ANY_NAME, is_library, names_in, reachable_functions, user_classes
-from .outside import consumed_error, is_consumable
+from .outside import consumed_error, is_consumable, position
 from .values import (
     INSIDE,
     SCALARS,
@@ -119,18 +120,26 @@ class Snapshots:
 
     Attributes:
         attributes: the names asked for by the code that was seen so far.
+        any_name: whether code that runs may ask for names that it does not mention.
         on_generator: told about every random generator that is met.
     """
 
     def __init__(self, on_generator: Callable[[Any, str], None]) -> None:
         self.attributes: set[str] = set()
+        self.any_name = False
         self.on_generator = on_generator
         self._seen: dict[int, int] = {}
         self._deep: list[tuple[Snapshot, int, set[str]]] = []
-        self._iterators: list[tuple[str, str | None, str]] = []
+        self._iterators: list[tuple[Any, str, str | None, Any]] = []
         self._name: str | None = None
         self._classes: list[tuple[Snapshot, type, int, set[Any]]] = []
         self._modules: list[tuple[Snapshot, int]] = []
+
+    def note_code(self, code: CodeType) -> None:
+        """Code that runs asks for attributes."""
+        names = names_in(code).attributes
+        self.attributes |= names
+        self.any_name = self.any_name or not ANY_NAME.isdisjoint(names)
 
     def complete(self, where: str = "") -> None:
         """Add what code that was seen only later may reach through earlier values."""
@@ -138,14 +147,16 @@ class Snapshots:
             self._complete()
         except RecursionError:
             raise self._too_deep("the captured names") from None
-        for label, name, kind in self._iterators:
-            if name is None or name in self.attributes:
-                raise consumed_error(label, kind, where)
+        for value, label, name, before in self._iterators:
+            if name is not None and name not in self.attributes:
+                continue
+            if before is None or position(value) != before:
+                raise consumed_error(label, type(value).__name__, where)
 
     def _complete(self) -> None:
-        known = -1
-        while known != len(self.attributes):
-            known = len(self.attributes)
+        known = (-1, False)
+        while known != (len(self.attributes), self.any_name):
+            known = len(self.attributes), self.any_name
             for entry in list(self._classes):
                 self._seen = {}
                 self._add_methods(*entry)
@@ -165,7 +176,7 @@ class Snapshots:
             raise self._too_deep(label) from None
 
     def _mentions(self, name: str) -> bool:
-        return name in self.attributes or not ANY_NAME.isdisjoint(self.attributes)
+        return self.any_name or name in self.attributes
 
     def _too_deep(self, label: str) -> UnsupportedError:
         return UnsupportedError(
@@ -201,9 +212,11 @@ class Snapshots:
             self.on_generator(value, label)
             return Snapshot("is", value, label)
         if is_consumable(value):
-            self._iterators.append((label, self._name, kind.__name__))
+            self._iterators.append((value, label, self._name, position(value)))
             return Snapshot("is", value, label)
         if isinstance(value, FunctionType):
+            if depth < 0:
+                return Snapshot("is", value, label)
             return self._function(value, label, depth)
         if isinstance(value, MethodType):
             return self._parts(value, ("__self__", "__func__"), label, depth)
@@ -309,7 +322,7 @@ class Snapshots:
     def _add_methods(
         self, snapshot: Snapshot, cls: type, depth: int, done: set[Any]
     ) -> None:
-        for function in reachable_functions(cls, self.attributes):
+        for function in reachable_functions(cls, self.attributes, depth <= 0):
             if function not in done:
                 done.add(function)
                 self._add_reads(snapshot, function, depth)

@@ -10,6 +10,7 @@ imports Numba.
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from functools import cache
 from typing import Any
@@ -17,8 +18,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from . import symbols, vector_math
-from .wrapper import HEAD, SYMBOLS
+from . import entry, symbols, vector_math, wrapper
 
 __all__ = [
     "address",
@@ -65,19 +65,21 @@ def _engine() -> Any:
 
 def _register_interface() -> None:
     """Make known to LLVM what a kernel's wrapper calls of Python and NumPy."""
-    for name in SYMBOLS:
+    for name in {*wrapper.SYMBOLS, *entry.SYMBOLS}:
         function = getattr(ctypes.pythonapi, name)
         llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
     # Slots of NumPy's C API are part of its binary interface, version 2.
     capsule = np._core.multiarray._ARRAY_API  # type: ignore[attr-defined]
-    table = (ctypes.c_void_p * 94).from_address(symbols.capsule_pointer(capsule))
+    table = (ctypes.c_void_p * 183).from_address(symbols.capsule_pointer(capsule))
     version = ctypes.CFUNCTYPE(ctypes.c_uint)(table[0] or 0)()
-    probe = np.zeros(1)
-    data = ctypes.c_void_p.from_address(id(probe) + HEAD).value
-    if version >> 24 != 2 or data != probe.ctypes.data:
-        raise ImportError(f"NumPy with binary interface {version:#x} is not supported")
+    if version >> 24 != 2 or not entry.probe():
+        raise ImportError(
+            f"Python {sys.version.split()[0]} with NumPy {np.__version__} (binary "
+            f"interface {version:#x}) is not supported"
+        )
     llvm.add_symbol("tracejit_PyArray_Scalar", table[60])
     llvm.add_symbol("tracejit_PyArray_New", table[93])
+    llvm.add_symbol("tracejit_PyArray_EquivTypes", table[182])
 
 
 @cache
@@ -89,18 +91,19 @@ def target_machine() -> Any:
     return cpu_target.target_context.codegen()._tm
 
 
-def optimise(assembly: str, quick: bool = False) -> Any:
+def optimise(assembly: str, quick: bool = False, level: int = 3) -> Any:
     """Parse and optimise; returns llvmlite's module.
 
     quick: do not interleave the rounds of vectorised loops.  That halves the time for
     a program of many loops, and costs something where data is in the cache.
+    level: of the pipeline; 0 does no more than inline what must be.
     """
     machine = target_machine()
     module = llvm.parse_assembly(assembly)
     module.triple = llvm.get_process_triple()
     module.data_layout = str(machine.target_data)
     module.verify()
-    options = llvm.PipelineTuningOptions(speed_level=3)
+    options = llvm.PipelineTuningOptions(speed_level=level)
     options.loop_vectorization = True
     options.slp_vectorization = True
     options.loop_interleaving = not quick
@@ -109,10 +112,10 @@ def optimise(assembly: str, quick: bool = False) -> Any:
     return module
 
 
-def compile_assembly(assembly: str, quick: bool = False) -> bytes:
-    """Machine code, as an object file."""
+def compile_assembly(assembly: str, quick: bool = False, level: int = 3) -> bytes:
+    """Machine code, as an object file; for the options see `optimise`."""
     with _LOCK:
-        return target_machine().emit_object(optimise(assembly, quick))
+        return target_machine().emit_object(optimise(assembly, quick, level))
 
 
 def load_object(code: bytes, needed: list[str]) -> None:

@@ -23,7 +23,11 @@ from ..program import Buffer, Program
 from .slots import Slots
 from .source import array_outputs, scalar_outputs
 
-__all__ = ["ALIGNMENT", "FIRST", "Layout"]
+__all__ = ["ALIGNMENT", "FIRST", "HEAD", "Layout"]
+
+#: Bytes in front of every Python object's own fields; in an ndarray the first of
+#: these is the data pointer.
+HEAD = object.__basicsize__
 
 RELEASE, WORKSPACE, WORK_BYTES, NONE, NDARRAY, FIRST = 0, 1, 2, 3, 4, 6
 ALIGNMENT = 64

@@ -1,9 +1,9 @@
 """The Python face of a kernel: a C function that Python calls, written in LLVM.
 
 It takes the leaves as a vector of objects (`METH_FASTCALL`), reads their data
-pointers, allocates the outputs through NumPy's C API, calls the body and builds the
-result `(status, outcome, outputs)`.  The whole call costs less than making one tuple
-of arrays in Python.  `self` is the parameter block, an int64 array.
+pointers, allocates the outputs through NumPy's C API, calls the body and returns the
+tuple of the outputs; or, when a guard failed, the list `[status, outcome]`.  `self` is
+the parameter block, an int64 array.
 
 The caller may pass the arrays to be filled after the leaves.  The workspace is taken
 from the block by an atomic exchange; a call that finds it taken allocates its own, so
@@ -16,13 +16,9 @@ from ..program import Buffer
 from . import layout as block
 from .ir import Module, memory_type
 from .ir import register_type as register
-from .layout import Layout
+from .layout import HEAD, Layout
 
 __all__ = ["SYMBOLS", "emit_wrapper"]
-
-#: Bytes in front of every Python object's own fields; in an ndarray the first of
-#: these is the data pointer.
-HEAD = object.__basicsize__
 
 #: Functions of Python's C API: result, arguments.
 _PYTHON = {
@@ -37,6 +33,8 @@ _PYTHON = {
     "PyLong_AsUnsignedLongLongMask": ("i64", "ptr"),
     "PyLong_FromLongLong": ("ptr", "i64"),
     "PyLong_FromUnsignedLongLong": ("ptr", "i64"),
+    "PyList_New": ("ptr", "i64"),
+    "PyList_SetItem": ("i32", "ptr", "i64", "ptr"),
     "PyObject_IsTrue": ("i32", "ptr"),
     "PyTuple_New": ("ptr", "i64"),
     "PyTuple_SetItem": ("i32", "ptr", "i64", "ptr"),
@@ -332,14 +330,15 @@ class _Wrapper:
         return self.op(f"getelementptr inbounds i64, ptr %results, i64 {slot}")
 
     def finish(self, fresh: list[str]) -> None:
-        """Build the tuple to return."""
+        """Build the tuple of the outputs, or the list `[status, outcome]`."""
         self.branch(self.op("icmp eq i64 %status, 0"), "success", "left")
         self.label("success")
-        outputs = self.success(fresh)
-        self.answer("i64 0", self.none(), outputs)
+        self.raw(f"ret ptr {self.success(fresh)}")
         self.label("left")
         self.drop(fresh)
-        self.answer("i64 %status", self.outcome(), self.none())
+        number = self.call("PyLong_FromLongLong", "%status")
+        exit_ = self.sequence("List", [number, self.outcome()])
+        self.raw(f"ret ptr {exit_}")
         self.label("fail")
         self.drop(fresh)
         self.raw("ret ptr null")
@@ -354,15 +353,11 @@ class _Wrapper:
         self.call("Py_IncRef", none)
         return none
 
-    def tuple(self, items: list[str]) -> str:
-        made = self.call("PyTuple_New", str(len(items)))
+    def sequence(self, kind: str, items: list[str]) -> str:
+        made = self.call(f"Py{kind}_New", str(len(items)))
         for k, item in enumerate(items):
-            self.call("PyTuple_SetItem", made, str(k), item)
+            self.call(f"Py{kind}_SetItem", made, str(k), item)
         return made
-
-    def answer(self, status: str, outcome: str, outputs: str) -> None:
-        number = self.call("PyLong_FromLongLong", status.split()[-1])
-        self.raw(f"ret ptr {self.tuple([number, outcome, outputs])}")
 
     def success(self, fresh: list[str]) -> str:
         layout = self.layout
@@ -395,7 +390,7 @@ class _Wrapper:
                 self.call("Py_IncRef", obj)
             seen.add(obj)
             items.append(obj)
-        return self.tuple(items)
+        return self.sequence("Tuple", items)
 
     def outcome(self) -> str:
         """The outcome as a Python object, by its kind."""

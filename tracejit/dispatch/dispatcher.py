@@ -31,11 +31,11 @@ from ..signature import (
 )
 from ..tape import Tape
 from ..tracer import recording
-from .fast import MISS, RECORDINGS, build, never
+from .fast import MISS, RECORDINGS, Fast, build, never
 from .frames import hide_frames
 from .outputs import Outputs
 from .program import Program, Session
-from .stats import Events, Stats, guard_text, position
+from .stats import Counters, Events, guard_text, position
 from .trace import RECORD_AGAIN, Trace, normal
 
 __all__ = ["Dispatcher"]
@@ -105,16 +105,16 @@ class Dispatcher:
     """Everything known about one program.
 
     Attributes:
-        fast: the fast path of the trace that answered last, `fast(args)` -> answer or
+        fast: the fast path of the trace that answered last, `fast(*args)` -> answer or
             `MISS`.
         stats, events: what happened so far.
     """
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.stats = Stats()
+        self.stats = Counters()
         self.events = Events()
-        self.fast: Callable[[tuple], Any] = never
+        self.fast: Callable[..., Any] = never
         self.entries: dict[tuple, Entry] = {}
         self._last_key: tuple | None = None
         self._lock = threading.RLock()
@@ -218,18 +218,20 @@ class Dispatcher:
     def _use_fast(self, trace: Trace, args: tuple, kwargs: dict[str, Any]) -> None:
         if kwargs or trace.fast_refused:
             return
-        if trace.fast is None:
+        fast: Fast | None = trace.fast
+        # Equal values that are other objects all the time: compare them in Python.
+        if fast is None or not fast.holds():
 
-            def side_exit(args: tuple, status: int, outcome: Any) -> Any:
-                return self._side_exit(trace, args, status, outcome)
+            def side_exit(left: list[Any], args: tuple) -> Any:
+                return self._side_exit(trace, args, *left)
 
-            trace.fast = build(
-                trace, args, self.stats, side_exit, self.program.statics.positions
-            )
-            if trace.fast is None:
+            static = self.program.statics.positions
+            fast = build(trace, args, self.stats, side_exit, static, fast is None)
+            if fast is None:
                 trace.fast_refused = True
                 return
-        self.fast = trace.fast
+            trace.fast = fast
+        self.fast = fast.call
 
     def _side_exit(self, trace: Trace, args: tuple, status: int, outcome: Any) -> Any:
         """A kernel that the fast path ran did not answer."""

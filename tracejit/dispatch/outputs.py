@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -29,6 +29,8 @@ class Outputs:
     Attributes:
         refs: the refs that the kernel is to return.
         assemble: puts the kernel's outputs in their places.
+        form: "all" if the result is just the tuple of the outputs, "one" if it is the
+            only output, else None.
     """
 
     def __init__(self, recorder: Recorder, result: Any) -> None:
@@ -37,7 +39,12 @@ class Outputs:
         self._weak: list[type | None] = []
         self._constants: list[Any] = []
         places = [self._place(recorder, leaf) for leaf in leaves]
-        self.assemble = _assembler(spec, places, self._constants)
+        containers: list[Any] = []
+        result_text = _expression(spec, iter(places), containers)
+        self.form = _form(result_text, len(self.refs))
+        namespace = {"c": self._constants, "k": containers, "unflatten": unflatten}
+        source = f"def assemble(o):\n    return {result_text}"
+        self.assemble: Callable[[tuple], Any] = define(source, "assemble", namespace)
 
     def _place(self, recorder: Recorder, leaf: Any) -> str:
         """Where this leaf comes from, as an expression over the kernel's outputs."""
@@ -73,15 +80,11 @@ class Outputs:
         )
 
 
-def _assembler(
-    spec: Any, places: Sequence[str], constants: list[Any]
-) -> Callable[[tuple], Any]:
-    """Compile the function that rebuilds the result from the kernel's outputs."""
-    containers: list[Any] = []
-    expression = _expression(spec, iter(places), containers)
-    source = f"def assemble(o):\n    return {expression}"
-    namespace = {"c": constants, "k": containers, "unflatten": unflatten}
-    return define(source, "assemble", namespace)
+def _form(expression: str, count: int) -> str | None:
+    """Whether there is nothing to assemble."""
+    if expression == f"({''.join(f'o[{i}], ' for i in range(count))})":
+        return "all"
+    return "one" if expression == "o[0]" and count == 1 else None
 
 
 def _expression(spec: Any, places: Any, containers: list[Any]) -> str:

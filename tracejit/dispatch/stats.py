@@ -15,7 +15,7 @@ import numpy as np
 from ..tape import Source
 from ..tracer import GuardInfo, Recorder
 
-__all__ = ["Events", "Stats", "guard_text", "position"]
+__all__ = ["Counters", "Events", "Stats", "guard_text", "position"]
 
 #: So many sentences `explain()` remembers.
 _REMEMBERED = 1000
@@ -54,6 +54,24 @@ class Stats:
             shown = f"{value:.3f}" if isinstance(value, float) else str(value)
             rows.append(f"{field.name:<17}{shown:>8}")
         return "\n".join(rows)
+
+
+class Counters(Stats):
+    """The counters of a dispatcher at work.
+
+    Attributes:
+        native: one word, in which kernels count the hits of the fast path.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.native = np.zeros(1, np.int64)
+
+    def snapshot(self) -> Stats:
+        """The counters of this moment."""
+        counts = {field.name: getattr(self, field.name) for field in fields(Stats)}
+        counts["hits"] += int(self.native[0])
+        return Stats(**counts)
 
 
 class Events:

@@ -14,7 +14,7 @@ fixes at least one more outcome of the input, so a search ends.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class Trace:
         checks: what it took from closures and globals.
         executable: the compiled kernel; None while the path is interpreted.
         assemble: rebuilds the result from the kernel's outputs.
+        form: says if there is nothing to rebuild, see `Outputs`.
         parent, at: the trace it branched off, and at which guard.
     """
 
@@ -60,6 +61,7 @@ class Trace:
         self.number = number
         self.checks = checks
         self.assemble = outputs.assemble
+        self.form = outputs.form
         # A loop of any number of rounds is a step of its own on the path.
         self.path = tuple(
             ("loop", g.bound) if g.bound else normal(g.expected) for g in session.guards
@@ -71,7 +73,7 @@ class Trace:
         self.parent: Trace | None = None
         self.at = 0
         self.children: dict[tuple[int, Any], list[Trace]] = {}
-        self.fast: Callable[[tuple], Any] | None = None
+        self.fast: Any = None  # the dispatcher's
         self.fast_refused = False
         self._lock = threading.Lock()
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from .table import as_tracer, cast, recorder_of
+from .table import as_tracer, cast, emit, recorder_of
 from .ufuncs import call, composed, loop_dtype
 
 __all__: list[str] = []
@@ -65,7 +65,9 @@ def _logaddexp2(a: Any, b: Any) -> Any:
 @composed(special.xlog1py)
 def _xlog1py(a: Any, b: Any) -> Any:
     x, y = _tracers(special.xlog1py, a, b)
-    return call(special.xlogy, x, y + 1)
+    # mulz: 0 for x = 0 even at y = -1, and still linear in x; but a NaN stays.
+    product = emit("mulz", *np.broadcast_arrays(x, call(np.log1p, y)))
+    return np.where(call(np.isnan, y), y, product)
 
 
 @composed(special.ndtr)

@@ -63,17 +63,13 @@ def _division(python: Callable[..., Any]) -> Callable[..., tuple]:
         if _holds(_compare(np.equal, b, 0)):
             python(_number(a), _number(b))  # raises, in Python's words
         if python in (operator.floordiv, divmod) and float not in (_kind(a), _kind(b)):
-            _require_short(_quotient_bound(a, b))
+            # Only the lowest integer divided by -1 is beyond 64 bits.
+            lowest = _compare(np.less, a, -int(_LIMIT))
+            if _holds(lowest) and _holds(_compare(np.equal, b, -1)):
+                _refuse_long()
         return a, b
 
     return rule
-
-
-def _quotient_bound(a: Any, b: Any) -> Any:
-    """Only the lowest integer divided by -1 is beyond 64 bits."""
-    if type(b) is not Tracer and b != -1:
-        return 0.0
-    return _floats(a)
 
 
 def _exact(ufunc: np.ufunc) -> Callable[..., tuple]:

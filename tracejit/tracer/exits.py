@@ -25,15 +25,20 @@ class GuardExits:
     Args:
         guards: the recorder's guards, `GuardInfo`; changed in place.
         traced: the class of traced values.
+        inputs, hidden: the recorder's lists of its inputs.
 
     Attributes:
+        watch: what the names held at each guard.
         reasons: why loops kept their number of rounds, sentences for people.
     """
 
-    def __init__(self, guards: list[Any], traced: type) -> None:
+    def __init__(
+        self, guards: list[Any], traced: type, inputs: list[int], hidden: list[int]
+    ) -> None:
         self.guards = guards
+        self._inputs, self._hidden = inputs, hidden
         self.reasons: list[str] = []
-        self._watch = Watch(traced, self._look, is_inside)
+        self.watch = Watch(traced, self._look, is_inside)
         self._seen: list[int] = []
         self._visits: list[int] = []
         self._held: list[tuple[int, ...]] = []
@@ -45,8 +50,8 @@ class GuardExits:
     def visit(self, frame: FrameType) -> None:
         """Note what there is at a guard that is about to be recorded."""
         self._seen = []
-        self._watch.visit(frame)
-        self._visits.append(self._watch.number)
+        self.watch.visit(frame)
+        self._visits.append(self.watch.number)
         self._held.append(tuple(self._seen))
 
     # --- for reroll -------------------------------------------------------------------
@@ -59,13 +64,16 @@ class GuardExits:
     def verdict(self, first: int, last: int) -> Judgement:
         source = self.guards[last].source
         visits = self._visits[first], self._visits[last]
-        found = self._watch.verdict(source.code, source.lasti, visits)
+        found = self.watch.verdict(source.code, source.lasti, visits)
         rounds = None if found.rounds is None else len(found.rounds)
         ok = found.ok or rounds is not None
         return Judgement(ok, found.reason, rounds, found.in_place)
 
     def held(self, exit: int) -> Sequence[int]:
         return self._held[exit]
+
+    def is_input(self, ref: int) -> bool:
+        return ref in self._inputs or ref in self._hidden
 
     def refuse(self, exit: int, reason: str) -> None:
         source = self.guards[exit].source

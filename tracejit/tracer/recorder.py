@@ -10,6 +10,7 @@ captures ordinary arrays that met a traced one, taken by reference
 
 from __future__ import annotations
 
+import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -78,6 +79,9 @@ class _Computed(Ref):
         self.value = value
 
 
+#: The aval of refs that loops made superfluous.
+_DROPPED = Aval((), np.dtype(np.bool_))
+
 #: From this many bytes on, a value is kept only by its refs.  A chain of operations on
 #: large arrays then needs the memory that NumPy needs; what a nested transform asks
 #: for again is computed again.
@@ -108,7 +112,7 @@ class Recorder(Builder):
         self.hidden: list[int] = []
         self.captures: list[np.ndarray] = []
         self.guards: list[GuardInfo] = []
-        self.exits = GuardExits(self.guards, _tracer_class[0])
+        self.exits = GuardExits(self.guards, _tracer_class[0], self.inputs, self.hidden)
         self.closed = False
         self.python_rules = True
         self.tracers: list[weakref.ref] = []
@@ -340,7 +344,23 @@ class Recorder(Builder):
         self.tracers = [alive for alive in self.tracers if alive() is not None]
         live = {ref.index for ref in wanted}
         live.update(t.ref.index for alive in self.tracers if (t := alive()) is not None)
-        reroll(self, start, live, self.capture, self.exits)
+        recorded = self.instrs[start:]
+        if reroll(self, start, live, self.capture, self.exits):
+            self._drop(recorded, start)
+
+    def _drop(self, recorded: list[Instr], start: int) -> None:
+        """Forget what instrs that are no longer on the tape computed.
+
+        At once, by reference counts: the recorder is part of cycles, and what waits
+        for the garbage collector makes everything else slow.
+        """
+        made = {out for instr in self.instrs[start:] for out in instr.outs}
+        values, producers, avals = self.values, self.producers, self.avals
+        for instr in recorded:
+            for out in instr.outs:
+                if out not in made:
+                    values[out] = producers[out] = None
+                    avals[out] = _DROPPED
 
     def finish_trace(self, outputs: Iterable[Ref]) -> Tape:
         """The tape: argument inputs first, then the hidden inputs of `captures`."""
@@ -394,6 +414,10 @@ SERVED: dict[tuple[ModuleType, str], Callable[..., Any]] = {}
 
 _lock = threading.Lock()
 _recordings = 0
+#: Whether the garbage collector was on when the first of them began.  A recording makes
+#: nothing but objects that stay, a dozen an instr, so that the collector would go
+#: through all of them again and again: most of the time of a long loop.
+_collecting = False
 _originals: dict[tuple[ModuleType, str], Callable[..., Any]] = {}
 
 
@@ -419,10 +443,12 @@ class recording:
         self.recorder = recorder
 
     def __enter__(self) -> Recorder:
-        global _recordings
+        global _collecting, _recordings
         stack = _local.__dict__.setdefault("stack", [])
         with _lock:
             if _recordings == 0:
+                _collecting = gc.isenabled()
+                gc.disable()
                 for (module, name), served in SERVED.items():
                     _originals[module, name] = getattr(module, name)
                     setattr(module, name, served)
@@ -446,6 +472,8 @@ class recording:
                 for (module, name), original in _originals.items():
                     setattr(module, name, original)
                 _originals.clear()
+                if _collecting:
+                    gc.enable()
         cause = getattr(error, "__cause__", None)
         if isinstance(error, ValueError) and isinstance(cause, ConcretizationError):
             # NumPy says "setting an array element with a sequence" about out[i] = t.

@@ -40,6 +40,8 @@ _FRAMES = 8
 _RUNS = 512
 #: Ordinary arrays and containers larger than this are not compared: they count as new.
 _BYTES, _ITEMS = 1 << 18, 256
+#: So many executions of one loop are read if they may differ.
+_JUDGED = 128
 _serials = itertools.count()
 
 
@@ -77,7 +79,7 @@ class _Run:
 
     __slots__ = (
         "alias", "aliased_since", "at", "before", "chain", "code", "count", "counters",
-        "first", "glance", "info", "last", "line", "loop", "reason", "since", "step",
+        "first", "glance", "last", "line", "loop", "reason", "since", "step",
         "verdict",
     )  # fmt: skip
 
@@ -91,7 +93,6 @@ class _Run:
         self.alias: tuple[int, ...] = ()
         self.counters: list[Any] = []
         self.step = 0
-        self.info: Info | None = None
         self.glance: Info | None = None
         self.verdict: Verdict | None = None
 
@@ -149,6 +150,7 @@ class Watch:
         self.number = -1
         self.serial = next(_serials)
         self._runs: dict[tuple[CodeType, int], deque[_Run]] = {}
+        self._judged: dict[Any, list[tuple[Info, Verdict]]] = {}
         self._spots: dict[tuple[int, int], _Spot] = {}
         self._refused: dict[tuple[CodeType, int], tuple[str, int]] = {}
 
@@ -221,10 +223,24 @@ class Watch:
             state[f"{i} {name}"] = value
         self._compare(run, state, visible)
         run.count += 1
-        if run.count == 2 and run.info is None:
-            run.info = run.glance = Info.of(frame, self.traced, visible)
+        if run.count == 2:
+            run.glance = Info.of(frame, self.traced, visible)
+            run.verdict = self._judge(run, key, run.glance)
         elif run.glance is None and run.last != run.first:
             run.glance = Info.of(frame, self.traced, visible)
+
+    def _judge(self, run: _Run, key: Any, info: Info) -> Verdict:
+        """Read the code now: what lists and objects hold is not the same later."""
+        for known, verdict in self._judged.setdefault(key, []):
+            same = known.names == info.names and known.space == info.space
+            if same and not verdict.heap:
+                return verdict
+        if len(self._judged[key]) == _JUDGED:
+            line = run.code.ops[run.at].line
+            return Verdict(False, "the loop begins too often to be judged", line)
+        verdict = self._check(run, info)
+        self._judged[key].append((info, verdict))
+        return verdict
 
     def _compare(
         self, run: _Run, state: dict[str, Any], visible: dict[str, Any]
@@ -246,7 +262,7 @@ class Watch:
         run.before = {**before, **now}
         for name in now.keys() & before.keys():
             if now[name] != before[name]:
-                run.since, run.count, run.info = self.number, 0, None
+                run.since, run.count, run.verdict = self.number, 0, None
                 run.counters[1:2] = run.counters[2:]
                 traced = type(state[name]) is self.traced
                 run.reason, run.line = _changed(run, name, state[name], traced)
@@ -286,11 +302,11 @@ class Watch:
         start = run.since if first is None else first
         if run.since > start or (run.reason and run.count < 2):
             # What the code does explains more than that something has changed.
-            found = self._check(run, run.glance)
+            found = self._check(run, run.glance) if run.glance else None
             if found is None or found.ok or found.reason.endswith(FIXED):
                 return Verdict(False, run.reason, run.line)
             return found
-        found = run.verdict = run.verdict or self._check(run, run.info)
+        found = run.verdict
         line = run.code.ops[run.at].line
         if found is None:
             return Verdict(False, "the loop was left before a second round", line)
@@ -302,9 +318,7 @@ class Watch:
         return found._replace(since=run.since)
 
     @staticmethod
-    def _check(run: _Run, info: Info | None) -> Verdict | None:
-        if info is None:
-            return None
+    def _check(run: _Run, info: Info) -> Verdict:
         inner = tuple(
             (spot.code.code, spot.code.ops[spot.at].offset)
             for spot in run.chain[-2::-1]

@@ -312,6 +312,7 @@ class Emitter(Elements):
             return
         flat = self.kept_flat(root)
         for point in product(*[range(root.space[a]) for a in flat]):
+            accs: tuple[int, ...]
             if root.kind == "arg":
                 of = self.avals[root.instr.args[0]].dtype
                 accs = (
@@ -403,9 +404,9 @@ class Emitter(Elements):
             if isinstance(given, int):
                 state[inner] = out.new_accumulator(aval.dtype, given)
             else:
-                old = new_buffer(out.program, aval.shape, aval.dtype)
-                out.copy(old, given)
-                state[inner] = old
+                held = new_buffer(out.program, aval.shape, aval.dtype)
+                out.copy(held, given)
+                state[inner] = held
         var = out.enter()
         count: int | None = None
         if params.get("test"):
@@ -416,13 +417,13 @@ class Emitter(Elements):
             given = operands[fixed[0]]
             assert isinstance(given, int)
             count = given
-        step: Affine | int = Affine(var, 1, 0)
+        upwards = Affine(var, 1, 0)
+        step: Affine | int = upwards
         if params["reverse"] and count is not None:
             last = out.let("sub", (count, out.constant(1, INT64)), INT64)
-            now = step = out.let("sub", (last, out.counter(step)), INT64)
+            now = step = out.let("sub", (last, out.counter(upwards)), INT64)
         else:
-            if params["reverse"]:
-                step = Affine(var, -1, trip - 1)
+            step = Affine(var, -1, trip - 1) if params["reverse"] else upwards
             now = out.counter(step)
         inner = Emitter(analysis, roots, out)
         inner.remember(counter, (), now)
@@ -476,12 +477,11 @@ class Emitter(Elements):
                 else:
                     out.body.append(Swap(old, target))
         out.leave(var, 0, trip, count)
-        for ref, place in zip(instr.outs, state.values(), strict=False):
-            if isinstance(place, int):
-                value = out.read(place, self.avals[ref].dtype)
-                self.remember(ref, (), value)
+        for ref, final in zip(instr.outs, state.values(), strict=False):
+            if isinstance(final, int):
+                self.remember(ref, (), out.read(final, self.avals[ref].dtype))
             elif ref in self.memory:
-                out.copy(self.memory[ref].buffer, place)
+                out.copy(self.memory[ref].buffer, final)
 
     def operand(self, ref: int) -> int | Buffer:
         """What a loop is given: a scalar value, or the memory of an array."""

@@ -27,7 +27,7 @@ its names hold at each visit of the test (`Exits.held`).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
@@ -72,6 +72,9 @@ class Exits(Protocol):
 
     def held(self, exit: int) -> Sequence[int]:
         """Refs that the names had at a visit, in an order that is always the same."""
+
+    def is_input(self, ref: int) -> bool:
+        """Whether a ref is an input of the tape."""
 
     def refuse(self, exit: int, reason: str) -> None:
         """Note why a loop keeps its number of rounds."""
@@ -245,6 +248,8 @@ def _ending(
         (starts[place, out],) = olds
         if builder.avals[starts[place, out]] != builder.avals[ref]:
             return "a value that is read after the loop has another type at first"
+    if not _are_there(builder, proof, starts.values(), exits):
+        return "a value from before the loop that is needed was not kept"
     tested = proof.operands[0][0]
     assert isinstance(tested, Carried)
     where = tested.place, tested.out
@@ -259,6 +264,20 @@ def _ending(
     each = sum(i.prim is guard for i in proof.body)
     dropped = [(first, first + 1), (first + each, first + each * reps)]
     return Ending(proof, expected, starts, bound, dropped)
+
+
+def _are_there(
+    builder: Builder, proof: Proof, refs: Iterable[int], exits: Exits
+) -> bool:
+    """Whether refs are still on the tape: names may have held what rolling removed."""
+    operands = [o for part in proof.operands for o in part if isinstance(o, Carried)]
+    known = {ref for operand in operands for ref in operand.starts}
+    others = [ref for ref in refs if ref not in known and not exits.is_input(ref)]
+    if not others:
+        return True
+    return {
+        out for i in builder.instrs[: proof.run.start] for out in i.outs
+    }.issuperset(others)
 
 
 # --- the numbers of the exits

@@ -40,29 +40,41 @@ class Tokens:
     def __init__(self, avals: Sequence[Any]) -> None:
         self.avals = avals
         self.numbers: dict[Hashable, int] = {}
+        self.quick: dict[Hashable, int] = {}
         self.idle: set[int] = set()
         self.starts: dict[int, list[int]] = {}
         self.codes: list[CodeType] = []
 
     def of(self, instr: Instr) -> int:
-        name, params = instr.prim.name, instr.params
-        if name == "const":
-            fixed: Hashable = params["dtype"]
-        elif name == "slice":
-            fixed = (params["size"], params["step"])
-        elif name == "guard":
-            fixed = params["expected"]
-        elif name == "loop":
-            fixed = (body_text(params["body"]), *_but(params, "body"))
-        else:
-            fixed = tuple(params.values())
+        name, params, source = instr.prim.name, instr.params, instr.source
+        fixed: Hashable = ()
+        if params:
+            fixed = self.fixed(name, params)
         avals = self.avals
         shape = tuple([(avals[r].shape, avals[r].dtype) for r in instr.outs])
-        key = (name, fixed, shape, self.position(instr.source))
-        number = self.numbers.setdefault(key, len(self.numbers))
-        if name in IDLE:
-            self.idle.add(number)
+        # Seen before at this very place: the usual case, once for every instr.
+        at = (id(source.code), source.lasti) if type(source) is Source else source
+        quick = (name, fixed, shape, at)
+        number = self.quick.get(quick)
+        if number is None:
+            key = (name, fixed, shape, self.position(source))
+            number = self.numbers.setdefault(key, len(self.numbers))
+            self.quick[quick] = number
+            if name in IDLE:
+                self.idle.add(number)
         return number
+
+    def fixed(self, name: str, params: dict[str, Any]) -> Hashable:
+        """What of an instr's params must not change between iterations."""
+        if name == "const":
+            return params["dtype"]
+        if name == "slice":
+            return params["size"], params["step"]
+        if name == "guard":
+            return params["expected"]
+        if name == "loop":
+            return body_text(params["body"]), *_but(params, "body")
+        return tuple(params.values())
 
     def position(self, source: Source | None) -> Hashable:
         """The user's instruction, by number.

@@ -6,8 +6,12 @@ classification; `rewrite` only writes it down.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ...tape import Builder, Instr
 from .find import IDLE, MIN_REPS, Run, body_text
@@ -98,25 +102,33 @@ def attempt(builder: Builder, run: Run) -> Proof | None:
     body = instrs[: run.period]
     if all(i.prim.name in IDLE for i in body):
         return None
+    made = _matrix([i.outs for i in instrs], run)
+    taken = _matrix([i.args for i in instrs], run)
+    if made is None or taken is None:
+        return None
+    spots = [(p, out) for p, instr in enumerate(body) for out in range(len(instr.outs))]
+    operands = _classify(made, taken, spots, len(builder.avals))
+    if operands is None:
+        return None
     proof = Proof(run, body)
-    for n, instr in enumerate(instrs):
-        rep, place = divmod(n, run.period)
-        for out, ref in enumerate(instr.outs):
-            proof.place_of[ref] = (rep, place, out)
     for place, first in enumerate(body):
-        same = instrs[place :: run.period]
-        varying = _varying(first, same)
+        varying = _varying(first, instrs[place :: run.period])
         if varying is None:
             return None
         proof.varying.append(varying)
-        operands: list[Operand] = []
-        for refs in zip(*[i.args for i in same], strict=True):
-            operand = _classify(refs, proof.place_of, run.reps)
-            if operand is None:
-                return None
-            operands.append(operand)
-        proof.operands.append(operands)
+        proof.operands.append([next(operands) for _ in first.args])
+    places = [(rep, p, out) for rep in range(run.reps) for p, out in spots]
+    proof.place_of = dict(zip(made.ravel().tolist(), places, strict=True))
     return proof
+
+
+def _matrix(refs: list[tuple[int, ...]], run: Run) -> np.ndarray | None:
+    """Refs by repetition and column; None if repetitions have them in other places."""
+    widths = [len(r) for r in refs]
+    if widths != widths[: run.period] * run.reps:
+        return None
+    flat = np.fromiter(chain.from_iterable(refs), np.int64)
+    return flat.reshape(run.reps, -1)
 
 
 def _varying(first: Instr, same: list[Instr]) -> dict[str, Varying] | None:
@@ -138,28 +150,49 @@ def _varying(first: Instr, same: list[Instr]) -> dict[str, Varying] | None:
 
 
 def _differ(values: tuple) -> bool:
+    if len(set(values)) == 1 and values[0] != 0:
+        return False
+    # Zeros may differ in their sign, and NaN is equal to nothing.
     first = repr(values[0])
     return any(repr(v) != first for v in values)
 
 
 def _classify(
-    refs: tuple[int, ...], place_of: dict[int, tuple[int, int, int]], reps: int
-) -> Operand | None:
-    last = place_of.get(refs[-1])
-    if last is None:
-        if any(r in place_of for r in refs):
+    made: np.ndarray, taken: np.ndarray, spots: list[tuple[int, int]], n_refs: int
+) -> Iterator[Operand] | None:
+    """The operands, one for each column of `taken`; None if one is none of the kinds.
+
+    Args:
+        made: the refs that are made, by repetition and column.
+        taken: the refs of operands, by repetition and column.
+        spots: for each column of `made`, the place in the body and the output.
+        n_refs: how many refs the tape has.
+    """
+    reps, width = made.shape
+    at = np.full(n_refs, -1)  # where a ref is made in the run, counted through
+    at[made] = np.arange(made.size).reshape(made.shape)
+    operands: list[Operand] = []
+    for refs, origin in zip(taken.T, at[taken].T, strict=True):
+        last = int(origin[-1])
+        if last < 0:
+            if (origin >= 0).any():
+                return None
+            fixed = (refs == refs[0]).all()
+            operands.append(Fixed(int(refs[0])) if fixed else Table(_tuple(refs)))
+            continue
+        rep, column = divmod(last, width)
+        lag = reps - 1 - rep
+        # The same column in every repetition from `lag` on, and nothing of it before.
+        wanted = np.arange(column - lag * width, last + 1, width)
+        inside = origin[lag:] == wanted[lag:]
+        if lag > MAX_LAG or not inside.all() or (origin[:lag] >= 0).any():
             return None
-        if refs.count(refs[0]) == reps:
-            return Fixed(refs[0])
-        return Table(refs)
-    rep, place, out = last
-    lag = reps - 1 - rep
-    if lag > MAX_LAG:
-        return None
-    starts = refs[:lag]
-    if any(r in place_of for r in starts):
-        return None
-    for n in range(lag, reps):
-        if place_of.get(refs[n]) != (n - lag, place, out):
-            return None
-    return Carried(place, out, lag, starts) if lag else Local(place, out)
+        place = spots[column]
+        operands.append(
+            Carried(*place, lag, _tuple(refs[:lag])) if lag else Local(*place)
+        )
+    return iter(operands)
+
+
+def _tuple(refs: np.ndarray) -> tuple[int, ...]:
+    return tuple(refs.tolist())

@@ -160,7 +160,7 @@ class _Rewrite:
             exits = varying["exit"].values
             number = self.changing_const(tuple([e - exits[0] for e in exits]), INT64)
             if len(args) > 1:
-                number = args[1] + number
+                number = PRIMITIVES["add"](args[1], number)
             params = {**first.params, "exit": exits[0]}
             self.body.emit(first.prim, [args[0], number], params)
             return

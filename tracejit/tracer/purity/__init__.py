@@ -46,6 +46,7 @@ from .values import (
     Space,
     Value,
     abstract,
+    has_contents,
     is_data,
 )  # fmt: skip
 
@@ -67,6 +68,8 @@ class Verdict(NamedTuple):
             variable nothing reads: this range, else None.
         in_place: whether traced values may be written in place.
         since: number of the visit from which on it holds (given by `Watch.verdict`).
+        heap: whether the contents of a list, dict, object or closure decided: another
+            execution of the same code may find others.
     """
 
     ok: bool
@@ -75,6 +78,7 @@ class Verdict(NamedTuple):
     rounds: range | None = None
     in_place: bool = False
     since: int = 0
+    heap: bool = False
 
 
 class Info(NamedTuple):
@@ -113,12 +117,13 @@ def check(
     if loop is None:
         return Verdict(False, "the guard is in no loop", code.ops[at].line)
     try:
-        in_place = _read(info, code, at, loop, inner)
+        calls = _read(info, code, at, loop, inner)
     except Refused as refused:
         return Verdict(False, str(refused), refused.line)
+    verdict = Verdict(True, in_place=calls.in_place, heap=calls.heap)
     if code.ops[loop.head].name == "FOR_ITER":
-        return _bounded(info, code, at, loop, in_place)
-    return Verdict(True, in_place=in_place)
+        return _bounded(info, code, at, loop, verdict)
+    return verdict
 
 
 def _read(
@@ -127,7 +132,7 @@ def _read(
     at: int,
     loop: Loop,
     inner: tuple[tuple[CodeType, int], ...],
-) -> bool:
+) -> Calls:
     """Read one round from the guard back to it; raises Refused."""
     base = code.depths[loop.head]
     path = [(code, at, base)]
@@ -160,7 +165,8 @@ def _read(
     for (where, i, _), (called, _, _) in itertools.pairwise(path):
         if calls.called.get((where.code, where.ops[i].offset)) != {called.code}:
             raise Refused(where, i, "the outcome is decided inside an operation")
-    return calls.in_place
+    calls.heap = calls.heap or any(map(has_contents, info.names.values()))
+    return calls
 
 
 def _settled(code: Code, at: int, base: int, calls: bool) -> None:
@@ -178,14 +184,14 @@ def _settled(code: Code, at: int, base: int, calls: bool) -> None:
         raise Refused(code, at, "the outcome is decided inside an expression")
 
 
-def _bounded(info: Info, code: Code, at: int, loop: Loop, in_place: bool) -> Verdict:
+def _bounded(info: Info, code: Code, at: int, loop: Loop, verdict: Verdict) -> Verdict:
     """The verdict on a `for` loop, which ends by itself."""
     line = code.ops[loop.head].line
     reason = f"`{code.text(loop.head)}`, line {line}: {FIXED}"
     found = None
     if loop.counter and code.always(loop, at):
         found = _range_of(info, code, loop)
-    return Verdict(False, reason, line, found, in_place)
+    return verdict._replace(ok=False, reason=reason, line=line, rounds=found)
 
 
 def _range_of(info: Info, code: Code, loop: Loop) -> range | None:

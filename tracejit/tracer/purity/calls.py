@@ -120,10 +120,12 @@ class Calls(Library):
             return Method(Known(obj), name)
         elif isinstance(obj, type):
             if type(obj) in _PLAIN_CLASSES:
+                self.heap = True
                 for base in obj.__mro__:
                     if name in vars(base):
                         return self._bind(vars(base)[name], None, obj)
         elif _lookup(type(obj)) is _lookup(object):
+            self.heap = True
             found = inspect.getattr_static(type(obj), name, None)
             own = getattr(obj, "__dict__", {})
             if name in own and not hasattr(type(found), "__set__"):

@@ -35,6 +35,7 @@ from .values import (
     Value,
     abstract,
     content,
+    has_contents,
     is_array,
     is_data,
     is_scalar,
@@ -54,11 +55,13 @@ class Library:
 
     Attributes:
         in_place: whether a traced value may be written in place.
+        heap: whether what is known depends on contents that may be changed.
     """
 
     def __init__(self, traced: type) -> None:
         self.traced = traced
         self.in_place = False
+        self.heap = False
 
     def call(
         self, function: Value, args: list[Value], named: dict[str, Value]
@@ -66,7 +69,9 @@ class Library:
         raise NotImplementedError
 
     def of(self, obj: Any) -> Value:
-        return abstract(obj, self.traced)
+        found = abstract(obj, self.traced)
+        self.heap = self.heap or has_contents(found)
+        return found
 
     # --- writing ----------------------------------------------------------------------
 

@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 __all__ = [
     "ARRAY", "DATA", "FRESH", "ITERATOR", "NULL", "SCALAR", "TOP", "TRACED", "Cell",
     "Items", "Kind", "Known", "Made", "Method", "Seq", "Space", "Value", "abstract",
-    "content", "is_array", "is_data", "is_iterator", "is_namedtuple", "is_scalar",
-    "join", "kind_name",
+    "content", "has_contents", "is_array", "is_data", "is_iterator", "is_namedtuple",
+    "is_scalar", "join", "kind_name",
 ]  # fmt: skip
 
 
@@ -269,6 +269,17 @@ def content(value: Value, traced: type) -> Value:
         return TOP
     items = [abstract(item, traced) for item in obj]
     return functools.reduce(join, items) if items else SCALAR
+
+
+def has_contents(value: Value) -> bool:
+    """Whether what is known depends on contents that may be changed."""
+    if type(value) is Items:
+        return any(map(has_contents, value.items))
+    if type(value) is Known:
+        kind = type(value.obj)
+        closure = kind is FunctionType and bool(value.obj.__closure__)
+        return kind in (list, dict, set) or closure
+    return value == DATA or type(value) is Made
 
 
 def join(a: Value, b: Value) -> Value:
