@@ -349,6 +349,104 @@ def branch_inside(a):
     return x
 
 
+def ip1(a):
+    b = a * 1.0
+    c = b
+    while np.abs(c).sum() < 100.0:
+        c *= 1.5
+    return b + a
+
+
+def same_value(a):
+    x = np.abs(a) + 0.1
+    best = x
+    other = a * 2.0
+    while x.sum() < 100.0:
+        best = other
+        x = x * 1.5
+    return best + x
+
+
+def swap_names(a):
+    p, q, x = a * 2.0, a * 5.0, np.abs(a) + 0.1
+    while x.sum() < 100.0:
+        p, q = q, p
+        x = x * 1.5
+    return p
+
+
+def rotate3(a):
+    p, q, r, x = a * 2.0, a * 5.0, a * 7.0, np.abs(a) + 0.1
+    while x.sum() < 100.0:
+        p, q, r = q, r, p
+        x = x * 1.5
+    return p + 2 * q
+
+
+def cont(a):
+    s = (a, np.abs(a) + 0.1)
+    while s[1].sum() < 100.0:
+        s = (s[1], s[1] * 1.5)
+    return s[0] + s[1]
+
+
+def lst(a):
+    s = [np.abs(a) + 0.1, a]
+    while s[0].sum() < 100.0:
+        s = [s[0] * 1.5, s[0]]
+    return s[1]
+
+
+def else_clause(a):
+    x = np.abs(a) + 0.1
+    for _ in range(12):
+        if x.sum() > 100.0:
+            break
+        x = x * 1.5
+    else:
+        x = x + 1000.0
+    return x
+
+
+def trysome(a):
+    x = np.abs(a) + 0.1
+    while x.sum() < 100.0:
+        try:
+            x = x * 1.5
+        except ValueError:
+            x = x * 2
+    return x
+
+
+def long_register(a):
+    x = np.abs(a) + 0.1
+    p1 = p2 = p3 = p4 = p5 = p6 = p7 = p8 = x * 0.5
+    while x.sum() < 100.0:
+        p8, p7, p6, p5, p4, p3, p2, p1 = p7, p6, p5, p4, p3, p2, p1, x
+        x = x * 1.5
+    return x + p8
+
+
+def long_register_read(a):
+    x = np.abs(a) + 0.1
+    p1 = p2 = p3 = p4 = p5 = p6 = p7 = p8 = x * 0.5
+    while x.sum() < 100.0:
+        y = x
+        x = x * 1.5 + p8 * 0.01
+        p8, p7, p6, p5, p4, p3, p2, p1 = p7, p6, p5, p4, p3, p2, p1, y
+    return x
+
+
+def changes_late(a):
+    x = np.abs(a) + 0.1
+    s = (x * 0.5,) * 8
+    while x.sum() < 100.0:
+        y = x
+        x = x * 1.5 + s[7] * 0.01
+        s = (y, *s[:7])
+    return x
+
+
 HARD = [
     counter_after,
     break_on_count,
@@ -366,6 +464,17 @@ HARD = [
     history,
     first_round_differs,
     branch_inside,
+    ip1,
+    same_value,
+    swap_names,
+    rotate3,
+    cont,
+    lst,
+    else_clause,
+    trysome,
+    long_register,
+    long_register_read,
+    changes_late,
 ]
 
 

@@ -20,7 +20,9 @@ its names hold at each visit of the test (`Exits.held`).
    further rows for further rounds.
 3. What is read after the loop is what a name held at the last visit.  The same name at
    the first visit tells the value for no round at all.  If it is another one for two
-   names that are the same at the end, the first round is peeled.
+   names that are the same at the end, the first round is peeled.  And names that hold
+   values from before the loop must not hand them on: it may take any number of rounds
+   until something else arrives.
 4. Other guards in a round stay in the loop, each with one exit for all rounds.
 """
 
@@ -36,7 +38,7 @@ import numpy as np
 from ...ops.loop import loop
 from ...tape import Builder, Instr, Source, Tape, guard
 from .find import Run, Tokens
-from .prove import MAX_PEEL, Carried, Proof, Table, attempt
+from .prove import MAX_PEEL, Carried, Fixed, Proof, Table, attempt
 
 __all__ = ["Ending", "Exits", "Judgement", "ending", "renumber"]
 
@@ -223,15 +225,17 @@ def _ending(
         judgement = exits.verdict(instrs[start - period].params["exit"], last)
     if not judgement.ok:
         return judgement.reason
-    before, after = exits.held(first), exits.held(last)
-    if len(before) != len(after):
+    guards = instrs[start : start + period * reps : period]
+    visits = [exits.held(i.params["exit"]) for i in guards]
+    before, after = visits[0], exits.held(last)
+    if any(len(held) != len(after) for held in visits):
         return "a name is bound in the loop only"
     names: dict[int, set[int]] = {}
     for old, new in zip(before, after, strict=True):
         names.setdefault(new, set()).add(old)
-    for new, olds in names.items():
-        if new in read and new not in proof.place_of and olds != {new}:
-            return "a value from before the loop is read after it by another name"
+    fixed = {o.ref for part in proof.operands for o in part if isinstance(o, Fixed)}
+    if not _stay([*visits, after], (read | fixed) - proof.place_of.keys()):
+        return "names exchange values from before the loop"
     starts: dict[tuple[int, int], int] = {}
     for ref in read & proof.place_of.keys():
         rep, place, out = proof.place_of[ref]
@@ -264,6 +268,21 @@ def _ending(
     each = sum(i.prim is guard for i in proof.body)
     dropped = [(first, first + 1), (first + each, first + each * reps)]
     return Ending(proof, expected, starts, bound, dropped)
+
+
+def _stay(visits: Sequence[Sequence[int]], refs: set[int]) -> bool:
+    """Whether the names that hold any of the refs hold them for good.
+
+    A name that is given another one's value in each round holds what that one held a
+    round ago; if nobody else held the same at any visit, it is given its own, or one
+    that no round changes.
+    """
+    places: dict[int, int] = {}
+    for held in visits:
+        for place, ref in enumerate(held):
+            if ref in refs and places.setdefault(ref, place) != place:
+                return False
+    return all(held[place] == ref for ref, place in places.items() for held in visits)
 
 
 def _are_there(
