@@ -16,6 +16,8 @@ import pytest
 
 import tracejit as tj
 
+pytestmark = pytest.mark.compiles
+
 
 def double(a):
     b = a * 2
@@ -535,6 +537,14 @@ def test_untraced_state_keeps_the_count_on_the_path(fun: Callable) -> None:
     f = tj.jit(copied(fun))
     for a in inputs(3, 100):
         same(f(a), fun(a))
+
+
+def test_the_tape_has_the_test_in_the_loop() -> None:
+    f = tj.jit(copied(double))
+    text = str(f.tape(np.ones(3)))
+    assert "test=True" in text
+    assert text.count("guard") == 1
+    assert "trip=64" in text
 
 
 def test_explain_names_the_line() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.passes.evaluate import Left, evaluate
 from tests.passes.loop_checks import agree, pulled, pushed
+from tracejit.avals import Aval
 from tracejit.errors import InvalidTapeError, UnsupportedError
 from tracejit.interpret import GuardFailed, interpret, verify
 from tracejit.kernel import compile_tape
@@ -14,8 +15,11 @@ from tracejit.passes import optimise
 from tracejit.passes.batching import batch
 from tracejit.passes.fuse import fuse
 from tracejit.passes.simplify import simplify
+from tracejit.primitive import PRIMITIVES as P
 from tracejit.tape import Builder, Tape
 from tracejit.text import parse_tape, print_tape
+
+pytestmark = pytest.mark.compiles
 
 HEAD = """
 tape f(%0: f64[], %1: f64[{n}]):
@@ -68,8 +72,6 @@ def unrolled(count: int, n: int = 5) -> Tape:
     """The same for one count, without a loop."""
     b = Builder("f")
     x, y = (b.input(a) for a in [with_test(n).avals[0], with_test(n).avals[1]])
-    from tracejit.primitive import PRIMITIVES as P
-
     s, v = x, y
     for _ in range(count):
         s = s * 2.0
@@ -165,8 +167,6 @@ def test_source_runs_as_python() -> None:
 def test_a_batch_of_counts_is_refused() -> None:
     tape = with_test()
     builder = Builder("batched")
-    from tracejit.avals import Aval
-
     x = builder.input(Aval((3,), np.dtype(float)))
     y = builder.input(tape.avals[1])
     with pytest.raises(UnsupportedError, match="number of iterations"):
@@ -176,8 +176,6 @@ def test_a_batch_of_counts_is_refused() -> None:
 def test_a_batch_beside_the_test() -> None:
     tape = with_test()
     builder = Builder("batched")
-    from tracejit.avals import Aval
-
     x = builder.input(tape.avals[0])
     y = builder.input(Aval((3, 5), np.dtype(float)))
     env, batched = batch(builder, tape.instrs[:-1], {0: x, 1: y}, {1})
