@@ -376,7 +376,7 @@ class Recorder(Builder):
 
 
 #: The Tracer class, which imports this module.
-_tracer_class: list[Callable[..., Any]] = []
+_tracer_class: list[Any] = []
 
 
 def check_dtype(dtype: np.dtype) -> None:

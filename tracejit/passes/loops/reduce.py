@@ -63,7 +63,7 @@ def reduce_loop(
         A ref for each result of the loop; it may have been made elsewhere.
     """
     if is_dynamic(params):
-        # TODO: what does not change could be computed outside here, too.
+        # Its operands stay as they are: some of them tell how often it runs.
         return rewriter.unite(loop, args, {**params, "body": simplify(params["body"])})
     if params["trip"] == 0:
         rewriter.counts["loop-never"] += 1
