@@ -211,7 +211,8 @@ def _times(ratio):
 
 def _cell(outcome, label):
     if label in outcome.failures:
-        return outcome.failures[label].strip().splitlines()[-1].split(":")[0]
+        error = outcome.failures[label].strip().splitlines()[-1].split(":")[0]
+        return error.rpartition(".")[2]
     return duration(outcome.seconds(label))
 
 

@@ -1,9 +1,20 @@
 """What a trace took from closures and globals, and whether it still holds."""
 
+import collections
+import configparser
+import contextvars
+import dataclasses
 import functools
 import gc
+import io
+import itertools
+import math
+import os
+import pathlib
 import random
+import subprocess
 import sys
+import threading
 import types
 import weakref
 
@@ -555,3 +566,333 @@ def test_old_containers_are_not_kept_alive():
     f(X), f(X)
     gc.collect()
     assert old() is None
+
+
+# --- what changes by being read -------------------------------------------------------
+
+
+def numbers():
+    while True:
+        yield 1.0
+
+
+class Held:
+    """An iterator behind an attribute."""
+
+    def __init__(self, taken):
+        self.taken = taken
+
+
+ITERATORS = {
+    "generator": numbers,
+    "count": lambda: itertools.count(1.0),
+    "cycle": lambda: itertools.cycle([1.0, 2.0]),
+    "list": lambda: iter([1.0, 2.0, 3.0]),
+    "zip": lambda: zip([1.0, 2.0], [3.0, 4.0], strict=True),
+    "map": lambda: map(float, [1, 2]),
+    "enumerate": lambda: enumerate([1.0, 2.0]),
+    "dict": lambda: iter({1.0: 2.0, 2.0: 1.0}),
+    "file": lambda: io.StringIO("1\n2\n"),
+    "flat": lambda: np.arange(3.0).flat,
+}
+TAKE = {
+    "next": "def f(x): return x * len(str(next(it)))",
+    "loop": "def f(x):\n  for v in it:\n    return x * len(str(v))",
+    "list": "def f(x): return x * len([v for v, _ in zip(it, range(2))])",
+    "swallow": "def f(x):\n  try: v = next(it)\n  except Exception: v = 0\n  return x",
+    "default": "def f(x, it=it): return x * len(str(next(it)))",
+    "item": "def f(x): return x * len(str(next(items[0])))",
+    "attribute": "def f(x): return x * len(str(next(held.taken)))",
+    "method": "def f(x): return x * len(str(taker()))",
+}
+
+
+@pytest.mark.parametrize("take", TAKE)
+@pytest.mark.parametrize("kind", ITERATORS)
+def test_taking_from_an_iterator_is_refused(kind, take):
+    it = ITERATORS[kind]()
+    m = module(TAKE[take], it=it, items=[it], held=Held(it), taker=it.__next__)
+    f = tj.jit(m.f)
+    for _ in range(2):
+        with pytest.raises(tj.UnsupportedError, match="from outside"):
+            f(1.0)
+
+
+def test_an_iterator_among_the_arguments_is_refused():
+    f = tj.jit(lambda x, it: x * next(it))
+    with pytest.raises(tj.UnsupportedError, match="takes values from it, a count"):
+        f(1.0, itertools.count(1))
+    with pytest.raises(tj.UnsupportedError, match="takes values from"):
+        tj.jit(lambda x, it: x * next(it), static_argnums=1)(1.0, itertools.count(1))
+
+
+def test_iterators_that_are_not_read_or_made_inside_are_fine(tmp_path):
+    held = Held(itertools.count(1))
+    held.rate = 2.0
+    with open(tmp_path / "log", "w", encoding="utf-8") as log:
+
+        def f(x):
+            print("recorded", file=log)
+            inside = itertools.count(1)
+            next(inside)
+            return x * next(inside) * held.rate
+
+        assert tj.jit(f)(1.0) == 4.0
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "recorded\n"
+
+
+@pytest.mark.parametrize("deep", [2, 4, 7, 40])
+def test_deep_attributes_are_compared(deep):
+    root = inner = Held(None)
+    for _ in range(deep):
+        inner.taken = inner = Held(None)
+    inner.rate = 1.0
+
+    def f(x):
+        at = root
+        while at.taken is not None:
+            at = at.taken
+        return x * at.rate
+
+    compiled = tj.jit(f)
+    assert compiled(1.0) == 1.0
+    inner.rate = 2.0
+    assert compiled(1.0) == 2.0
+
+
+def test_a_deep_attribute_by_a_computed_name_is_compared():
+    deep = Held(Held(Held(Held(Held(1.0)))))
+    name = "tak"
+
+    def f(x):
+        at = deep
+        for _ in range(5):
+            at = getattr(at, name + "en")
+        return x * at
+
+    compiled = tj.jit(f)
+    assert compiled(1.0) == 1.0
+    deep.taken.taken.taken.taken.taken = 2.0
+    assert compiled(1.0) == 2.0
+
+
+def test_the_shorter_way_to_a_shared_object_counts():
+    shared = Held(1.0)
+    root = Held(Held(Held(Held(shared))))
+    root.last = shared
+    compiled = tj.jit(lambda x: x * vars(root.last)["tak" + "en"])
+    assert compiled(1.0) == 1.0
+    shared.taken = 2.0
+    assert compiled(1.0) == 2.0
+
+
+def test_too_many_deep_objects_are_an_error():
+    root = inner = Held(None)
+    for _ in range(3000):
+        inner.taken = inner = Held(None)
+    with pytest.raises(tj.UnsupportedError, match="too many to be compared"):
+        tj.jit(lambda x: x * len(str(root.taken)))(1.0)
+
+
+class Private:
+    __slots__ = ("__rate",)
+
+    def __init__(self):
+        self.set(1.0)
+
+    def set(self, rate):
+        self.__rate = rate
+
+    def get(self):
+        return self.__rate
+
+
+class Parent:
+    rate = 1.0
+
+
+class Child(Parent):
+    pass
+
+
+def changing(kind):
+    """A value of this kind, how to read it, and how to change what is read."""
+    if kind == "mappingproxy":
+        d = {"k": 1.0}
+        return types.MappingProxyType(d), lambda v: v["k"], lambda: d.update(k=2.0)
+    if kind == "values":
+        d = {"k": 1.0}
+        return d.values(), sum, lambda: d.update(k=2.0)
+    if kind == "contextvar":
+        var = contextvars.ContextVar("var", default=1.0)
+        return var, lambda v: v.get(), lambda: var.set(2.0)
+    if kind == "local":
+        local = threading.local()
+        local.k = 1.0
+        return local, lambda v: v.k, lambda: setattr(local, "k", 2.0)
+    if kind == "weakref":
+        held = Held(1.0)
+        ref = weakref.ref(held)
+        return ref, lambda v: v().taken, lambda: setattr(held, "taken", 2.0)
+    if kind == "memoryview":
+        data = bytearray([1, 1])
+        return memoryview(data), lambda v: v[0], lambda: data.__setitem__(0, 2)
+    if kind == "configparser":
+        config = configparser.ConfigParser()
+        config.read_dict({"s": {"k": "1"}})
+        return config, lambda v: float(v["s"]["k"]), lambda: config.set("s", "k", "2")
+    if kind == "slots":
+        private = Private()
+        return private, lambda v: v.get(), lambda: private.set(2.0)
+    child = Child()
+    return child, lambda v: v.rate, lambda: setattr(Child, "rate", 2.0)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *["mappingproxy", "values", "contextvar", "local", "weakref", "memoryview"],
+        *["configparser", "slots", "hidden"],
+    ],
+)
+def test_objects_of_the_library_are_compared(kind):
+    value, read, change = changing(kind)
+    f = tj.jit(lambda x: x * read(value))
+    assert f(3.0) == 3.0
+    change()
+    assert f(3.0) == 6.0
+    if kind == "hidden":
+        del Child.rate
+        assert f(3.0) == 3.0
+
+
+def test_a_static_function_is_looked_into():
+    m = module("def h(x): return x * rate", rate=1.0)
+    f = tj.jit(lambda x, h: h(x), static_argnums=1)
+    assert f(1.0, m.h) == 1.0
+    m.rate = 2.0
+    assert f(1.0, m.h) == 2.0
+
+
+# --- arguments that are written to ----------------------------------------------------
+
+WRITES = {
+    "setitem": ("def f(d, x): d['n'] = 5; return x", {"n": 1.0}),
+    "new key": ("def f(d, x): d['m'] = 5; return x", {"n": 1.0}),
+    "del": ("def f(d, x): del d['n']; return x", {"n": 1.0}),
+    "pop": ("def f(d, x): return d.pop('n') * x", {"n": 1.0}),
+    "reorder": ("def f(d, x): d['a'] = d.pop('a'); return x", {"a": 1.0, "b": 2.0}),
+    "append": ("def f(d, x): d.append(x); return x", [1.0]),
+    "iadd": ("def f(d, x): d += [x]; return x", [1.0]),
+    "sort": ("def f(d, x): d.sort(); return x", [2.0, 1.0]),
+    "inner": ("def f(d, x): d[0]['w'] = d[0]['w'] * x; return x", ({"w": 1.0},)),
+    "deque": ("def f(d, x): d.popleft(); return x", collections.deque([1.0, 2.0])),
+    "default": ("def f(d, x): d[3]; return x", collections.defaultdict(list)),
+}
+
+
+@pytest.mark.parametrize("way", ["jit", "grad", "grad of jit", "keyword", "vjp"])
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_to_an_argument_is_refused(write, way):
+    source, d = WRITES[write]
+    m = module(source)
+    calls = {
+        "jit": lambda: tj.jit(m.f)(d, 2.0),
+        "grad": lambda: tj.grad(m.f)(d, 2.0),
+        "grad of jit": lambda: tj.grad(tj.jit(m.f))(d, 2.0),
+        "keyword": lambda: tj.jit(m.f)(d=d, x=2.0),
+        "vjp": lambda: tj.vjp(m.f, d, 2.0),
+    }
+    with pytest.raises(tj.UnsupportedError, match="the function changes d"):
+        calls[way]()
+
+
+def test_containers_that_the_function_made_may_be_written_to():
+    def f(d, x):
+        d = dict(d)
+        d["n"] = d["n"] * x
+        return tj.grad(lambda y: d["n"] * y)(x), d
+
+    assert tj.jit(f)({"n": 3.0}, 2.0) == (6.0, {"n": 6.0})
+
+
+# --- refusals, and what comes out of them ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body", ["float(x)", "x.item()", "{x: 1}", "math.sin(x)", "np.linalg.eig(x)"]
+)
+def test_a_refusal_that_is_caught_still_fails(body):
+    source = f"def f(x):\n  try: return {body}\n  except Exception: return x"
+    f = tj.jit(module(source, math=math).f)
+    with pytest.raises(tj.TracejitError):
+        f(2.0)
+
+
+def test_text_of_a_traced_value_is_not_returned():
+    with pytest.raises(tj.UnsupportedError, match="format it outside"):
+        tj.jit(lambda x: (x, f"{x:.2f}"))(1.0)
+
+
+WARNING = """
+import numpy as np
+from tracejit import jit, grad
+
+def f(x):
+    return np.log(x)
+
+j = jit(f)
+j(np.array([0.0, 1.0]))
+j(np.zeros(3))
+print(grad(lambda x: f(x).sum())(np.ones(2)))
+"""
+
+
+def test_a_warning_under_the_default_filters(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(WARNING, encoding="utf-8")
+    root = str(pathlib.Path(__file__).parents[1])
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**env, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[1. 1.]\n"
+    assert done.stderr.count("RuntimeWarning: divide by zero encountered in log") == 1
+    assert "script.py:6: RuntimeWarning" in done.stderr
+
+
+class Named:
+    """Equal by name, whatever the rate."""
+
+    def __init__(self, name, rate):
+        self.name, self.rate = name, rate
+
+    def __eq__(self, other):
+        return self.name == other.name
+
+    def __hash__(self):
+        return hash(self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    rate: float
+
+
+def test_an_equality_of_the_users_own_is_not_trusted():
+    f = tj.jit(lambda x, c: x * c.rate)
+    named = Named("a", 1.0)
+    assert f(1.0, named) == 1.0
+    named.rate = 2.0
+    assert f(1.0, named) == 2.0
+    assert f(1.0, Named("a", 3.0)) == 3.0
+
+    assert [f(1.0, Frozen(r)) for r in (1.0, 2.0, 1.0)] == [1.0, 2.0, 1.0]
+    before = f.stats().traces
+    assert f(1.0, Frozen(2.0)) == 2.0
+    assert f.stats().traces == before

@@ -33,20 +33,6 @@ class Box:
         self.inside = inside
 
 
-def test_objects_are_compared_three_levels_deep():
-    shallow = Box(Box(1.0))
-    f = jit(lambda x: x * shallow.inside.inside)
-    assert f(1.0) == 1.0
-    shallow.inside.inside = 2.0
-    assert f(1.0) == 2.0
-
-    deep = Box(Box(Box(Box(Box(Box(1.0))))))
-    g = jit(lambda x: x * deep.inside.inside.inside.inside.inside.inside)
-    assert g(1.0) == 1.0
-    deep.inside.inside.inside.inside.inside.inside = 2.0
-    assert g(1.0) == 1.0
-
-
 def test_side_effects_happen_while_recording_only(capsys):
     def noisy(x):
         print("called")
@@ -55,16 +41,6 @@ def test_side_effects_happen_while_recording_only(capsys):
     f = jit(noisy)
     f(1.0), f(2.0)
     assert capsys.readouterr().out == "called\n"
-
-
-def test_argument_containers_are_copies():
-    def append(values, x):
-        values.append(x)
-        return 2 * x
-
-    mine = [1.0]
-    assert jit(append)(mine, 3.0) == 6.0
-    assert mine == [1.0]
 
 
 def test_warnings_come_while_recording_only():
@@ -103,19 +79,22 @@ def test_contraction_changes_the_last_bit():
     assert set(product(*arrays).tolist()) <= {0.0, -(2.0**-60)}
 
 
-def test_a_guard_at_a_rounding_border_is_right_and_slow():
+def test_a_guard_at_a_rounding_border_is_right_and_slow(capsys):
     def branch(a, b, c):
+        print("recorded")
         r = a * b + c
         if r == 0.0:
             return r
         return r + 5.0
 
     f = jit(branch)
-    answers = [f(*ROUNDED) for _ in range(3)]
-    assert answers == [0.0] * 3
+    answers = [f(*ROUNDED) for _ in range(5)]
+    assert answers == [0.0] * 5
     stats = f.stats()
     assert stats.traces == 1
-    assert stats.interpreted in (0, 3)
+    assert stats.interpreted in (0, 5)
+    # What NumPy decides is remembered, so the function runs once.
+    assert capsys.readouterr().out == "recorded\n"
 
 
 def test_elementary_functions_are_within_four_ulp():
@@ -158,3 +137,20 @@ def test_arrays_of_objects_are_compared_by_content():
     box.inside[0] = 5.0
     assert f(np.ones(3)).tolist() == [5.0, 1.0, 1.0]
     assert f.stats().traces == 2
+
+
+def test_identity_and_class_are_the_recordings():
+    def f(x, y):
+        return x is y, type(x) is np.ndarray, isinstance(x, np.ndarray)
+
+    x = np.ones(2)
+    assert jit(f)(x, x) == (False, False, True)
+
+
+def test_a_power_that_overflows_is_inf():
+    assert jit(lambda x: x**3)(2.0) == 8.0
+    with pytest.raises(OverflowError):
+        _ = 1e200**3
+    f = jit(lambda x: x**3)
+    f(2.0)
+    assert f(1e200) == np.inf

@@ -1,6 +1,7 @@
 """The recorder, and every way in which a traced value could leave the trace."""
 
 import copy
+import gc
 import math
 import operator
 import pickle
@@ -843,3 +844,42 @@ def test_plain_numpy_in_a_recording_warns_as_ever():
         record(program, X)
     assert str(caught[0].message) == "divide by zero encountered in log"
     assert caught[0].lineno == program.__code__.co_firstlineno + 1
+
+
+def test_the_garbage_collector_waits_for_the_recording():
+    seen = []
+
+    def fail():
+        with recording(Recorder()):
+            with recording(Recorder()):
+                seen.append(gc.isenabled())
+            seen.append(gc.isenabled())
+            raise ZeroDivisionError
+
+    assert gc.isenabled()
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert seen == [False, False]
+    assert gc.isenabled()
+
+
+def test_the_garbage_collector_stays_off_if_it_was():
+    gc.disable()
+    try:
+        with recording(Recorder()):
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_what_a_rolled_loop_computed_is_let_go():
+    rec = Recorder()
+    with recording(rec):
+        x = rec.input_tracer(np.arange(3.0))
+        for _ in range(50):
+            x = np.sin(x)
+        rec.roll(0, [x.ref])
+    assert [i.prim.name for i in rec.instrs] == ["loop"]
+    assert sum(value is not None for value in rec.values) == 2  # input and result
+    np.testing.assert_allclose(rec.value(x.ref), x.value)

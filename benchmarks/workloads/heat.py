@@ -22,7 +22,7 @@ def function(field, target):
             + field[1:-1, 2:]
             - 4 * inner
         )
-        field = field + RATE * np.pad(change, 1)
+        field = field + RATE * np.pad(change, ((1, 1), (1, 1)), "constant")
     return np.sum((field - target) ** 2)
 
 

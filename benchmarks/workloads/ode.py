@@ -129,9 +129,7 @@ def kernel(rates, state, step, steps, kept, by_rates, by_state):
         e2, f2, a2, b2, c2, d2 = _pull(
             x2, y2, a, b, c, d, 2 * su + half * e3, 2 * sv + half * f3
         )
-        e1, f1, a1, b1, c1, d1 = _pull(
-            x, y, a, b, c, d, su + half * e2, sv + half * f2
-        )
+        e1, f1, a1, b1, c1, d1 = _pull(x, y, a, b, c, d, su + half * e2, sv + half * f2)
         u += e1 + e2 + e3 + e4
         v += f1 + f2 + f3 + f4
         da += a1 + a2 + a3 + a4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from tracejit import grad, jit, value_and_grad
 from tracejit.interpret import interpret, verify
 from tracejit.passes.reroll import reroll_tape
-from tracejit.passes.reroll.find import Run, find
-from tracejit.tape import Tape
+from tracejit.passes.reroll.find import Run, Tokens, find
+from tracejit.tape import Source, Tape
 from tracejit.text import print_tape
 from tracejit.tracer import Recorder, recording
 
@@ -332,3 +333,30 @@ def test_runs_side_by_side_do_not_overlap() -> None:
     assert len(runs) == 2
     assert ends[0] <= runs[1].start
     assert ends[1] <= len(words)
+
+
+def test_a_specialised_call_is_at_the_same_place():
+    """Python 3.11 calls `range` in PRECALL once it has specialised it, before in CALL;
+    an outer loop's first iterations would differ from the others."""
+    code = (lambda n: range(n)).__code__
+    at = {i.opname: i.offset for i in dis.get_instructions(code)}
+    place = Tokens([]).position
+    assert place(Source(code, at["CALL"])) == place(
+        Source(code, at.get("PRECALL", at["CALL"]))
+    )
+    load = next(name for name in at if name.startswith("LOAD_FAST"))
+    assert place(Source(code, at["CALL"])) != place(Source(code, at[load]))
+
+
+def test_operands_in_another_number_do_not_roll():
+    """One line that concatenates two or three parts to the same length."""
+
+    def ragged(x):
+        total = x[0]
+        for i in range(8):
+            parts = [x[:1], x[1:]] if i % 4 else [x[:1], x[1:2], x[2:]]
+            total = total + np.concatenate(parts)[0]
+        return total
+
+    tape = rolled(ragged, np.arange(3.0))
+    assert all(i.prim.name != "loop" or i.params["trip"] < 8 for i in tape.instrs)

@@ -56,6 +56,8 @@ def position(value: Any) -> Any:
             return value.tell()
         except (OSError, ValueError):
             return None
+    if hasattr(value, "__len__"):  # of all, not of the rest
+        return None
     left = operator.length_hint(value, -1)
     return left if left >= 0 else None
 

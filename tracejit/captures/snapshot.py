@@ -40,6 +40,7 @@ from .values import (
     buffer_of,
     class_attribute_of,
     constant_of,
+    constant_of_class,
     content_of,
     global_of,
     is_bound,
@@ -48,6 +49,7 @@ from .values import (
     is_opaque,
     item_of,
     item_of_view,
+    names_of,
     same,
     same_array,
 )
@@ -307,6 +309,9 @@ class Snapshots:
     def _add_class(self, snapshot: Snapshot, cls: type, depth: int) -> None:
         """Class attributes, and what methods read from their module."""
         for base in user_classes(cls):
+            # A new attribute may hide one of another class.
+            names = Snapshot("same", names_of(base), base.__name__)
+            snapshot.children.append((constant_of_class(base), names))
             for name, item in list(vars(base).items()):
                 if name.startswith("__") or callable(item) or hasattr(item, "__get__"):
                     continue

@@ -26,6 +26,7 @@ __all__ = [
     "buffer_of",
     "class_attribute_of",
     "constant_of",
+    "constant_of_class",
     "content_of",
     "global_of",
     "is_bound",
@@ -34,6 +35,7 @@ __all__ = [
     "is_opaque",
     "item_of",
     "item_of_view",
+    "names_of",
     "random_state",
     "same",
     "same_array",
@@ -193,6 +195,15 @@ INSIDE: dict[type, Callable[[Any], Any]] = {
     threading.local: vars,
     weakref.ref: weakref.ref.__call__,
 }
+
+
+def names_of(cls: type) -> tuple[str, ...]:
+    """The attributes that a class itself has, but for Python's own."""
+    return tuple([name for name in vars(cls) if not name.startswith("__")])
+
+
+def constant_of_class(cls: type) -> Callable[[Any], Any]:
+    return lambda _: names_of(cls)
 
 
 def class_attribute_of(cls: type, name: str) -> Callable[[Any], Any]:

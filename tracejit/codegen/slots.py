@@ -51,9 +51,8 @@ class Slots:
     @property
     def consts(self) -> list[tuple[np.dtype, int]]:
         """Dtype and bits of every constant."""
-        return [
-            (d, bits) for d, (_, bits, _) in zip(self._dtypes, self._consts, strict=True)
-        ]
+        pairs = zip(self._dtypes, self._consts, strict=True)
+        return [(dtype, bits) for dtype, (_, bits, _) in pairs]
 
     def int_slot(self, value: int) -> int | None:
         """The slot of |value|, or None if it stays literal."""

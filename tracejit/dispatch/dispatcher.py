@@ -259,6 +259,8 @@ class Dispatcher:
                 function = session.outside.function(self.program.fun)
                 args, kwargs = self._arguments(call, session, tracers)
                 result = self.program.inline(function, args, kwargs)
+                if session.refusals:  # the user's code caught it and went on
+                    raise session.refusals[0]
                 outputs = Outputs(session, result)
                 session.roll(0, outputs.refs)
         finally:

@@ -52,21 +52,25 @@ def _divmod(a: Any, b: Any) -> tuple[Any, Any]:
 def _modf(x: Any) -> tuple[Any, Any]:
     (x,) = _tracers(np.modf, x)
     whole = call(np.trunc, x)
-    return call(np.copysign, x - whole, x), whole
+    part = np.where(call(np.isinf, x), np.zeros_like(x), x - whole)
+    return call(np.copysign, part, x), whole
 
 
 @composed(np.logaddexp2)
 def _logaddexp2(a: Any, b: Any) -> Any:
     ln2 = math.log(2.0)
     x, y = _tracers(np.logaddexp2, a, b)
-    return call(np.logaddexp, x * ln2, y * ln2) / ln2
+    # Without its larger part, so that the factor rounds small numbers only.
+    top = emit("stop_gradient", call(np.maximum, x, y))
+    top = np.where(call(np.isfinite, top), top, np.zeros_like(top))
+    return top + call(np.logaddexp, (x - top) * ln2, (y - top) * ln2) / ln2
 
 
 @composed(special.xlog1py)
 def _xlog1py(a: Any, b: Any) -> Any:
     x, y = _tracers(special.xlog1py, a, b)
     # mulz: 0 for x = 0 even at y = -1, and still linear in x; but a NaN stays.
-    product = emit("mulz", *np.broadcast_arrays(x, call(np.log1p, y)))
+    product = emit("mulz", x, call(np.log1p, y))
     return np.where(call(np.isnan, y), y, product)
 
 
@@ -79,4 +83,5 @@ def _ndtr(x: Any) -> Any:
 @composed(special.entr)
 def _entr(x: Any) -> Any:
     (x,) = _tracers(special.entr, x)
-    return -call(special.xlogy, x, x)
+    # 0 - ..., and not -(...), which would be -0.0 at 0.
+    return np.where(x < 0, -np.inf, 0 - call(special.xlogy, x, x))

@@ -120,6 +120,8 @@ def _power(a: Any, b: Any) -> tuple:
             return a, b
         a = _weak_float(a)
     falls = _compare(np.less, b, 0)
+    if _kind(b) is float:  # 0.0 ** -inf is inf
+        falls = _both(falls, _compare(np.greater, b, -np.inf))
     if falls is not False and _holds(_both(_compare(np.equal, a, 0), falls)):
         operator.pow(_number(a), _number(b))
     whole = type(b) is not Tracer and float(b).is_integer()
@@ -142,24 +144,12 @@ def _weak_float(x: Any) -> Any:
     return Tracer(x.rec, _floats(x).ref, float, False)
 
 
-PYTHON_RULES.update(
-    {
-        np.divide: _division(operator.truediv),
-        np.floor_divide: _division(operator.floordiv),
-        np.remainder: _division(operator.mod),
-        np.divmod: _division(divmod),
-        np.power: _power,
-        **{
-            ufunc: _exact(ufunc)
-            for ufunc in (
-                np.add,
-                np.subtract,
-                np.multiply,
-                np.negative,
-                np.absolute,
-                np.left_shift,
-                np.right_shift,
-            )
-        },
-    }
-)
+_INTEGER = (np.add, np.subtract, np.multiply, np.negative, np.absolute)
+
+PYTHON_RULES[np.divide] = _division(operator.truediv)
+PYTHON_RULES[np.floor_divide] = _division(operator.floordiv)
+PYTHON_RULES[np.remainder] = _division(operator.mod)
+PYTHON_RULES[np.divmod] = _division(divmod)
+PYTHON_RULES[np.power] = _power
+for _ufunc in (*_INTEGER, np.left_shift, np.right_shift):
+    PYTHON_RULES[_ufunc] = _exact(_ufunc)

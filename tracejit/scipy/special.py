@@ -29,6 +29,9 @@ from scipy.special import (
     xlogy,
 )
 
+from ..numpy_api.table import emit
+from ..tracer import Tracer
+
 __all__ = [
     "cbrt",
     "digamma",
@@ -52,10 +55,36 @@ __all__ = [
 ]
 
 
-def _shift(a: Any, axis: Any) -> Any:
-    """The maximum, and 0 where it is infinite: what makes exp(a - shift) finite."""
-    top = np.max(a, axis=axis, keepdims=True)
-    return np.where(np.isfinite(top), top, np.zeros_like(top))
+def _constant(x: Any) -> Any:
+    """A value whose derivative is zero."""
+    return emit("stop_gradient", x) if type(x) is Tracer else x
+
+
+def _top(a: Any, axis: Any) -> tuple[Any, Any]:
+    """The maximum, and the same with 0 where it is infinite, to be subtracted."""
+    top = _constant(np.max(a, axis=axis, keepdims=True))
+    return top, np.where(np.isfinite(top), top, np.zeros_like(top))
+
+
+def _log_sum(terms: Any, largest: Any, axis: Any) -> tuple[Any, Any]:
+    """log(sum(terms)) and the sum; -inf for 0, NaN for less.
+
+    The terms of the largest exponents are summed apart, so that what a small rest adds
+    to the logarithm is not rounded away.
+    """
+    nothing = np.zeros_like(terms)
+    head = np.sum(np.where(largest, terms, nothing), axis=axis, keepdims=True)
+    rest = np.sum(np.where(largest, nothing, terms), axis=axis, keepdims=True)
+    total = head + rest
+    one = np.ones_like(total)
+    positive = total > 0
+    apart = positive & (head > 0)
+    # log(0) would warn; its derivative would be infinite times zero.
+    head = np.where(apart, head, np.where(positive, total, one))
+    tail = np.where(apart & np.isfinite(head), rest, 0 * one) / head
+    log = np.log(head) + np.log1p(tail)
+    below = np.where(total < 0, np.nan, total)
+    return np.where(positive, log, np.where(total == 0, -np.inf, below)), total
 
 
 def _floats(a: Any) -> Any:
@@ -89,18 +118,20 @@ def logsumexp(
         1000.693147
     """
     a = _floats(a)
-    shift = _shift(a, axis)
-    terms = np.exp(a - shift) if b is None else b * np.exp(a - shift)
-    total = np.sum(terms, axis=axis, keepdims=True)
+    if b is None:
+        top, shift = _top(a, axis)
+        terms = np.exp(a - shift)
+    else:
+        a, b = np.broadcast_arrays(a, b)
+        top, shift = _top(np.where(b == 0, -np.inf, a), axis)
+        # Only the exponent of a weight 0 can be larger than 0.
+        terms = b * np.exp(np.minimum(a - shift, np.log(np.finfo(a.dtype).max) - 1))
+    out, total = _log_sum(terms, a == top, axis)
     sign = np.sign(total)
     if return_sign:
-        total = np.abs(total)
-    elif b is not None:
-        total = np.where(total < 0, np.nan, total)
-    positive = total > 0
-    # log(0) would warn; its derivative would be infinite times zero.
-    safe = np.where(positive, total, np.ones_like(total))
-    out = np.where(positive, np.log(safe), np.where(total == 0, -np.inf, total)) + shift
+        flipped, _ = _log_sum(-terms, a == top, axis)
+        out = np.where(total < 0, flipped, out)
+    out = out + shift
     if not keepdims:
         axes = axis if axis is not None else tuple(range(np.ndim(a)))
         out, sign = np.squeeze(out, axes), np.squeeze(sign, axes)
@@ -128,5 +159,5 @@ def log_softmax(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
         array([    0., -1000.])
     """
     x = _floats(x)
-    shifted = x - _shift(x, axis)
+    shifted = x - _top(x, axis)[1]
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import weakref
 from collections.abc import Callable, Sequence
+from enum import Enum
+from types import FunctionType
 from typing import Any
 
 from ..errors import ArgumentError, message
@@ -12,11 +15,27 @@ from .frames import caller
 
 __all__ = ["Identity", "Statics", "compares_by_identity", "typed"]
 
+#: Whose `==` looks at all that there is.
+_LIBRARIES = sys.stdlib_module_names - {"__main__"} | {"numpy", "tracejit"}
+
 
 def compares_by_identity(kind: type) -> bool:
-    """Whether `==` of this class is `is`."""
+    """Whether a signature tells values of this class apart by `is`.
+
+    An `==` of the user's own need not look at all that the function reads, and what it
+    looks at may change; that of a frozen dataclass does, and may not.
+    """
     equality: Any = kind.__eq__
-    return equality is object.__eq__
+    if equality is object.__eq__:
+        return True
+    parameters = getattr(kind, "__dataclass_params__", None)
+    return (
+        isinstance(equality, FunctionType)
+        and kind.__hash__ is not None
+        and not (parameters is not None and parameters.frozen)
+        and not issubclass(kind, Enum)
+        and kind.__module__.partition(".")[0] not in _LIBRARIES
+    )
 
 
 class Identity:

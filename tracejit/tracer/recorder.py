@@ -97,6 +97,9 @@ class Recorder(Builder):
         closed: whether the recording is over; a tracer that outlives it is an error.
         python_rules: whether Python numbers ask what only a guard can tell (a divisor
             that is zero); not in the body of a `scan`, where nothing can be guarded.
+        refusals: the errors raised for what cannot be recorded; the user's code may
+            have caught them and gone another way.
+        printed: whether the text of a traced value was asked for.
 
     Example:
         >>> rec = Recorder("double")
@@ -115,6 +118,8 @@ class Recorder(Builder):
         self.exits = GuardExits(self.guards, _tracer_class[0], self.inputs, self.hidden)
         self.closed = False
         self.python_rules = True
+        self.refusals: list[TracejitError] = []
+        self.printed = False
         self.tracers: list[weakref.ref] = []
         self._captured: dict[int, _Capture] = {}
         self._error_states: dict[Any, Any] = {}

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from scipy import special
 
-from ..errors import ConcretizationError, UnsupportedError, message
+from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
 from ..primitive import PRIMITIVES
 from ..tape import Ref
 from .frames import Concretized, outermost_library_call, where
-from .recorder import Recorder, _tracer_class
+from .recorder import Recorder, _tracer_class, active_recorder
 
 __all__ = ["FUNCTIONS", "HINTS", "UFUNC_METHODS", "Tracer", "full_name", "refuse"]
 
@@ -51,9 +51,19 @@ def full_name(func: Any) -> str:
 
 def refuse(what: str, way_out: str = _WAY_OUT) -> NoReturn:
     """Raise UnsupportedError at the user's line: `what` cannot be recorded."""
-    raise UnsupportedError(
-        message(f"{what} cannot be recorded", where=where(), way_out=way_out)
+    _raise(
+        UnsupportedError(
+            message(f"{what} cannot be recorded", where=where(), way_out=way_out)
+        )
     )
+
+
+def _raise(error: TracejitError) -> NoReturn:
+    """Raise a refusal, and see that the recording fails even if somebody catches it."""
+    recorder = active_recorder()
+    if recorder is not None:
+        recorder.refusals.append(error)
+    raise error
 
 
 class Tracer:
@@ -193,13 +203,16 @@ class Tracer:
         return (self[i] for i in range(self.ref.aval.shape[0]))
 
     def __repr__(self) -> str:
+        self.rec.printed = True
         return f"traced {self.ref.aval!r} {self.value!r}"
 
     def __str__(self) -> str:
+        self.rec.printed = True
         return f"traced {self.ref.aval!r} {self.value}"
 
     def __format__(self, spec: str) -> str:
         # A message for people: what is printed is not part of the computation.
+        self.rec.printed = True
         return format(self.value, spec) if spec else str(self)
 
     def __copy__(self) -> Tracer:
@@ -277,7 +290,7 @@ class Tracer:
         _refuse_concrete(self, "a list of Python numbers")
 
     def __hash__(self) -> int:
-        raise ConcretizationError(
+        error = ConcretizationError(
             message(
                 f"unhashable type: a traced value ({self.ref.aval!r}) as a dict key or "
                 "set element",
@@ -285,6 +298,9 @@ class Tracer:
                 way_out="Use a list, or a key that does not depend on the arguments",
             )
         )
+        if self.ref.aval.shape:
+            raise error  # arrays have no hash either
+        _raise(error)
 
 
 _tracer_class.append(Tracer)
@@ -298,8 +314,8 @@ def _refuse_concrete(tracer: Tracer, became: str) -> NoReturn:
     what = f"a traced value ({tracer.ref.aval!r}) would become {became}"
     if name:
         what += f" in {name}()"
-    raise ConcretizationError(
-        message(what, where=where(), way_out=_way_out(name, seen))
+    _raise(
+        ConcretizationError(message(what, where=where(), way_out=_way_out(name, seen)))
     )
 
 

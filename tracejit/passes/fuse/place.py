@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...program import Affine, Size
+from ...tape import Instr
 from .roots import Root, is_flat
 
 __all__ = ["Level", "Loop", "flat_axes", "place", "shared_depth"]
@@ -71,7 +72,7 @@ def _place(roots: list[Root], depth: int) -> Level:
         if root.is_step:
             position = len(level.items)
             level.append(root)
-            if root.kind == "guard":
+            if _may_leave(root):
                 floor = position + 1
         elif axis is None:
             position = low
@@ -88,6 +89,18 @@ def _place(roots: list[Root], depth: int) -> Level:
                 root.path.append((item, axis))
             item.level = _place(list(item.axis), depth + 1)
     return level
+
+
+def _may_leave(root: Root) -> bool:
+    """Whether what follows relies on a guard here: nothing may move in front of it."""
+    return root.kind == "guard" or (root.kind == "loop" and _guarded(root.instr))
+
+
+def _guarded(loop: Instr | None) -> bool:
+    return loop is not None and any(
+        instr.prim.name == "guard" or (instr.prim.name == "loop" and _guarded(instr))
+        for instr in loop.params["body"].instrs
+    )
 
 
 def _joinable(

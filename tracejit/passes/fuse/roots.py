@@ -52,7 +52,8 @@ class Root:
     Attributes:
         kind: reduce, arg, scan, scatter, store, put, scalar, or a step that stands
             alone: guard, call, loop.
-        ref: the result (-1 for a guard; the first output of a call or loop).
+        ref: the result (-1 for a guard; the first output of a call or loop, -1 for a
+            loop that holds nothing but guards).
         space: sizes of the iteration space.
         order: its axes of length other than 1, outermost first.
         kept: for each result axis, the space axis it is (None: length 1 or none).
@@ -110,9 +111,7 @@ class Analysis:
         self.stored: set[int] = set()
         self.placed: set[int] = set()
         #: Operands of loops, which have memory of their own shape.
-        self.rows = {
-            a for i in tape.instrs if i.prim.name == "loop" for a in i.args
-        }
+        self.rows = {a for i in tape.instrs if i.prim.name == "loop" for a in i.args}
         self._choose_stored()
 
     # -- what has to be in memory ---------------------------------------------
@@ -204,7 +203,8 @@ class Analysis:
             return [Root("call", instr, instr.outs[0], (), [], needs=needs)]
         if name == "loop":
             needs = [(a, (DYNAMIC,) * avals[a].ndim) for a in instr.args]
-            return [Root("loop", instr, instr.outs[0], (), [], needs=needs)]
+            first = instr.outs[0] if instr.outs else -1  # a loop of guards alone
+            return [Root("loop", instr, first, (), [], needs=needs)]
         (ref,) = instr.outs
         if name in REDUCTIONS:
             return [self._reduction(instr, "reduce", instr.params["axes"])]

@@ -80,7 +80,8 @@ class Tokens:
         """The user's instruction, by number.
 
         A specialised instruction may report the place of its inline cache, which
-        belongs to the instruction in front.
+        belongs to the instruction in front.  Python 3.11 calls in two instructions, the
+        first of which does the work of both once it is specialised (`range` is).
         """
         if not isinstance(source, Source):
             return source
@@ -89,10 +90,13 @@ class Tokens:
         if starts is None:
             self.codes.append(code)  # so that the id stays its own
             starts = []
+            before = None
             for instruction in dis.get_instructions(code):
                 while len(starts) < instruction.offset // 2:
                     starts.append(starts[-1])
-                starts.append(instruction.offset)
+                pair = before == "PRECALL" and instruction.opname == "CALL"
+                starts.append(starts[-1] if pair else instruction.offset)
+                before = instruction.opname
             self.starts[id(code)] = starts
         at = source.lasti // 2
         return id(code), starts[at] if at < len(starts) else source.lasti

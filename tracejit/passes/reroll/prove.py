@@ -187,10 +187,11 @@ def _classify(
         inside = origin[lag:] == wanted[lag:]
         if lag > MAX_LAG or not inside.all() or (origin[:lag] >= 0).any():
             return None
-        place = spots[column]
-        operands.append(
-            Carried(*place, lag, _tuple(refs[:lag])) if lag else Local(*place)
-        )
+        place, out = spots[column]
+        if lag:
+            operands.append(Carried(place, out, lag, _tuple(refs[:lag])))
+        else:
+            operands.append(Local(place, out))
     return iter(operands)
 
 
