@@ -23,6 +23,7 @@ __all__ = [
     "Accumulate",
     "Accumulator",
     "Affine",
+    "Break",
     "Buffer",
     "Call",
     "Check",
@@ -84,7 +85,7 @@ class Buffer:
     shape: tuple[int, ...]
     dtype: np.dtype
     of: Buffer | None = None
-    at: tuple[Affine, ...] = ()
+    at: tuple[Affine | int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -185,12 +186,23 @@ class Read:
 
 @dataclass(slots=True, eq=False)
 class For:
-    """`for var in range(lo, hi)`: counts upwards by one."""
+    """`for var in range(lo, hi)`: counts upwards by one.
+
+    count: a scalar value, int64, at most hi, that stands for hi; None if it is hi.
+    """
 
     var: int
     lo: int
     hi: int
     body: list[Statement]
+    count: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Break:
+    """Leave the innermost For unless the bool value is true."""
+
+    value: int
 
 
 @dataclass(slots=True, eq=False)
@@ -251,6 +263,7 @@ Statement = (
     | Accumulate
     | Read
     | For
+    | Break
     | Exit
     | Check
     | Call

@@ -10,6 +10,7 @@ from tracejit.primitive import PRIMITIVES
 from tracejit.program import (
     Accumulate,
     Accumulator,
+    Break,
     Buffer,
     Call,
     Check,
@@ -35,6 +36,10 @@ COMBINE = {
     "any": np.logical_or,
     "all": np.logical_and,
 }
+
+
+class Broken(Exception):
+    """The program left the innermost loop."""
 
 
 class Left(Exception):
@@ -105,9 +110,17 @@ def evaluate(program: Program, inputs: list[Any]) -> list[Any]:
                 case Read():
                     values[s.out] = accs[s.acc]
                 case For():
-                    for k in range(s.lo, s.hi):
+                    hi = s.hi if s.count is None else int(values[s.count])
+                    assert hi <= s.hi
+                    for k in range(s.lo, hi):
                         counts[s.var] = k
-                        run(s.body)
+                        try:
+                            run(s.body)
+                        except Broken:
+                            break
+                case Break():
+                    if not values[s.value]:
+                        raise Broken
                 case Exit():
                     if values[s.value] != values[s.expected]:
                         raise Left(int(values[s.status]), values[s.value])

@@ -326,6 +326,15 @@ def test_a_value_from_before_the_loop_is_used_after_it() -> None:
     np.testing.assert_allclose(f(x), expected, rtol=1e-7)
 
 
+def test_runs_side_by_side_do_not_overlap() -> None:
+    words = [1, 2, 3] * 6 + [1, 2, 4] * 6
+    runs = find(words, set())
+    ends = [run.start + run.period * run.reps for run in runs]
+    assert len(runs) == 2
+    assert ends[0] <= runs[1].start
+    assert ends[1] <= len(words)
+
+
 def test_a_specialised_call_is_at_the_same_place():
     """Python 3.11 calls `range` in PRECALL once it has specialised it, before in CALL;
     an outer loop's first iterations would differ from the others."""

@@ -7,33 +7,28 @@ from collections.abc import Callable
 from typing import Any
 
 import tracejit
-from tracejit.tracer import Recorder, Tracer, is_inside, recording, user_frame
+from tracejit.tracer import Recorder, recording
 from tracejit.tracer.purity import Verdict
 from tracejit.tracer.watch import Watch
 
 
 class Watched(Recorder):
-    """A recorder that calls a watch as the real one would."""
+    """A recorder whose watch is at hand."""
 
-    def __init__(self) -> None:
-        super().__init__("watched")
-        self.watch = Watch(Tracer, foreign=is_inside)
-
-    def guard(self, ref: Any, expected: bool | int, note: str = "") -> None:
-        super().guard(ref, expected, note)
-        self.watch.visit(user_frame())
+    @property
+    def watch(self) -> Watch:
+        return self.exits.watch
 
 
 def record(function: Callable, *args: Any) -> Watched:
     """Record `function` with all `args` traced."""
-    rec = Watched()
+    rec = Watched("watched")
     with recording(rec):
         function(*[rec.input_tracer(arg) for arg in args])
     return rec
 
 
-# The recorder's own frames count as tracejit's by their file; so must these.
-Watched.guard.__code__ = Watched.guard.__code__.replace(co_filename=tracejit.__file__)
+# The recorder's own frames count as tracejit's by their file; so must this one.
 record.__code__ = record.__code__.replace(co_filename=tracejit.__file__)
 
 

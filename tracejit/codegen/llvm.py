@@ -25,6 +25,7 @@ from ..program import (
     Accumulate,
     Accumulator,
     Affine,
+    Break,
     Buffer,
     Call,
     Check,
@@ -76,6 +77,7 @@ class Emitter:
         self.scalars = Scalars(self.writer)
         self.values: dict[int, Value] = {}
         self.loops: dict[int, Value] = {}
+        self.open: list[Loop] = []
         self.accs: dict[int, str] = {}
         self.params: dict[int, Value] = {}
         self.pointers: dict[int, str] = {}
@@ -333,10 +335,19 @@ class Emitter:
             return
         lo, hi = self.integer(s.lo), self.integer(s.hi)
         known = self.literal(s.lo) and s.lo < s.hi
+        if s.count is not None:
+            hi, known = self.values[s.count], False
         with_loop = Loop(self.writer, lo, hi, known)
         self.loops[s.var] = with_loop.enter()
+        self.open.append(with_loop)
         self.statements(s.body)
+        self.open.pop()
         with_loop.leave()
+
+    def leave_loop(self, s: Break) -> None:
+        stay = self.writer.label("stay")
+        self.writer.branch(self.values[s.value], stay, self.open[-1].exit)
+        self.writer.start(stay)
 
     def literal(self, value: int) -> bool:
         return self.layout.slots.int_slot(value) is None
@@ -428,6 +439,7 @@ _EMIT: dict[type, Callable[[Emitter, Any], None]] = {
     Accumulate: Emitter.accumulate,
     Read: Emitter.read,
     For: Emitter.loop,
+    Break: Emitter.leave_loop,
     Exit: Emitter.exit,
     Check: Emitter.check,
     Call: Emitter.call,

@@ -30,6 +30,7 @@ from ..program import (
     Accumulate,
     Accumulator,
     Affine,
+    Break,
     Buffer,
     Call,
     Check,
@@ -208,7 +209,7 @@ class _Printer:
         if base is None:
             return self.buffers[id(buffer)]
         text, shape = self.name(base), base.shape[len(buffer.at) :]
-        indices = [self.affine(i) for i in buffer.at]
+        indices = [self.entry(i) for i in buffer.at]
         if indices and not shape:
             # One element, but as an array.
             indices[-1] = f"{indices[-1]}:{indices[-1]} + 1"
@@ -308,6 +309,8 @@ class _Printer:
     def loop(self, s: For) -> None:
         name = self.loops[s.var] = f"i{len(self.loops)}"
         lo, hi = self.slots.int_text(s.lo), self.slots.int_text(s.hi)
+        if s.count is not None:
+            hi = self.value(s.count)
         self.line(f"for {name} in range({lo}, {hi}):")
         self.depth += 1
         before = len(self.lines)
@@ -315,6 +318,10 @@ class _Printer:
         if len(self.lines) == before:
             self.line("pass")
         self.depth -= 1
+
+    def leave_loop(self, s: Break) -> None:
+        self.line(f"if not {self.value(s.value)}:")
+        self.line("    break")
 
     def exit(self, s: Exit) -> None:
         value = self.value(s.value)
@@ -364,13 +371,14 @@ class _Printer:
             result += f" - {text(-offset)}" if offset < 0 else f" + {text(offset)}"
         return f"np.int64({result})" if as_value else result
 
+    def entry(self, index: Affine | int) -> str:
+        return self.affine(index) if isinstance(index, Affine) else self.value(index)
+
     def element(self, buffer: Buffer, index: Index) -> str:
         base = buffer.of
         if base is not None and buffer.shape == base.shape[len(buffer.at) :]:
             return self.element(base, (*buffer.at, *index))
-        parts = [
-            self.affine(i) if isinstance(i, Affine) else self.value(i) for i in index
-        ]
+        parts = [self.entry(i) for i in index]
         return f"{self.name(buffer)}[{', '.join(parts) or '()'}]"
 
 
@@ -391,6 +399,7 @@ _PRINT: dict[type, Callable[[_Printer, Any], None]] = {
     Accumulate: _Printer.accumulate,
     Read: _Printer.read,
     For: _Printer.loop,
+    Break: _Printer.leave_loop,
     Exit: _Printer.exit,
     Check: _Printer.check,
     Call: _Printer.call,

@@ -81,6 +81,8 @@ class Entry:
         if self.count > config.MAX_TRACES:
             self.roots, self.by_path, failure, self.count = [], {}, None, 1
             self.borders = []
+        if failure is not None and not failure.trace.leads_to(trace, failure.guard):
+            failure = None
         if failure is None:
             self.roots = [trace, *self.roots[: config.MAX_VARIANTS - 1]]
         else:
@@ -324,6 +326,8 @@ class Dispatcher:
             self.stats.interpreted += 1
             answer = self._recorded_answer(session, outputs)
         self.events.add(f"trace {trace.number}: {cause}")
+        for reason in session.exits.reasons:
+            self.events.add(f"trace {trace.number}: {reason}")
         self._log(trace, session, how, time.perf_counter() - started)
         session.release()
         return answer

@@ -62,7 +62,10 @@ class Trace:
         self.checks = checks
         self.assemble = outputs.assemble
         self.form = outputs.form
-        self.path = tuple(normal(g.expected) for g in session.guards)
+        # A loop of any number of rounds is a step of its own on the path.
+        self.path = tuple(
+            ("loop", g.bound) if g.bound else normal(g.expected) for g in session.guards
+        )
         raw = session.finish_trace(outputs.refs)
         tape, self.looked_up, self.constants = _bind(optimise(raw), session)
         self.tape = tape
@@ -116,6 +119,13 @@ class Trace:
         if guard < len(trace.path) and trace.path[guard] == outcome:
             return [trace, *further]
         return further
+
+    def leads_to(self, other: Trace, guard: int) -> bool:
+        """Whether the other trace's path is this one's up to a guard.
+
+        It is not if a loop of this one has a run-time exit in the other.
+        """
+        return self.path[:guard] == other.path[:guard]
 
     def add_child(self, guard: int, outcome: Any, child: Trace) -> None:
         """Hang a trace where the search for its path ends."""

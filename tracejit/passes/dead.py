@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from ..ops.loop import loop
 from ..tape import Instr, Tape, guard
-from .loops.activity import operands, results
+from .loops.activity import bound_parts, operands, results
 
 __all__ = ["has_guard", "live", "renumbered"]
 
@@ -61,6 +61,8 @@ def _narrowed(instr: Instr, wanted: set[int], counts: Counter[str]) -> Instr:
     """The loop without the results, operands and instrs that are not needed."""
     params, body = instr.params, instr.params["body"]
     state, rows = results(params, [out in wanted for out in instr.outs])
+    first_consts, first_carries = bound_parts(params)
+    state[:first_carries] = [True] * first_carries
     inputs = operands(params, body.inputs[1:])
     while True:
         needed = [*state, *rows]
@@ -75,6 +77,7 @@ def _narrowed(instr: Instr, wanted: set[int], counts: Counter[str]) -> Instr:
             break
         state = more
     consts = [ref in read for ref in inputs.consts]
+    consts[:first_consts] = [True] * first_consts
     xs = [ref in read for ref in inputs.xs]
     kept = [*consts, *state, *xs]
     counts.update(inner)

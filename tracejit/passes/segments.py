@@ -28,7 +28,7 @@ from ..ops.elementwise import add, mul
 from ..ops.loop import loop
 from ..ops.structural import concatenate, reshape, slice_
 from ..tape import Builder, Instr, Ref, Tape, guard
-from .loops.activity import operands, results
+from .loops.activity import is_dynamic, operands, results
 from .vjp import vjp
 
 __all__ = ["checkpointed", "is_checkpoint"]
@@ -60,7 +60,7 @@ def checkpointed(
     trip, reverse = params["trip"], params["reverse"]
     size = segment or max(isqrt(trip), 1)
     count = trip // size
-    if count < 2:
+    if count < 2 or is_dynamic(params):
         return builder.emit(loop, args, params)
     done = count * size
     body = _without(params["body"], (checkpoint,))

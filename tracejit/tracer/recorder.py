@@ -24,6 +24,7 @@ from ..errors import ConcretizationError, TracejitError, UnsupportedError, messa
 from ..passes.reroll import reroll
 from ..primitive import Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard
+from .exits import GuardExits
 from .frames import user_frame, user_source, where
 from .warn import run_noisy, warn
 
@@ -46,13 +47,17 @@ _new_tuple: Any = tuple.__new__  # a NamedTuple's own constructor costs three ti
 
 
 class GuardInfo(NamedTuple):
-    """One guard: the recording holds only while `ref` has the outcome `expected`."""
+    """One guard: the recording holds only while `ref` has the outcome `expected`.
+
+    It stands behind a loop of any number of rounds up to `bound` if that is not 0.
+    """
 
     exit: int
     ref: Ref
     expected: bool | int
     source: Source | None
     note: str = ""
+    bound: int = 0
 
 
 class _Capture(NamedTuple):
@@ -110,6 +115,7 @@ class Recorder(Builder):
         self.hidden: list[int] = []
         self.captures: list[np.ndarray] = []
         self.guards: list[GuardInfo] = []
+        self.exits = GuardExits(self.guards, _tracer_class[0], self.inputs, self.hidden)
         self.closed = False
         self.python_rules = True
         self.refusals: list[TracejitError] = []
@@ -283,7 +289,9 @@ class Recorder(Builder):
     def guard(self, ref: Ref, expected: bool | int, note: str = "") -> None:
         """Record that what follows holds only while `ref` is `expected`."""
         number = len(self.guards)
-        self.source = user_source()
+        frame = user_frame()
+        self.exits.visit(frame)
+        self.source = Source(frame.f_code, frame.f_lasti)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))
 
@@ -342,7 +350,7 @@ class Recorder(Builder):
         live = {ref.index for ref in wanted}
         live.update(t.ref.index for alive in self.tracers if (t := alive()) is not None)
         recorded = self.instrs[start:]
-        if reroll(self, start, live, self.capture):
+        if reroll(self, start, live, self.capture, self.exits):
             self._drop(recorded, start)
 
     def _drop(self, recorded: list[Instr], start: int) -> None:
@@ -373,7 +381,7 @@ class Recorder(Builder):
 
 
 #: The Tracer class, which imports this module.
-_tracer_class: list[Callable[..., Any]] = []
+_tracer_class: list[Any] = []
 
 
 def check_dtype(dtype: np.dtype) -> None:

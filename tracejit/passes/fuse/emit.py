@@ -16,6 +16,7 @@ from ...program import (
     STATIC_LIMIT,
     Accumulate,
     Affine,
+    Break,
     Buffer,
     Call,
     Exit,
@@ -407,9 +408,25 @@ class Emitter(Elements):
                 out.copy(held, given)
                 state[inner] = held
         var = out.enter()
-        step = Affine(var, -1, trip - 1) if params["reverse"] else Affine(var, 1, 0)
+        count: int | None = None
+        if params.get("test"):
+            first = state[state_in[0]]
+            assert isinstance(first, int)
+            out.body.append(Break(out.read(first, BOOL)))
+        if params.get("counted"):
+            given = operands[fixed[0]]
+            assert isinstance(given, int)
+            count = given
+        upwards = Affine(var, 1, 0)
+        step: Affine | int = upwards
+        if params["reverse"] and count is not None:
+            last = out.let("sub", (count, out.constant(1, INT64)), INT64)
+            now = step = out.let("sub", (last, out.counter(upwards)), INT64)
+        else:
+            step = Affine(var, -1, trip - 1) if params["reverse"] else upwards
+            now = out.counter(step)
         inner = Emitter(analysis, roots, out)
-        inner.remember(counter, (), out.counter(step))
+        inner.remember(counter, (), now)
         for ref, given in zip(fixed_in, fixed, strict=True):
             inner.take(ref, operands[given])
             inner.steady.add(ref)
@@ -459,12 +476,12 @@ class Emitter(Elements):
                     out.copy(old, target)
                 else:
                     out.body.append(Swap(old, target))
-        out.leave(var, 0, trip)
-        for ref, last in zip(instr.outs, state.values(), strict=False):
-            if isinstance(last, int):
-                self.remember(ref, (), out.read(last, self.avals[ref].dtype))
+        out.leave(var, 0, trip, count)
+        for ref, final in zip(instr.outs, state.values(), strict=False):
+            if isinstance(final, int):
+                self.remember(ref, (), out.read(final, self.avals[ref].dtype))
             elif ref in self.memory:
-                out.copy(self.memory[ref].buffer, last)
+                out.copy(self.memory[ref].buffer, final)
 
     def operand(self, ref: int) -> int | Buffer:
         """What a loop is given: a scalar value, or the memory of an array."""
@@ -497,7 +514,7 @@ def _edge(at: int, size: int) -> int:
     return at
 
 
-def _row(stack: Buffer, step: Affine) -> Buffer:
+def _row(stack: Buffer, step: Affine | int) -> Buffer:
     """The row of a stack that an iteration reads or writes."""
     base = stack.of or stack
     shape = stack.shape[1:]

@@ -71,10 +71,10 @@ class Writer:
         self.scopes.append(Scope([]))
         return var
 
-    def leave(self, var: int, lo: int, hi: int) -> None:
+    def leave(self, var: int, lo: int, hi: int, count: int | None = None) -> None:
         """Close the block and write its loop."""
         scope = self.scopes.pop()
-        self.body.append(For(var, lo, hi, scope.body))
+        self.body.append(For(var, lo, hi, scope.body, count))
 
     def new_var(self) -> int:
         self.vars += 1

@@ -9,7 +9,16 @@ from ...avals import Aval, is_float
 from ...ops.loop import loop
 from ...tape import Instr
 
-__all__ = ["Operands", "activated", "loop_activity", "operands", "results"]
+__all__ = [
+    "Operands",
+    "activated",
+    "bound_parts",
+    "count_of",
+    "is_dynamic",
+    "loop_activity",
+    "operands",
+    "results",
+]
 
 T = TypeVar("T")
 
@@ -28,6 +37,23 @@ def operands(params: dict[str, Any], values: Sequence[Any]) -> Operands:
     return Operands(
         list(values[:consts]), list(values[consts:both]), list(values[both:])
     )
+
+
+def is_dynamic(params: dict[str, Any]) -> bool:
+    """Whether only the run tells how many iterations the loop has."""
+    return params.get("test", False) or params.get("counted", False)
+
+
+def count_of(instr: Instr) -> int | None:
+    """The ref that tells how many iterations a dynamic loop had."""
+    if instr.params.get("test"):
+        return instr.outs[1]
+    return instr.args[0] if instr.params.get("counted") else None
+
+
+def bound_parts(params: dict[str, Any]) -> tuple[int, int]:
+    """How many of the first consts and carries say how often the loop runs."""
+    return int(params.get("counted", False)), 2 * int(params.get("test", False))
 
 
 def results(params: dict[str, Any], values: Sequence[T]) -> tuple[list[T], list[T]]:

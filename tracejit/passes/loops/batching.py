@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ...avals import Aval
+from ...errors import UnsupportedError
 from ...ops.loop import loop
 from ...ops.structural import broadcast_to, transpose
 from ...tape import Builder, Instr, Ref, Tape
-from .activity import operands, results
+from .activity import bound_parts, operands, results
 
 __all__ = ["batch_loop"]
 
@@ -35,6 +36,7 @@ def batch_loop(
     """Emit the batched loop: its outputs, and which of them have a batch axis."""
     size = next(a.shape[0] for a, flag in zip(args, flags, strict=True) if flag)
     given, which = operands(params, args), operands(params, flags)
+    first_consts, first_carries = bound_parts(params)
     carried = which.carries
     while True:
         body, out_flags = _body(params, which._replace(carries=carried), size, batch)
@@ -43,6 +45,10 @@ def batch_loop(
             break
         carried = state_flags
 
+    if any([*which.consts[:first_consts], *carried[:first_carries]]):
+        raise UnsupportedError(
+            "a loop whose number of iterations differs between the entries of a batch"
+        )
     starts = [
         broadcast_to(s, shape=(size, *s.shape)) if now and not before else s
         for s, before, now in zip(given.carries, which.carries, carried, strict=True)

@@ -30,7 +30,7 @@ from ...ops.loop import loop
 from ...ops.structural import broadcast_to, iota, reshape
 from ...primitive import Primitive
 from ...tape import Builder, Instr, Ref, Tape, const
-from .activity import operands, results
+from .activity import is_dynamic, operands, results
 from .residuals import is_cheap, is_movable
 
 __all__ = ["reduce_loop"]
@@ -62,6 +62,9 @@ def reduce_loop(
     Returns:
         A ref for each result of the loop; it may have been made elsewhere.
     """
+    if is_dynamic(params):
+        # Its operands stay as they are: some of them tell how often it runs.
+        return rewriter.unite(loop, args, {**params, "body": simplify(params["body"])})
     if params["trip"] == 0:
         rewriter.counts["loop-never"] += 1
         return _never(rewriter, args, params)

@@ -25,7 +25,7 @@ from ...avals import Aval
 from ...ops.loop import loop
 from ...tape import Builder, Instr, Ref, Tape, const
 from ..fuse.access import cost_of
-from .activity import operands, results
+from .activity import count_of, operands, results
 
 __all__ = ["Carried", "Scratch", "Second", "emit_second", "is_cheap", "is_movable"]
 
@@ -94,7 +94,12 @@ def emit_second(
     builder: Builder, instr: Instr, scratch: Scratch, second: Second
 ) -> tuple[Ref, ...]:
     """Emit the second loop beside the loop `instr`, which may be extended."""
-    own = [pair[0] for pair in (*second.consts, *second.xs)]
+    count = count_of(instr)
+    bound = []
+    if count is not None:
+        ref = builder.ref(count)
+        bound = [(scratch.builder.input(ref.aval), ref)]
+    own = [pair[0] for pair in (*bound, *second.consts, *second.xs)]
     own += [carried.before for carried in second.carries]
     wanted = [carried.after.index for carried in second.carries]
     wanted += [row.index for row in second.rows]
@@ -113,7 +118,8 @@ def emit_second(
     used = {a for i in instrs for a in i.args} | set(wanted)
     kept = [c.index for c in scratch.consts if c.index in used]
     kept += [out for i in plan.outside for out in i.outs if out in used]
-    consts = [*second.consts, *((scratch.builder.ref(c), env[c]) for c in kept)]
+    consts = [*bound, *second.consts]
+    consts += [*((scratch.builder.ref(c), env[c]) for c in kept)]
     rows = zip(scratch.xs, outer.xs, strict=True)
     xs = [(x, o) for x, o in rows if x.index in used and x.index not in stacks]
     xs += [(scratch.builder.ref(r), stack) for r, stack in stacks.items()]
@@ -136,6 +142,7 @@ def emit_second(
             "consts": len(consts),
             "carries": len(carries),
             "reverse": second.reverse,
+            **({"counted": True} if bound else {}),
         },
     )
 

@@ -30,11 +30,12 @@ import numpy as np
 
 from ...avals import aval_of
 from ...tape import Builder, Instr, Ref, Tape
+from .exits import Exits, Judgement, ending, renumber
 from .find import Run, Tokens, find
 from .prove import prove
 from .rewrite import rewrite
 
-__all__ = ["reroll", "reroll_tape"]
+__all__ = ["Exits", "Judgement", "reroll", "reroll_tape"]
 
 MAX_ROUNDS = 8
 
@@ -44,6 +45,7 @@ def reroll(
     start: int,
     live: Iterable[int],
     table: Callable[[np.ndarray], Ref],
+    exits: Exits | None = None,
 ) -> int:
     """Roll the loops in `builder.instrs[start:]`, in place.
 
@@ -53,11 +55,13 @@ def reroll(
         live: refs that are still wanted by somebody; all others that were made by
             repeated instrs may disappear.
         table: makes a hidden input of an array of per-iteration constants.
+        exits: what is known about the guards; None: loops keep their number of rounds.
 
     Returns:
         How many loops were rolled.
     """
     table = _once(table)
+    live = set(live)
     tokens = Tokens(builder.avals)
     rolled = 0
     hopeless: set[tuple[int, int]] = set()
@@ -70,14 +74,27 @@ def reroll(
 
         runs = find(words, tokens.idle, lambda run: key(run) in hopeless)
         done = 0
+        dropped: list[tuple[int, int]] = []
+        ends = [start, *(start + r.start + r.period * r.reps for r in runs)]
         # From the end, so that positions in front stay valid.
-        for run in reversed(runs):
-            proof = prove(builder, run._replace(start=run.start + start))
+        for run, lo in zip(reversed(runs), ends[-2::-1], strict=True):
+            here = run._replace(start=run.start + start)
+            if exits is not None:
+                found = ending(builder, here, lo, live, tokens, exits)
+                if found is not None:
+                    rewrite(builder, found.proof, live, table, found)
+                    dropped += found.dropped
+                    done += 1
+                    continue
+            proof = prove(builder, here)
             if proof is None:
                 hopeless.add(key(run))
             else:
-                rewrite(builder, proof, set(live), table)
+                rewrite(builder, proof, live, table)
                 done += 1
+        if exits is not None and dropped:
+            renumber(builder, start, dropped)
+            exits.drop(sorted(dropped))
         rolled += done
         if not runs:
             break

@@ -136,9 +136,13 @@ def find(
         # Stretches between places that differ, at least MIN_REPS - 1 periods long.
         edges = np.concatenate(([-1], same, [len(left) - period]))
         gaps = np.diff(edges) - 1
+        end = 0
         for k in np.flatnonzero(gaps >= period * (MIN_REPS - 1)):
-            start = int(edges[k]) + 1
-            reps = int(gaps[k]) // period + 1
+            # Of two runs side by side the second begins in the last round of the first.
+            start = max(int(edges[k]) + 1, end)
+            reps = (int(edges[k + 1]) - start) // period + 1
+            if reps < MIN_REPS:
+                continue
             run = Run(start, period, reps)
             body = left[start : start + period]
             if set(body.tolist()) <= idle or refused(run):

@@ -16,7 +16,10 @@ import numpy as np
 from ...tape import Builder, Instr
 from .find import IDLE, MIN_REPS, Run, body_text
 
-__all__ = ["Carried", "Fixed", "Local", "Proof", "Table", "Varying", "prove"]
+__all__ = [
+    "MAX_PEEL", "Carried", "Fixed", "Local", "Proof", "Table", "Varying", "attempt",
+    "prove",
+]  # fmt: skip
 
 #: A value may be carried over at most this many iterations.
 MAX_LAG = 4
@@ -87,13 +90,14 @@ def prove(builder: Builder, run: Run) -> Proof | None:
         if reps < MIN_REPS:
             return None
         at = Run(run.start + peeled * run.period, run.period, reps)
-        proof = _try(builder, at)
+        proof = attempt(builder, at)
         if proof is not None:
             return proof
     return None
 
 
-def _try(builder: Builder, run: Run) -> Proof | None:
+def attempt(builder: Builder, run: Run) -> Proof | None:
+    """The proof that all repetitions of a run are iterations of one loop."""
     instrs = builder.instrs[run.start : run.start + run.period * run.reps]
     body = instrs[: run.period]
     if all(i.prim.name in IDLE for i in body):

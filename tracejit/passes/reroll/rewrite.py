@@ -14,11 +14,14 @@ import numpy as np
 from ...avals import Aval
 from ...primitive import PRIMITIVES
 from ...tape import Builder, Instr, Ref, const
+from .exits import Ending
 from .prove import Carried, Fixed, Local, Proof, Table
 
 __all__ = ["rewrite"]
 
 INT64 = np.dtype(np.int64)
+#: Carries of a loop with a test.
+_GO, _COUNT = ("go",), ("count",)
 
 
 def rewrite(
@@ -26,9 +29,14 @@ def rewrite(
     proof: Proof,
     live: set[int],
     table: Callable[[np.ndarray], Ref],
+    ending: Ending | None = None,
 ) -> None:
-    """Replace the proof's run in `builder.instrs` by one loop."""
-    _Rewrite(builder, proof, live, table).run()
+    """Replace the proof's run in `builder.instrs` by one loop.
+
+    Args:
+        ending: how it ends at run time.
+    """
+    _Rewrite(builder, proof, live, table, ending).run()
 
 
 class _Rewrite:
@@ -46,8 +54,10 @@ class _Rewrite:
         proof: Proof,
         live: set[int],
         table: Callable[[np.ndarray], Ref],
+        ending: Ending | None,
     ) -> None:
         self.builder = builder
+        self.ending = ending
         self.proof = proof
         self.table = table
         self.trip = proof.run.reps
@@ -79,8 +89,11 @@ class _Rewrite:
         builder = self.builder
         builder.instrs = list(self.head)
         builder.source = self.proof.body[0].source
+        if self.ending is not None:
+            self.begin_test(self.ending)
         for place in range(len(self.proof.body)):
-            self.instr(place)
+            if place or self.ending is None:
+                self.instr(place)
         self.latches()
         stacked = sorted(
             {
@@ -116,6 +129,8 @@ class _Rewrite:
             "carries": len(carries),
             "reverse": False,
         }
+        if self.ending is not None:
+            params |= {"trip": self.ending.bound, "test": True}
         self.append(PRIMITIVES["loop"], args, params, outs)
         self.rest = _unstack(self, rows_of, taken)
         builder.source = None
@@ -137,6 +152,10 @@ class _Rewrite:
             )
             return
         args = [self.operand(o) for o in self.proof.operands[place]]
+        if name == "guard" and self.ending is not None:
+            # Which round it is does not matter: the recording that follows tells.
+            self.body.emit(first.prim, args, first.params)
+            return
         if name == "guard":
             exits = varying["exit"].values
             number = self.changing_const(tuple([e - exits[0] for e in exits]), INT64)
@@ -280,8 +299,25 @@ class _Rewrite:
             else row
         )
 
+    def begin_test(self, ending: Ending) -> None:
+        """The first two carries: whether the loop goes on, and its iterations."""
+        tested = self.proof.operands[0][0]
+        assert isinstance(tested, Carried)
+        if ending.expected:
+            self.carried_input(*tested)
+        else:
+            self.starts[_GO] = self.prepare("logical_not", [tested.starts[0]], {})
+            self.carried[_GO] = self.body.new(self.builder.avals[tested.starts[0]])
+        zero = self.prepare("const", [], {"value": 0, "dtype": INT64})
+        self.starts[_COUNT] = zero
+        self.carried[_COUNT] = self.body.new(self.builder.avals[zero])
+
     def latches(self) -> None:
         """Values of the last iteration that are wanted become carries, too."""
+        if self.ending is not None:
+            for (place, out), start in self.ending.starts.items():
+                self.carried_input(place, out, 1, (start,))
+            return
         last = self.trip - 1
         known = {(k[0], k[1]) for k in self.carried if k[2] == 1}
         for rep, place, out in self.wanted.values():
@@ -301,7 +337,17 @@ class _Rewrite:
     def finish_body(self, stacked: Sequence[tuple[int, int]]) -> tuple[Any, list[Any]]:
         carries = list(self.carried)
         new = []
-        for place, out, lag, starts in carries:
+        for key in carries:
+            if key is _COUNT:
+                new.append(self.carried[key] + 1)
+                continue
+            if key is _GO:
+                tested = self.proof.operands[0][0]
+                assert isinstance(tested, Carried)
+                value = self.made[tested.place, tested.out]
+                new.append(PRIMITIVES["logical_not"](value))
+                continue
+            place, out, lag, starts = key
             if lag == 1:
                 new.append(self.made[place, out])
             else:
@@ -317,7 +363,11 @@ class _Rewrite:
 
     def last(self, key: Any) -> int | None:
         """The ref that a carry's final value has outside."""
-        place, out, lag, _ = key
+        if key is _GO or key is _COUNT:
+            return None
+        place, out, lag, starts = key
+        if self.ending and self.ending.starts.get((place, out)) != starts[0]:
+            return None
         return self.last_refs.get((place, out)) if lag == 1 else None
 
     # -- outside --------------------------------------------------------------------

@@ -1,0 +1,329 @@
+"""Run-time exits: a loop that ended on a guard gets its test into the kernel.
+
+    %2 = lt %1 %0                       %5, %6, %7 = loop %0 %2 %3 %1 {test=True}
+    guard %2 is True -> exit 0            body: %4 = mul %2 2; %5 = lt %4 %0; ...
+    %4 = mul %1 2                 ->    guard %5 is False -> exit 0
+    %5 = lt %4 %0
+    guard %5 is True -> exit 1
+    ...
+    guard %9 is False -> exit 4
+
+Rolling only says again what was recorded; this says what would have been recorded with
+another number of rounds, so it needs more than the tape: a verdict from the recorder
+that the Python code does the same in every round (`Exits.verdict`), and which values
+its names hold at each visit of the test (`Exits.held`).
+
+1. The run is turned so that a round goes from one visit of the test to the next.  The
+   test's value is then an ordinary carry, and the guard that ended the loop stays where
+   it is: it fails if the loop went up to its bound.
+2. All that the loop reads is invariant or carried: tables and rows of arrays would need
+   further rows for further rounds.
+3. What is read after the loop is what a name held at the last visit.  The same name at
+   the first visit tells the value for no round at all.  If it is another one for two
+   names that are the same at the end, the first round is peeled.  And names that hold
+   values from before the loop must not hand them on: it may take any number of rounds
+   until something else arrives.
+4. Other guards in a round stay in the loop, each with one exit for all rounds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ...ops.loop import loop
+from ...tape import Builder, Instr, Source, Tape, guard
+from .find import Run, Tokens
+from .prove import MAX_PEEL, Carried, Fixed, Proof, Table, attempt
+
+__all__ = ["Ending", "Exits", "Judgement", "ending", "renumber"]
+
+#: The least bound of a loop; else it is a power of two, and FACTOR times what was seen
+#: or more.  Reverse mode asks for memory for so many rounds, but touches what it needs.
+MIN_BOUND, FACTOR = 64, 2
+_BOOL = np.dtype(np.bool_)
+
+
+class Judgement(NamedTuple):
+    """Whether the Python code of a loop does the same in every round.
+
+    Attributes:
+        reason: why not, for people.
+        rounds: how many visits there may be at most; None if there is no limit.
+        in_place: whether traced values are written in place.
+    """
+
+    ok: bool
+    reason: str = ""
+    rounds: int | None = None
+    in_place: bool = False
+
+
+class Exits(Protocol):
+    """What the recorder knows about its guards, which are given by number of exit."""
+
+    def same(self, a: Source | None, b: Source | None) -> bool:
+        """Whether two positions are the same test of the user's code."""
+
+    def verdict(self, first: int, last: int) -> Judgement:
+        """Whether the code between two visits of one test does the same each time."""
+
+    def held(self, exit: int) -> Sequence[int]:
+        """Refs that the names had at a visit, in an order that is always the same."""
+
+    def is_input(self, ref: int) -> bool:
+        """Whether a ref is an input of the tape."""
+
+    def refuse(self, exit: int, reason: str) -> None:
+        """Note why a loop keeps its number of rounds."""
+
+    def bounded(self, exit: int, bound: int) -> None:
+        """Note that a guard stands for a loop of any number of rounds up to a bound."""
+
+    def drop(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Forget guards, given as ranges (first, behind the last); others move up."""
+
+
+class Ending(NamedTuple):
+    """A run that gets a run-time exit.
+
+    Attributes:
+        proof: each repetition starts with the guard.
+        expected: its outcome while the loop goes on.
+        starts: for what is read after the loop, (place, out) of the last repetition,
+            the ref that it is if there is no repetition.
+        bound: of the number of repetitions.
+        dropped: ranges of exits that go, as `Exits.drop` takes them.
+    """
+
+    proof: Proof
+    expected: bool
+    starts: dict[tuple[int, int], int]
+    bound: int
+    dropped: list[tuple[int, int]]
+
+
+def ending(
+    builder: Builder, run: Run, lo: int, live: set[int], tokens: Tokens, exits: Exits
+) -> Ending | None:
+    """How a run ends at run time, if it does.
+
+    Args:
+        run: a run in `builder.instrs`.
+        lo: where what may belong to it begins.
+        live: refs that are wanted whatever the instrs read.
+    """
+    candidate = _turned(builder, run, lo, tokens, exits)
+    if candidate is None:
+        return None
+    instrs = builder.instrs
+    end = candidate.start + candidate.period * candidate.reps
+    last = instrs[end].params["exit"]
+    rest = instrs[end:]
+    read = live.union(*[i.args for i in rest[1:]])
+    reason = "its rounds differ"
+    for peeled in range(MAX_PEEL + 1):
+        at = candidate._replace(
+            start=candidate.start + peeled * candidate.period,
+            reps=candidate.reps - peeled,
+        )
+        if at.reps < 2:
+            break
+        proof = attempt(builder, at)
+        if proof is None or not _is_plain(proof):
+            continue
+        found = _ending(builder, proof, rest[0], read, peeled, exits)
+        if isinstance(found, Ending):
+            exits.bounded(last, found.bound)
+            return found
+        reason = found
+    exits.refuse(last, reason)
+    return None
+
+
+def _turned(
+    builder: Builder, run: Run, lo: int, tokens: Tokens, exits: Exits
+) -> Run | None:
+    """The run from test to test, if the same test with another outcome is behind it."""
+    instrs, (start, period, reps) = builder.instrs, run
+    end = start + period * reps
+    for at in range(period):
+        if end + at >= len(instrs):
+            return None
+        one, other = instrs[start + at], instrs[end + at]
+        if _is_opposite(builder, one, other):
+            if not exits.same(one.source, other.source):
+                return None
+            break
+        if tokens.of(one) != tokens.of(other):
+            return None
+    else:
+        return None
+    turned = Run(start + at, period, reps)
+    # Python compiles the test in front of the first round a second time.
+    before = turned.start - period
+    if before < lo:
+        return turned
+    first = instrs[before]
+    if not _is_opposite(builder, first, other) or not exits.same(
+        first.source, one.source
+    ):
+        return turned
+    for k in range(before + 1, turned.start):
+        if tokens.of(instrs[k]) != tokens.of(instrs[k + period]):
+            return turned
+    return Run(before, period, reps + 1)
+
+
+def _is_opposite(builder: Builder, one: Instr, other: Instr) -> bool:
+    """Whether the instrs are guards of a bool with different outcomes."""
+    if one.prim is not guard or other.prim is not guard:
+        return False
+    wanted = one.params["expected"], other.params["expected"]
+    avals = [builder.avals[i.args[0]] for i in (one, other)]
+    return (
+        len(one.args) == len(other.args) == 1
+        and all(type(w) is bool for w in wanted)
+        and wanted[0] is not wanted[1]
+        and all(a.shape == () and a.dtype == _BOOL for a in avals)
+    )
+
+
+def _has_guard(instr: Instr) -> bool:
+    if instr.prim is loop:
+        return any(map(_has_guard, instr.params["body"].instrs))
+    return instr.prim is guard
+
+
+def _is_plain(proof: Proof) -> bool:
+    """Whether nothing but the carries makes one repetition differ from another."""
+    if any(v and set(v) != {"exit"} for v in proof.varying):
+        return False
+    if any(isinstance(o, Table) for operands in proof.operands for o in operands):
+        return False
+    tested = proof.operands[0][0]
+    return isinstance(tested, Carried) and tested.lag == 1
+
+
+def _ending(
+    builder: Builder,
+    proof: Proof,
+    behind: Instr,
+    read: set[int],
+    peeled: int,
+    exits: Exits,
+) -> Ending | str:
+    """The ending, or why there is none."""
+    instrs, (start, period, reps) = builder.instrs, proof.run
+    first, last = instrs[start].params["exit"], behind.params["exit"]
+    judgement = exits.verdict(first, last)
+    if judgement.in_place and peeled:
+        judgement = exits.verdict(instrs[start - period].params["exit"], last)
+    if not judgement.ok:
+        return judgement.reason
+    guards = instrs[start : start + period * reps : period]
+    visits = [exits.held(i.params["exit"]) for i in guards]
+    before, after = visits[0], exits.held(last)
+    if any(len(held) != len(after) for held in visits):
+        return "a name is bound in the loop only"
+    names: dict[int, set[int]] = {}
+    for old, new in zip(before, after, strict=True):
+        names.setdefault(new, set()).add(old)
+    fixed = {o.ref for part in proof.operands for o in part if isinstance(o, Fixed)}
+    if not _stay([*visits, after], (read | fixed) - proof.place_of.keys()):
+        return "names exchange values from before the loop"
+    starts: dict[tuple[int, int], int] = {}
+    for ref in read & proof.place_of.keys():
+        rep, place, out = proof.place_of[ref]
+        if rep != reps - 1:
+            return "a value of an earlier round is read after the loop"
+        if judgement.in_place:
+            if not peeled:
+                return "an array is written in place"
+            olds = {instrs[start - period + place].outs[out]}
+        else:
+            olds = names.get(ref, set())
+        if len(olds) != 1:
+            return "it is not known which value is read after the loop"
+        (starts[place, out],) = olds
+        if builder.avals[starts[place, out]] != builder.avals[ref]:
+            return "a value that is read after the loop has another type at first"
+    if not _are_there(builder, proof, starts.values(), exits):
+        return "a value from before the loop that is needed was not kept"
+    tested = proof.operands[0][0]
+    assert isinstance(tested, Carried)
+    where = tested.place, tested.out
+    if starts.setdefault(where, tested.starts[0]) != tested.starts[0]:
+        return "the tested value is another one at first"
+    bound = max(MIN_BOUND, 1 << (FACTOR * reps - 1).bit_length())
+    if judgement.rounds is not None:
+        bound = min(bound, judgement.rounds - 1)
+        if bound < reps:
+            return "the number of rounds is not known"
+    expected = instrs[start].params["expected"]
+    each = sum(i.prim is guard for i in proof.body)
+    dropped = [(first, first + 1), (first + each, first + each * reps)]
+    return Ending(proof, expected, starts, bound, dropped)
+
+
+def _stay(visits: Sequence[Sequence[int]], refs: set[int]) -> bool:
+    """Whether the names that hold any of the refs hold them for good.
+
+    A name that is given another one's value in each round holds what that one held a
+    round ago; if nobody else held the same at any visit, it is given its own, or one
+    that no round changes.
+    """
+    places: dict[int, int] = {}
+    for held in visits:
+        for place, ref in enumerate(held):
+            if ref in refs and places.setdefault(ref, place) != place:
+                return False
+    return all(held[place] == ref for ref, place in places.items() for held in visits)
+
+
+def _are_there(
+    builder: Builder, proof: Proof, refs: Iterable[int], exits: Exits
+) -> bool:
+    """Whether refs are still on the tape: names may have held what rolling removed."""
+    operands = [o for part in proof.operands for o in part if isinstance(o, Carried)]
+    known = {ref for operand in operands for ref in operand.starts}
+    others = [ref for ref in refs if ref not in known and not exits.is_input(ref)]
+    if not others:
+        return True
+    return {
+        out for i in builder.instrs[: proof.run.start] for out in i.outs
+    }.issuperset(others)
+
+
+# --- the numbers of the exits
+
+
+def renumber(builder: Builder, start: int, dropped: Sequence[tuple[int, int]]) -> None:
+    """Number the exits of `builder.instrs[start:]` anew, without the dropped ones."""
+    if not dropped:
+        return
+    ends = [hi for _, hi in sorted(dropped)]
+    less = [0, *accumulate(hi - lo for lo, hi in sorted(dropped))]
+
+    def new(exit: int) -> int:
+        return exit - less[bisect_right(ends, exit)]
+
+    for instr in builder.instrs[start:]:
+        _renumber(instr, new)
+
+
+def _renumber(instr: Instr, new: Callable[[int], int]) -> None:
+    if instr.prim is guard:
+        instr.params = {**instr.params, "exit": new(instr.params["exit"])}
+    elif instr.prim is loop and _has_guard(instr):
+        body: Tape = instr.params["body"]
+        copies = []
+        for i in body.instrs:
+            copies.append(Instr(i.prim, i.args, i.params, i.outs, i.source))
+            _renumber(copies[-1], new)
+        tape = Tape(body.inputs, tuple(copies), body.outputs, body.avals, body.name)
+        instr.params = {**instr.params, "body": tape}

@@ -1,0 +1,98 @@
+"""What a recorder knows about its guards: where they stood, and what names held there.
+
+The numbers of guards change when loops get run-time exits; `watch` knows each visit by
+the number that it had when it was recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from ..passes.reroll import Judgement
+from ..tape import Source
+from .frames import is_inside
+from .purity.bytecode import code_of
+from .watch import Watch
+
+__all__ = ["GuardExits"]
+
+
+class GuardExits:
+    """The exits of one recording; see `passes.reroll.exits.Exits`.
+
+    Args:
+        guards: the recorder's guards, `GuardInfo`; changed in place.
+        traced: the class of traced values.
+        inputs, hidden: the recorder's lists of its inputs.
+
+    Attributes:
+        watch: what the names held at each guard.
+        reasons: why loops kept their number of rounds, sentences for people.
+    """
+
+    def __init__(
+        self, guards: list[Any], traced: type, inputs: list[int], hidden: list[int]
+    ) -> None:
+        self.guards = guards
+        self._inputs, self._hidden = inputs, hidden
+        self.reasons: list[str] = []
+        self.watch = Watch(traced, self._look, is_inside)
+        self._seen: list[int] = []
+        self._visits: list[int] = []
+        self._held: list[tuple[int, ...]] = []
+
+    def _look(self, value: Any) -> Any:
+        self._seen.append(value.ref.index)
+        return value.ref.aval, value.weak
+
+    def visit(self, frame: FrameType) -> None:
+        """Note what there is at a guard that is about to be recorded."""
+        self._seen = []
+        self.watch.visit(frame)
+        self._visits.append(self.watch.number)
+        self._held.append(tuple(self._seen))
+
+    # --- for reroll -------------------------------------------------------------------
+
+    def same(self, a: Source | None, b: Source | None) -> bool:
+        if not isinstance(a, Source) or not isinstance(b, Source):
+            return False
+        return a.code is b.code and _place(a) == _place(b)
+
+    def verdict(self, first: int, last: int) -> Judgement:
+        source = self.guards[last].source
+        visits = self._visits[first], self._visits[last]
+        found = self.watch.verdict(source.code, source.lasti, visits)
+        rounds = None if found.rounds is None else len(found.rounds)
+        ok = found.ok or rounds is not None
+        return Judgement(ok, found.reason, rounds, found.in_place)
+
+    def held(self, exit: int) -> Sequence[int]:
+        return self._held[exit]
+
+    def is_input(self, ref: int) -> bool:
+        return ref in self._inputs or ref in self._hidden
+
+    def refuse(self, exit: int, reason: str) -> None:
+        source = self.guards[exit].source
+        text = f"the loop at {source} keeps its number of rounds: {reason}"
+        if text not in self.reasons:
+            self.reasons.append(text)
+
+    def bounded(self, exit: int, bound: int) -> None:
+        self.guards[exit] = self.guards[exit]._replace(bound=bound)
+
+    def drop(self, ranges: Sequence[tuple[int, int]]) -> None:
+        for lo, hi in reversed(ranges):
+            for kept in (self.guards, self._visits, self._held):
+                del kept[lo:hi]
+        for number, info in enumerate(self.guards):
+            if info.exit != number:
+                self.guards[number] = info._replace(exit=number)
+
+
+def _place(source: Source) -> int:
+    code = code_of(source.code)
+    return code.place(code.index(source.lasti))
