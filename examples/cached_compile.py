@@ -113,9 +113,6 @@ def main():
     # Known branches are found, with no recording.
     assert counted(first, "hits")[1] == counted(first, "hits")[4] == 1
     assert counted(first, "guard_failures")[3] >= 1
-    # What is found again is far faster than what is compiled.
-    assert first[1]["seconds"] < first[0]["seconds"] / 10
-    assert second[0]["seconds"] < first[0]["seconds"]
 
 
 if __name__ == "__main__":
