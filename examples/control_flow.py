@@ -1,7 +1,8 @@
 """A gradient through `while` and `if`, with the real branch taken every time.
 
-The number of doublings and the sign of the result depend on the input.  Each new path
-through the code is recorded once; after that it is found again.
+The number of doublings and the sign of the result depend on the input.  The loop runs
+inside the kernel, as often as the input asks for; each side of the `if` is a path of
+its own, which is recorded once and found again after that.
 
 Run it with `python examples/control_flow.py`.
 """
@@ -22,19 +23,13 @@ def f(a):
     return c
 
 
-def path(a):
-    """Return what decides the path of f: the number of doublings and the sign."""
-    doublings = int(np.ceil(np.log2(1000 / abs(a))))
-    return doublings, "positive" if a > 0 else "negative"
-
-
 def main():
     """Compare the gradient with f(a) / a over many inputs, and tell the paths."""
     f_and_slope = value_and_grad(f)
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=60) * rng.choice([1, 10, 100], size=60)
 
-    first_seen, recorded, found = {}, 0, 0
+    recorded = []
     for number, a in enumerate(inputs):
         traces_before = f_and_slope.stats().traces
         value, slope = f_and_slope(a)
@@ -45,25 +40,25 @@ def main():
         assert_allclose(slope, f(a) / a, rtol=1e-12)
 
         is_new = f_and_slope.stats().traces > traces_before
-        recorded, found = recorded + is_new, found + (not is_new)
-        assert is_new == (path(a) not in first_seen)
-        first_seen.setdefault(path(a), number)
-
-        doublings, sign = path(a)
-        note = "recorded" if is_new else f"found again, as call {first_seen[path(a)]}"
+        if is_new:
+            recorded.append(number)
+        doublings = int(np.ceil(np.log2(1000 / abs(a))))
         if number < 12 or is_new:
+            sign = "positive" if a > 0 else "negative"
+            note = "recorded" if is_new else "found again"
             print(f"call {number:2}  a = {a:8.3f}  {doublings:2} × 2, {sign}  {note}")
 
     stats = f_and_slope.stats()
-    print(f"\n{len(inputs)} calls: {recorded} paths recorded, {found} found again")
-    assert recorded == stats.traces == len(first_seen)
-    assert found > recorded
+    found = len(inputs) - len(recorded)
+    print(f"\n{len(inputs)} calls: {len(recorded)} paths recorded, {found} found again")
     assert stats.signatures == 1
+    # Two signs, and perhaps inputs that need too few doublings to be a loop.
+    assert 2 <= stats.traces == len(recorded) <= 6
+    assert stats.hits >= found
 
     print(f"\nWhy each was recorded:\n\n{f_and_slope.explain()}")
     assert "control_flow.py" in f_and_slope.explain()
     assert "if b.sum() > 0" in f_and_slope.explain()
-    assert "norm(b) < 1000" in f_and_slope.explain()
 
     print(f"\n{stats}")
 
