@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.passes.test_fuse import loop_tape
 from tests.random_tapes import random_tape
 from tracejit.interpret import interpret
 from tracejit.kernel import compile_tape
+from tracejit.ops.structural import broadcast_to
 from tracejit.passes import optimise
 from tracejit.passes.vjp import vjp
 from tracejit.tape import Builder, Tape
@@ -24,8 +27,6 @@ def with_gradient(tape: Tape) -> Tape:
     one = builder.const(1.0, np.dtype(np.float64))
     ct = one
     if outs[-1].shape:
-        from tracejit.ops.structural import broadcast_to
-
         ct = broadcast_to(one, shape=outs[-1].shape)
     inputs = [env[r] for r in tape.inputs]
     cts = vjp(builder, [outs[-1]], [ct], inputs)
@@ -51,6 +52,16 @@ def agree(tape: Tape, arrays: list[np.ndarray]) -> None:
 def test_random_tapes_with_gradients(seed: int) -> None:
     tape, arrays = random_tape(seed)
     agree(with_gradient(tape), arrays)
+
+
+@given(st.integers(1000, 10**9), st.integers(3, 30))
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_random_tapes_of_any_length(seed: int, length: int) -> None:
+    agree(*random_tape(seed, length))
 
 
 @pytest.mark.parametrize("seed", range(12))

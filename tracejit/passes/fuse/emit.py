@@ -16,21 +16,19 @@ from ...program import (
     STATIC_LIMIT,
     Accumulate,
     Affine,
-    Break,
     Buffer,
     Call,
     Exit,
     Program,
     Size,
-    Swap,
 )
 from ...tape import Instr, Tape
 from .access import DYNAMIC, ZERO_INDEX
 from .arrange import arrange
-from .elements import Elements
 from .place import Level, Loop, flat_axes
+from .rolled import RolledLoops
 from .roots import Analysis, Root
-from .storage import new_buffer, plan
+from .storage import plan
 from .writer import BOOL, INT64, ZERO, Writer
 
 __all__ = ["emit"]
@@ -60,7 +58,7 @@ def emit(tape: Tape, captures: int) -> Program:
     return program
 
 
-class Emitter(Elements):
+class Emitter(RolledLoops):
     """Writes one tape's roots.
 
     Attributes:
@@ -69,8 +67,7 @@ class Emitter(Elements):
     """
 
     def __init__(self, analysis: Analysis, roots: list[Root], out: Writer) -> None:
-        super().__init__(analysis, out)
-        self.roots = roots
+        super().__init__(analysis, roots, out)
         self.binding: dict[Root, dict[int, Affine]] = {r: {} for r in roots}
         self.open_accs: dict[Any, tuple[int, ...]] = {}
 
@@ -378,130 +375,10 @@ class Emitter(Elements):
             params = {"ta": a_axes == (rank - 2,), "tb": b_axes == (rank - 1,)}
         self.out.body.append(Call(name, ins, outs, dict(params)))
 
-    def rolled(self, root: Root) -> None:
-        """A `loop`: its body's program inside a For, its state beside it.
-
-        A scalar that is carried is an accumulator.  A carried array is two buffers,
-        old and new, that change places at the end of each iteration; small ones are
-        copied, so that they can stay in registers.
-        """
-        instr = root.instr
-        assert instr is not None
-        params, out = instr.params, self.out
-        body: Tape = params["body"]
-        analysis, roots, level = arrange(body)
-        trip, n_fixed, n_state = params["trip"], params["consts"], params["carries"]
-        fixed, start, xs = _split(instr.args, n_fixed, n_state)
-        counter, fixed_in, state_in, xs_in = (
-            body.inputs[0],
-            *_split(body.inputs[1:], n_fixed, n_state),
-        )
-        operands = {a: self.operand(a) for a in instr.args}
-        state: dict[int, int | Buffer] = {}
-        for ref, inner in zip(start, state_in, strict=True):
-            given = operands[ref]
-            aval = analysis.avals[inner]
-            if isinstance(given, int):
-                state[inner] = out.new_accumulator(aval.dtype, given)
-            else:
-                held = new_buffer(out.program, aval.shape, aval.dtype)
-                out.copy(held, given)
-                state[inner] = held
-        var = out.enter()
-        count: int | None = None
-        if params.get("test"):
-            first = state[state_in[0]]
-            assert isinstance(first, int)
-            out.body.append(Break(out.read(first, BOOL)))
-        if params.get("counted"):
-            given = operands[fixed[0]]
-            assert isinstance(given, int)
-            count = given
-        upwards = Affine(var, 1, 0)
-        step: Affine | int = upwards
-        if params["reverse"] and count is not None:
-            last = out.let("sub", (count, out.constant(1, INT64)), INT64)
-            now = step = out.let("sub", (last, out.counter(upwards)), INT64)
-        else:
-            step = Affine(var, -1, trip - 1) if params["reverse"] else upwards
-            now = out.counter(step)
-        inner = Emitter(analysis, roots, out)
-        inner.remember(counter, (), now)
-        for ref, given in zip(fixed_in, fixed, strict=True):
-            inner.take(ref, operands[given])
-            inner.steady.add(ref)
-        for ref, place in state.items():
-            if isinstance(place, int):
-                inner.remember(ref, (), out.read(place, body.avals[ref].dtype))
-            else:
-                inner.args[ref] = place
-        for ref, given in zip(xs_in, xs, strict=True):
-            stack = operands[given]
-            assert isinstance(stack, Buffer)
-            row = _row(stack, step)
-            if row.shape == ():
-                inner.remember(ref, (), out.load(row, (), out.depth))
-            else:
-                inner.args[ref] = row
-        targets: list[Buffer | None] = []
-        for ref in body.outputs[:n_state]:
-            aval = analysis.avals[ref]
-            targets.append(
-                new_buffer(out.program, aval.shape, aval.dtype) if aval.shape else None
-            )
-        for ref in instr.outs[n_state:]:
-            targets.append(_row(self.memory[ref].buffer, step))
-        places: dict[int, Buffer] = {}
-        for ref, target in zip(body.outputs, targets, strict=True):
-            if target is not None and ref not in inner.args and body.avals[ref].shape:
-                places.setdefault(ref, target)
-        inner.run(level, places)
-        # All new values first: a carry may be another carry's old value.
-        new = [
-            inner.element(r, ()) if body.avals[r].shape == () else None
-            for r in body.outputs
-        ]
-        for ref, target, value in zip(body.outputs, targets, new, strict=True):
-            if target is not None and value is not None:
-                out.store(target, (), value)
-            elif target is not None and places.get(ref) is not target:
-                out.copy(target, places.get(ref) or inner.args[ref])
-        for old, target, value in zip(state.values(), targets, new, strict=False):
-            if isinstance(old, int):
-                assert value is not None
-                out.body.append(Accumulate(old, "set", value))
-            else:
-                assert target is not None
-                if old.kind == "local":
-                    out.copy(old, target)
-                else:
-                    out.body.append(Swap(old, target))
-        out.leave(var, 0, trip, count)
-        for ref, final in zip(instr.outs, state.values(), strict=False):
-            if isinstance(final, int):
-                self.remember(ref, (), out.read(final, self.avals[ref].dtype))
-            elif ref in self.memory:
-                out.copy(self.memory[ref].buffer, final)
-
-    def operand(self, ref: int) -> int | Buffer:
-        """What a loop is given: a scalar value, or the memory of an array."""
-        return self.element(ref, ()) if self.avals[ref].shape == () else self.whole(ref)
-
-    def take(self, ref: int, given: int | Buffer) -> None:
-        if isinstance(given, int):
-            self.remember(ref, (), given)
-        else:
-            self.args[ref] = given
-
     def save(self, ref: int, result: tuple[Affine, ...], value: int) -> None:
         memory = self.memory.get(ref)
         if memory is not None:
             self.out.store(memory.buffer, tuple(result[j] for j in memory.axes), value)
-
-
-def _split(items: tuple, first: int, second: int) -> tuple[tuple, tuple, tuple]:
-    end = first + second
-    return items[:first], items[first:end], items[end:]
 
 
 def _edge(at: int, size: int) -> int:
@@ -512,13 +389,6 @@ def _edge(at: int, size: int) -> int:
         root, offset = size.label
         return Size(at, (root, offset + at - size))
     return at
-
-
-def _row(stack: Buffer, step: Affine | int) -> Buffer:
-    """The row of a stack that an iteration reads or writes."""
-    base = stack.of or stack
-    shape = stack.shape[1:]
-    return Buffer(base.kind, base.number, shape, base.dtype, base, (*stack.at, step))
 
 
 _COMBINE = {
