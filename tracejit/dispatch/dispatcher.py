@@ -116,6 +116,9 @@ class Dispatcher:
         self.events = Events()
         self.fast: Callable[..., Any] = never
         self.entries: dict[tuple, Entry] = {}
+        #: Of `vmap`: the path trees of single examples, and signatures that need them.
+        self.examples: Any = None
+        self.by_path: set[tuple] = set()
         self._last_key: tuple | None = None
         self._lock = threading.RLock()
 
@@ -298,7 +301,7 @@ class Dispatcher:
         trace = Trace(self.stats.traces + 1, session, outputs, checks)
         seconds = time.perf_counter() - started
         self.stats.record_seconds += seconds
-        entry = self._entry(call.key)
+        entry = self.entry(call.key)
         if (twin := entry.twin(trace)) is not None:
             # A value on the border of a comparison, which the kernel and NumPy round
             # to different sides; or an error that NumPy did not raise after all; or
@@ -332,7 +335,8 @@ class Dispatcher:
         session.release()
         return answer
 
-    def _entry(self, key: tuple) -> Entry:
+    def entry(self, key: tuple) -> Entry:
+        """The path trees of a signature."""
         entry = self.entries.get(key)
         if entry is None:
             entry = Entry(key)

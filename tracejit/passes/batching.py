@@ -24,9 +24,9 @@ from ..ops.loop import loop
 from ..ops.structural import reshape, stacked
 from ..tape import Builder, Instr, Ref, guard
 from ..text import rule_name
-from .loops import batch_loop
+from .loops import BatchedDecisionError, batch_loop
 
-__all__ = ["BatchedRule", "batch"]
+__all__ = ["BatchedDecisionError", "BatchedRule", "batch"]
 
 
 def batch(
@@ -87,7 +87,8 @@ def _batch_one(
         params = {**instr.params, "rule": BatchedRule(instr.params["rule"])}
         out = builder.emit(prim, stacked(args, flags), params)
     else:
-        raise UnsupportedError(_why_not(instr))
+        kind = BatchedDecisionError if prim is guard else UnsupportedError
+        raise kind(_why_not(instr))
     return (out,) if prim.n_out == 1 else tuple(out)
 
 

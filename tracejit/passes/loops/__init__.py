@@ -12,12 +12,13 @@ does to the body what is being done to the loop.
 """
 
 from .activity import activated
-from .batching import batch_loop
+from .batching import BatchedDecisionError, batch_loop
 from .forward import push_loop
 from .reduce import reduce_loop
 from .reverse import Cotangent, pull_loop
 
 __all__ = [
+    "BatchedDecisionError",
     "Cotangent",
     "activated",
     "batch_loop",
