@@ -1,8 +1,8 @@
-"""A tape that runs for each example of a batch: `compile_batch` gives a `Batch`.
+"""Tapes that run for each example of a batch: `Chain`.
 
-The same program as for one call (`kernel`), inlined into a driver that goes through
-the examples (`codegen.driver`).  The structural key is the program's, so a path with
-other sizes and constants finds its driver compiled.
+The same programs as for single calls (`kernel`), of several paths at once, inlined into
+a driver that goes through the examples (`codegen.driver`).  The structural key is made
+of the programs' texts, so paths with other sizes and constants find it compiled.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ import numpy as np
 
 from . import config
 from .codegen import driver_assembly, engine
-from .codegen.driver import products
+from .codegen.driver import LEFT, Link
+from .codegen.host import descriptors
 from .codegen.layout import ALIGNMENT, Layout
-from .codegen.source import print_program
+from .codegen.source import print_together
 from .kernel import load_code, structural_key, work_of
 from .passes.fuse import fuse
-from .program import Program
 from .tape import Tape
 from .threads import in_parallel
 
-__all__ = ["Batch", "Left", "Operand", "compile_batch"]
+__all__ = ["Chain", "Operand", "Path"]
 
-_DRIVER = ctypes.CFUNCTYPE(
-    ctypes.c_int64, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 2, ctypes.c_void_p
+_SIGNATURE = (
+    ctypes.c_int64,
+    *[ctypes.c_void_p] * 4,
+    *[ctypes.c_int64] * 2,
+    ctypes.c_void_p,
 )
 
 
@@ -40,84 +43,71 @@ class Operand(NamedTuple):
     mapped: bool
 
 
-class Left(NamedTuple):
-    """Examples that a path did not answer, for one reason.
+class Path(NamedTuple):
+    """A member of a chain.
 
     Attributes:
-        index: which examples.
-        status: see `Executable`.
-        outcome: of the guard, a Python number.
+        tape: its inputs are the common ones, arrays of its own, and constants.
+        constants: the constants.
+        rows: for each of its own arrays, which of the chain's it is.
+        exits: status and outcome, and the number of the path that goes on then.
     """
 
-    index: np.ndarray
-    status: int
-    outcome: Any
-
-    @classmethod
-    def groups(cls, rows: np.ndarray) -> list[Left]:
-        """Sort out what drivers wrote: example, status, bits and kind of outcome."""
-        found = []
-        while len(rows):
-            _, status, bits, kind = rows[0]
-            same = (rows[:, 1] == status) & (rows[:, 2] == bits)
-            members = np.ascontiguousarray(rows[same, 0])
-            found.append(cls(members, int(status), _outcome(bits, kind)))
-            rows = rows[~same]
-        return found
+    tape: Tape
+    constants: list[np.ndarray]
+    rows: tuple[int, ...]
+    exits: list[tuple[int, Any, int]]
 
 
-def _outcome(bits: np.int64, kind: np.int64) -> Any:
-    if kind == 1:
-        return bool(bits)
-    if kind == 4:
-        return float(bits.view(np.float64))
-    return int(bits.view(np.uint64)) if kind == 3 else int(bits)
+class Chain:
+    """Paths of one function that share a driver.
 
-
-class Batch:
-    """A driver bound to one trace.
+    Args:
+        paths: path 0 is where all examples begin.
+        leaves: how many inputs all tapes have in common, at their beginning.
+        arrays: how many arrays of their own they have in all.
 
     Attributes:
-        compiled: whether this object's driver had to be compiled.
+        compiled: whether the driver had to be compiled for this object.
         seconds: what that took.
     """
 
-    def __init__(self, program: Program, captures: Sequence[np.ndarray]) -> None:
+    def __init__(self, paths: Sequence[Path], leaves: int, arrays: int) -> None:
         started = time.perf_counter()
-        printed = print_program(program)
-        self._layout = layout = Layout(program, printed.slots)
-        key = structural_key("driver\n" + printed.text)
-        name = f"tracejit_batch_{key[:40]}"
-        with _LOCK:
-            address = _DRIVERS.get(key)
-            self.compiled = False
-            if address is None:
-                _, from_disk = load_code(
-                    key, lambda: driver_assembly(program, printed.slots, name)
-                )
-                address = _DRIVERS[key] = engine.address(name)
-                self.compiled = not from_disk
-        self._call = _DRIVER(address)
-        self._captures = [np.require(array, requirements="CA") for array in captures]
-        self._originals = list(captures)
-        self._params = np.array(layout.values(list(captures)), np.int64)
-        self._bytes = layout.workspace()[1]
-        self._products = products(layout)
-        self._work = work_of(program.body)
-        self.key = key
+        programs = [fuse(path.tape, len(path.constants)) for path in paths]
+        text, slots = print_together(programs)
+        self._originals = [array for path in paths for array in path.constants]
+        self._constants = [
+            np.require(a, requirements=("C", "A")) for a in self._originals
+        ]
+        self._hosts = [list(descriptors(program)) for program in programs]
+        links: list[Link] = []
+        block: list[int] = []
+        constants = leaves + arrays
+        for path, program, hosts in zip(paths, programs, self._hosts, strict=True):
+            layout = Layout(program, slots, len(block))
+            block += layout.section(path.constants, hosts)
+            rows = [*range(leaves), *[leaves + row for row in path.rows]]
+            rows += range(constants, constants := constants + len(path.constants))
+            exits = [(code, int(outcome), to) for code, outcome, to in path.exits]
+            links.append(Link(layout, tuple(rows), tuple(exits)))
+        head = links[0].layout.values([], [])[: links[0].layout.capture_base]
+        self._params = np.array([*head, *block], np.int64)
+        self._inputs = constants
+        self._bytes = max(link.layout.workspace()[1] for link in links)
+        self._sizes = [
+            0 if isinstance(output, int) else output.size * output.dtype.itemsize
+            for program in programs
+            for output in program.outputs
+        ]
+        self._work = max(work_of(program.body) for program in programs)
+        self._alone = any(self._hosts)
+        shape = [(link.rows, link.exits) for link in links]
+        key = structural_key(f"driver {self._inputs} {shape}\n{text}")
+        self.compiled, address = _load(key, links, self._inputs)
+        kind = ctypes.PYFUNCTYPE if self._alone else ctypes.CFUNCTYPE
+        self._call = kind(*_SIGNATURE)(address)
         self.seconds = time.perf_counter() - started
-
-    @property
-    def outputs(self) -> list[int]:
-        """For each output of the tape, the number of its product."""
-        number = {key: k for k, (key, _, _) in enumerate(self._products)}
-        given = self._layout.program.outputs
-        return [number[o if isinstance(o, int) else id(o)] for o in given]
-
-    @property
-    def shapes(self) -> list[tuple[tuple[int, ...], np.dtype]]:
-        """Shape and dtype of each product, for one example."""
-        return [(shape, np.dtype(name)) for _, shape, name in self._products]
 
     def run(
         self,
@@ -125,20 +115,24 @@ class Batch:
         outs: Sequence[np.ndarray],
         index: np.ndarray | None,
         count: int,
-    ) -> list[Left]:
+    ) -> np.ndarray:
         """Run `count` examples: those of `index`, or the first ones.
 
         Args:
-            operands: the tape's inputs without captures: contiguous, of the tape's
-                dtypes, shape () included; those that are mapped have an axis more in
-                front, over all examples.
-            outs: for each product an array with an axis in front, over all examples.
+            operands: the common inputs, then the paths' own arrays: contiguous, of the
+                tapes' dtypes, shape () included; those that are mapped have an axis
+                more in front, over all examples.
+            outs: for each output of a tape an array with an axis in front, over all
+                examples; the same for all paths.
+
+        Returns:
+            A row for each example that got no answer: its number and its status.
         """
-        for mirror, array in zip(self._captures, self._originals, strict=True):
+        for mirror, array in zip(self._constants, self._originals, strict=True):
             if mirror is not array:
                 np.copyto(mirror, array)
         table = self._table(operands, outs)
-        left = np.empty((count, 4), np.int64)
+        left = np.empty((count, LEFT), np.int64)
         listed = None if index is None else index.ctypes.data
         parts: list[np.ndarray] = []
 
@@ -151,9 +145,11 @@ class Batch:
             )  # fmt: skip
             parts.append(left[lo : lo + misses])
 
-        in_parallel(chunk, count, count * self._work // config.PARALLEL_WORK)
+        # Host calls hold the interpreter's lock anyway.
+        chunks = 1 if self._alone else count * self._work // config.PARALLEL_WORK
+        in_parallel(chunk, count, chunks)
         parts.sort(key=lambda part: part.ctypes.data)
-        return Left.groups(np.concatenate(parts))
+        return np.concatenate(parts)
 
     def _table(
         self, operands: Sequence[Operand], outs: Sequence[np.ndarray]
@@ -163,16 +159,25 @@ class Batch:
             (array.ctypes.data, array.strides[0] if mapped else 0)
             for array, mapped in operands
         ]
-        rows += [(array.ctypes.data, 0) for array in self._captures]
-        rows += [(array.ctypes.data, array.strides[0]) for array in outs]
-        rows += [(0, b.size * b.dtype.itemsize) for b in self._layout.copies]
+        rows += [(array.ctypes.data, 0) for array in self._constants]
+        assert len(rows) == self._inputs
+        paths = len(self._sizes) // max(len(outs), 1)
+        rows += [(array.ctypes.data, array.strides[0]) for array in outs] * paths
+        rows += [(0, size) for size in self._sizes]
         return np.array(rows, np.int64)
-
-
-def compile_batch(tape: Tape, captures: Sequence[np.ndarray]) -> Batch:
-    """The driver of `tape`, whose last `len(captures)` inputs are captured arrays."""
-    return Batch(fuse(tape, len(captures)), captures)
 
 
 _DRIVERS: dict[str, int] = {}
 _LOCK = threading.RLock()
+
+
+def _load(key: str, links: list[Link], inputs: int) -> tuple[bool, int]:
+    """Whether it had to be compiled, and the driver's address."""
+    with _LOCK:
+        address = _DRIVERS.get(key)
+        if address is not None:
+            return False, address
+        name = f"tracejit_batch_{key[:40]}"
+        _, from_disk = load_code(key, lambda: driver_assembly(links, inputs, name))
+        address = _DRIVERS[key] = engine.address(name)
+        return not from_disk, address

@@ -42,6 +42,7 @@ __all__ = [
     "Where",
     "compile_program",
     "compile_tape",
+    "fresh",
     "load_code",
     "structural_key",
     "work_of",
@@ -218,6 +219,16 @@ def compile_program(
     executable = Executable(kernel, layout, captures, compiled)
     executable.tape = tape
     return executable
+
+
+def fresh(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of undefined content for a result."""
+    size = dtype.itemsize
+    for n in shape:
+        size *= n
+    if config.POOL_BYTES > 0 and size >= LARGE:
+        return _POOL.take(shape, dtype)
+    return np.empty(shape, dtype)
 
 
 def structural_key(text: str) -> str:

@@ -13,16 +13,23 @@ paths         An `if` or `while` depends on it.  Each example takes its own path
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import optree
 
-from ..dispatch import MISS, Dispatcher, Examples, Mapped, Program, session_function
+from ..dispatch import (
+    MISS,
+    Dispatcher,
+    Examples,
+    Mapped,
+    Program,
+    Result,
+    session_function,
+)
 from ..errors import ArgumentError, UnsupportedError, message
-from ..numpy_api.table import as_tracer
+from ..numpy_api.table import as_tracer, in_dtype
 from ..ops.structural import broadcast_to, reshape
 from ..passes.batching import BatchedDecisionError, batch
 from ..signature import (
@@ -219,15 +226,17 @@ class Vmap(Transform):
         found = self._first(rec, fun, mapped)
         if not isinstance(found, _One):
             return found
-        results = [found.leaves]
-        for k in range(1, mapped.count):
+        results: list[list[Any]] = [found.leaves]
+        for k in range(1, mapped.size):
             out = fun(*(given := mapped.example(k))[0], **given[1])
             leaves, spec = flatten(out)
             if spec != found.spec:
                 raise ArgumentError(_differ(self, found.spec, spec))
             results.append(leaves)
         columns = zip(*results, strict=True)
-        stacks = [np.stack([as_tracer(rec, x) for x in column]) for column in columns]
+        stacks: list[Any] = [
+            np.stack([as_tracer(rec, x) for x in column]) for column in columns
+        ]
         return self._placed(stacks, found.spec)
 
     def _first(self, rec: Recorder, fun: Callable, mapped: Mapped) -> Any:
@@ -247,7 +256,7 @@ class Vmap(Transform):
         leaves, spec = flatten(fun(*args, **kwargs))
         rec.roll(start)
         env: dict[int, Ref] = {}
-        for one, front, flag in zip(ones, fronts, mapped.mapped, strict=True):
+        for one, (front, flag) in zip(ones, pairs, strict=True):
             if flag:
                 env[one.ref.index] = front.ref
         differing = set(env)
@@ -272,7 +281,7 @@ class Vmap(Transform):
             if x.ref.index in batched:
                 outs.append(rec.tracer(env[x.ref.index]))
             else:
-                shape = (mapped.count, *x.shape)
+                shape = (mapped.size, *x.shape)
                 row = reshape(x.ref, shape=(1, *x.shape))
                 outs.append(rec.tracer(broadcast_to(row, shape=shape)))
         return self._placed(outs, spec, [as_tracer(rec, x) for x in leaves], batched)
@@ -282,7 +291,7 @@ class Vmap(Transform):
     def _by_example(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Each example on its own path; an inner `vmap` makes more examples."""
         innermost, mapped = self, self._map(args, kwargs)
-        levels = [(self, mapped.count)]
+        levels = [(self, mapped.size)]
         while isinstance(inner := innermost._program.fun, Vmap):
             mapped, count = _flat(inner, mapped)
             innermost = inner
@@ -298,17 +307,21 @@ class Vmap(Transform):
         """The path trees of single examples of what the innermost `vmap` maps."""
         main = self._dispatcher
         if main.examples is None:
-            specs = threading.local()
+            result = Result()
 
             def inline(fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
-                leaves, specs.spec = flatten(fun(*args, **kwargs))
-                return tuple(_strong(recorder(), leaf, innermost) for leaf in leaves)
+                leaves, result.spec = flatten(fun(*args, **kwargs))
+                found = [_strong(recorder(), leaf, innermost) for leaf in leaves]
+                if result.dtypes is None or len(result.dtypes) != len(found):
+                    return tuple(found)
+                pairs = zip(found, result.dtypes, strict=True)
+                return tuple(in_dtype(x, np.result_type(x.dtype, d)) for x, d in pairs)
 
             program = innermost._program
             one = Program(program.fun, inline, program.name, Statics(program.fun))
             dispatcher = Dispatcher(one)
             dispatcher.stats, dispatcher.events = main.stats, main.events
-            main.examples = Examples(dispatcher, specs)
+            main.examples = Examples(dispatcher, result)
         return main.examples
 
     # --- the results
@@ -416,7 +429,7 @@ def _flat(inner: Vmap, outer: Mapped) -> tuple[Mapped, int]:
     axes = inner._axes(*outer.example(0))
     fronts = []
     for k, leaf in enumerate(outer.leaves):
-        both = (outer.count, mapped.count)
+        both = (outer.size, mapped.size)
         if outer.mapped[k] and mapped.mapped[k]:
             axis = axes[k] or 0
             rank = leaf.ndim - 1
@@ -425,15 +438,15 @@ def _flat(inner: Vmap, outer: Mapped) -> tuple[Mapped, int]:
             leaf = np.broadcast_to(leaf[:, None], (*both, *leaf.shape[1:]))
         elif mapped.mapped[k]:
             leaf = np.broadcast_to(
-                mapped.leaves[k], (outer.count, *mapped.leaves[k].shape)
+                mapped.leaves[k], (outer.size, *mapped.leaves[k].shape)
             )
         else:
             fronts.append(leaf)
             continue
         fronts.append(prepare(leaf.reshape((both[0] * both[1], *leaf.shape[2:]))))
     flags = [a or b for a, b in zip(outer.mapped, mapped.mapped, strict=True)]
-    flat = Mapped(fronts, flags, outer.count * mapped.count, outer.build)
-    return flat, mapped.count
+    flat = Mapped(fronts, flags, outer.size * mapped.size, outer.build)
+    return flat, mapped.size
 
 
 def _strong(rec: Recorder, leaf: Any, owner: Vmap) -> Tracer:

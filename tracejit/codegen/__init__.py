@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..program import Program
-from .driver import emit_driver
+from .driver import Link, emit_driver
 from .ir import Module
 from .layout import Layout
 from .llvm import emit_body
@@ -22,10 +22,11 @@ def assembly(program: Program, slots: Slots, name: str) -> str:
     return str(module)
 
 
-def driver_assembly(program: Program, slots: Slots, name: str) -> str:
-    """The LLVM module of a program for batches: the function `NAME`."""
+def driver_assembly(links: list[Link], inputs: int, name: str) -> str:
+    """The LLVM module of a driver, the function `NAME`; see `driver`."""
     module = Module()
-    layout = Layout(program, slots)
-    emit_body(module, layout, f"{name}_body", inlined=True)
-    emit_driver(module, layout, name, f"{name}_body")
+    bodies = [f"{name}_body{k}" for k in range(len(links))]
+    for link, body in zip(links, bodies, strict=True):
+        emit_body(module, link.layout, body, inlined=True)
+    emit_driver(module, links, inputs, name, bodies)
     return str(module)

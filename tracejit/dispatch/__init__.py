@@ -1,7 +1,7 @@
 """From a call to an answer: signature, path tree, kernel, recording."""
 
 from .dispatcher import Dispatcher
-from .examples import Examples, Mapped
+from .examples import Examples, Mapped, Result
 from .fast import MISS
 from .outputs import StaticOutput
 from .program import Program, Session, session_function
@@ -13,6 +13,7 @@ __all__ = [
     "Examples",
     "Mapped",
     "Program",
+    "Result",
     "Session",
     "StaticOutput",
     "Stats",

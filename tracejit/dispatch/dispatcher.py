@@ -75,12 +75,16 @@ class Entry:
         if trace not in self.borders:
             self.borders = [trace, *self.borders[: config.MAX_VARIANTS - 1]]
 
+    def clear(self) -> None:
+        """Forget all traces."""
+        self.roots, self.by_path, self.borders, self.count = [], {}, [], 0
+
     def insert(self, trace: Trace, failure: Failure | None) -> None:
         """Add a trace where the search for it ended."""
         self.count += 1
         if self.count > config.MAX_TRACES:
-            self.roots, self.by_path, failure, self.count = [], {}, None, 1
-            self.borders = []
+            self.clear()
+            failure, self.count = None, 1
         if failure is not None and not failure.trace.leads_to(trace, failure.guard):
             failure = None
         if failure is None:
@@ -137,11 +141,11 @@ class Dispatcher:
         call = read_call(args, kwargs, program.statics, program.fun)
         if config.CHECK:
             return self._checked(call)
-        found = self._search(call, start)
+        found = self.search(call, start)
         if found.trace is None:
             with self._lock:
                 # Another thread may have recorded this path in the meantime.
-                found = self._search(call, start)
+                found = self.search(call, start)
                 self.stats.guard_failures += found.failures
                 if found.trace is None:
                     answer = self._by_numpy(call)
@@ -154,7 +158,7 @@ class Dispatcher:
         self._use_fast(found.trace, args, kwargs)
         return answer
 
-    def _search(self, call: Call, start: Failure | None) -> Found:
+    def search(self, call: Call, start: Failure | None) -> Found:
         """Walk down the path tree with these values."""
         entry = self.entries.get(call.key)
         if entry is None:
@@ -420,11 +424,11 @@ class Dispatcher:
         """The trace that these arguments take; recorded if it is not known."""
         program = self.program
         call = read_call(args, kwargs, program.statics, program.fun)
-        found = self._search(call, None)
+        found = self.search(call, None)
         if found.trace is None:
             with self._lock:
                 self._record(call, found.failure)
-                found = self._search(call, None)
+                found = self.search(call, None)
         return found.trace if found.trace is not None else self.traces[-1]
 
     @property
@@ -451,11 +455,11 @@ class Dispatcher:
     def _checked(self, call: Call) -> Any:
         """Answer, and compare with the interpreter and with a fresh recording."""
         with self._lock:
-            found = self._search(call, None)
+            found = self.search(call, None)
             self.stats.guard_failures += found.failures
             if found.trace is None:
                 self._record(call, found.failure)
-                found = self._search(call, None)
+                found = self.search(call, None)
             session, outputs, _ = self.record(call)
             fresh = [session.value(ref) for ref in outputs.refs]
             if found.trace is None or found.outputs is None:

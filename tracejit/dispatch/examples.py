@@ -1,13 +1,13 @@
 """Each example of a batch on its own path.
 
-All examples start at the root of the path tree.  A trace runs for all of them at once
-(`batches`); those that leave it go on in groups, by guard and outcome.  Where a group
-finds no trace, its first example is recorded, and the group goes on with the new one:
-one recording per path, and nothing of a side that an example does not take is computed.
+The paths of a path tree are compiled into one driver (`batches.Chain`), which takes
+each example down the tree.  Where that ends, the first example left over is recorded,
+and the rest goes on with a driver that knows the new path as well: one recording per
+path, and nothing of a side that an example does not take is computed.
 
-    all ──► trace 1 ──► answered
-               └─ guard 0 was False: 4,012 examples ──► trace 2 ──► answered
-                                                           └─ guard 1 was True: ...
+    all ──► chain of trace 1 ──► answered
+                  └─ 4,012 left: record one ──► chain of traces 1, 2 ──► answered
+                                                        └─ 310 left: record one ...
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import config
-from ..batches import Batch, Left, Operand, compile_batch
+from ..batches import Chain, Operand, Path
 from ..captures import describe
 from ..errors import ArgumentError, message
+from ..kernel import fresh
 from ..signature import Call, caller, read_call
 from .dispatcher import Dispatcher, Entry, Failure
 from .frames import hide_frames
 from .stats import guard_text
-from .trace import RECORD_AGAIN, Trace, normal
+from .trace import Trace
 
-__all__ = ["Examples", "Mapped"]
+__all__ = ["Examples", "Mapped", "Result"]
 
-#: From so many examples on, a path is compiled even if there are many paths.
+#: Of fewer examples on many paths each is answered by NumPy on the tape.
 _WORTH_COMPILING = 200
+#: So many drivers are kept.
+_MAX_CHAINS = 64
 
 
 class Mapped(NamedTuple):
@@ -41,13 +44,13 @@ class Mapped(NamedTuple):
     Attributes:
         leaves: arrays whose first axis runs over the examples, and other values.
         mapped: which of the leaves have that axis.
-        count: its length.
+        size: its length.
         build: puts one example's leaves together to `(args, kwargs)`.
     """
 
     leaves: list[Any]
     mapped: list[bool]
-    count: int
+    size: int
     build: Callable[[list[Any]], tuple[tuple, dict[str, Any]]]
 
     def example(self, k: int) -> tuple[tuple, dict[str, Any]]:
@@ -56,13 +59,20 @@ class Mapped(NamedTuple):
         return self.build([leaf[k] if mapped else leaf for leaf, mapped in pairs])
 
 
-class _Group(NamedTuple):
-    """Examples that are on the same way; `index` is None for all of them."""
+class _Wider(Exception):
+    """A path gives another dtype than those before; not for the user."""
 
-    index: np.ndarray | None
-    candidates: list[Trace]
-    tried: frozenset[Trace]
-    failure: Failure | None
+
+class Result(threading.local):
+    """What a recording of one example noted beside its outputs.
+
+    Attributes:
+        spec: the structure of the result.
+        dtypes: what its leaves are to be converted to; None if that is not known yet.
+    """
+
+    spec: Any = None
+    dtypes: list[np.dtype] | None = None
 
 
 class _Answers:
@@ -72,18 +82,17 @@ class _Answers:
         self.count = count
         self.name = name
         self.spec: Any = None
-        self.arrays: list[np.ndarray] | None = None
+        self.arrays: list[np.ndarray] = []
 
-    def accept(self, spec: Any, avals: Sequence[tuple[tuple[int, ...], Any]]) -> None:
-        """Make room for a trace's outputs; other paths must give the same shapes."""
-        if self.arrays is None:
-            self.spec = spec
-            self.arrays = [np.empty((self.count, *s), d) for s, d in avals]
-            return
+    def accept(self, spec: Any, avals: Sequence[Any]) -> None:
+        """Make room for a path's outputs; other paths must give the same shapes."""
         shapes = [a.shape[1:] for a in self.arrays]
-        if spec != self.spec or shapes != [shape for shape, _ in avals]:
+        if self.spec is None:
+            self.spec = spec
+            self.arrays = [fresh((self.count, *a.shape), a.dtype) for a in avals]
+        elif spec != self.spec or shapes != [a.shape for a in avals]:
             one = _text(self.spec, shapes)
-            other = _text(spec, [shape for shape, _ in avals])
+            other = _text(spec, [a.shape for a in avals])
             raise ArgumentError(
                 message(
                     f"{self.name} returns {one} for one example of the batch and "
@@ -92,15 +101,11 @@ class _Answers:
                     way_out="Return the same structure and shapes on every path",
                 )
             )
-        for i, (_, dtype) in enumerate(avals):
-            wide = np.result_type(self.arrays[i].dtype, dtype)
-            self.arrays[i] = self.arrays[i].astype(wide, copy=False)
 
-    def put(self, index: Any, outputs: Sequence[Any]) -> None:
-        """Write the outputs of some examples."""
-        assert self.arrays is not None
+    def put(self, k: int, outputs: Sequence[Any]) -> None:
+        """Write the outputs of one example."""
         for array, output in zip(self.arrays, outputs, strict=True):
-            array[index] = output
+            array[k] = output
 
 
 def _text(spec: Any, shapes: Sequence[tuple[int, ...]]) -> str:
@@ -109,221 +114,221 @@ def _text(spec: Any, shapes: Sequence[tuple[int, ...]]) -> str:
     return f"{spec.type.__name__} of shapes {', '.join(map(str, shapes))}"
 
 
+class _Known:
+    """What is known about the examples of one signature.
+
+    Attributes:
+        specs: the structure of the result, by trace.
+        dtypes: of the leaves of the result, wide enough for all paths.
+        chains: by their traces and which of their arrays are the same.
+    """
+
+    def __init__(self) -> None:
+        self.specs: dict[Trace, Any] = {}
+        self.dtypes: list[np.dtype] | None = None
+        self.chains: dict[tuple, Chain] = {}
+
+
 class Examples:
     """The path trees of a function, for batches of its examples.
 
     Args:
-        dispatcher: records single examples; its program returns a flat tuple of arrays
-            and notes the structure of the result in `specs`, by thread.
+        dispatcher: records single examples; its program returns a flat tuple of arrays.
+        result: where the program notes the structure, and finds the dtypes.
     """
 
-    def __init__(self, dispatcher: Dispatcher, specs: threading.local) -> None:
+    def __init__(self, dispatcher: Dispatcher, result: Result) -> None:
         self.dispatcher = dispatcher
-        self._specs = specs
+        self._result = result
+        self._known: dict[tuple, _Known] = {}
         self._lock = threading.RLock()
 
     def call(self, mapped: Mapped) -> tuple[list[np.ndarray], Any]:
         """The stacked outputs of all examples, and the structure of one's result."""
         try:
-            return self._call(mapped)
+            while True:
+                try:
+                    return self._call(mapped)
+                except _Wider:
+                    continue  # with dtypes that hold what every path gives
         except Exception as error:
             hide_frames(error)
             raise
 
     def _call(self, mapped: Mapped) -> tuple[list[np.ndarray], Any]:
-        program = self.dispatcher.program
-        first = read_call(*mapped.example(0), program.statics, program.fun)
+        dispatcher = self.dispatcher
+        first = self._read(mapped, 0)
         operands = _operands(first, mapped)
-        entry = self.dispatcher.entry(first.key)
-        answers = _Answers(mapped.count, program.name)
-        groups = [_Group(None, [], frozenset(), None)]
-        while groups:
-            group = groups.pop()
-            trace, captured = _first([*group.candidates, *entry.roots], group.tried)
-            if trace is None:
-                k = 0 if group.index is None else int(group.index[0])
-                trace, captured, group = self._record(mapped, k, group, entry, answers)
-                if trace is None:
-                    groups += [group] if group.index is None or len(group.index) else []
+        entry = dispatcher.entry(first.key)
+        known = self._known.setdefault(first.key, _Known())
+        answers = _Answers(mapped.size, dispatcher.program.name)
+        tried: set[tuple[Trace, ...]] = set()
+        pending: np.ndarray | None = None
+        while True:
+            for tree in _trees(entry):
+                if (traces := tuple(tree)) in tried:
                     continue
-            given = [*operands, *[Operand(np.asarray(a), False) for a in captured]]
-            many = len(entry.by_path) > config.MAX_EAGER_PATHS
-            groups += self._go_on(
-                self._run(trace, given, group.index, mapped, answers, many),
-                trace, group, mapped, answers, entry,
-            )  # fmt: skip
-        assert answers.arrays is not None
-        return answers.arrays, answers.spec
+                tried.add(traces)
+                many = len(entry.by_path) > config.MAX_EAGER_PATHS
+                few = pending is not None and len(pending) < _WORTH_COMPILING
+                if many and few:
+                    continue
+                pending = self._run(tree, operands, pending, mapped, answers, known)
+                if not len(pending):
+                    return answers.arrays, answers.spec
+            if pending is None:
+                pending = np.arange(mapped.size)
+            self._one(mapped, int(pending[0]), answers, entry, known)
+            pending = pending[1:]
+            if not len(pending):
+                return answers.arrays, answers.spec
 
-    def _go_on(
-        self,
-        left: list[Left],
-        trace: Trace,
-        group: _Group,
-        mapped: Mapped,
-        answers: _Answers,
-        entry: Entry,
-    ) -> list[_Group]:
-        """Where those go on that a trace did not answer."""
-        stats = self.dispatcher.stats
-        count = mapped.count if group.index is None else len(group.index)
-        stats.hits += count - sum(len(rest) for rest, _, _ in left)
-        groups = []
-        for rest, status, outcome in left:
-            if status == RECORD_AGAIN:
-                for k in rest:
-                    self._alone(mapped, int(k), answers, entry)
-                continue
-            stats.guard_failures += 1
-            failure = Failure(trace, status - 1, normal(outcome))
-            further = trace.next_traces(failure.guard, failure.outcome)
-            if group.failure is not None and group.failure.guard >= failure.guard:
-                failure = group.failure
-            groups.append(_Group(rest, further, group.tried | {trace}, failure))
-        return groups
+    def _read(self, mapped: Mapped, k: int) -> Call:
+        program = self.dispatcher.program
+        return read_call(*mapped.example(k), program.statics, program.fun)
 
-    # --- one path
+    # --- known paths
 
     def _run(
         self,
-        trace: Trace,
+        tree: dict[Trace, list[Any]],
         operands: list[Operand],
-        index: np.ndarray | None,
+        pending: np.ndarray | None,
         mapped: Mapped,
         answers: _Answers,
-        many: bool,
-    ) -> list[Left]:
-        """Run the examples of `index` on a path, one of `many` or not."""
-        count = mapped.count if index is None else len(index)
-        batch: Batch | None = trace.batch
-        avals = [trace.tape.avals[ref] for ref in trace.tape.outputs]
-        answers.accept(trace.spec, [(a.shape, a.dtype) for a in avals])
-        if batch is None and many and count < _WORTH_COMPILING:
-            return self._interpret(trace, operands, index, mapped, answers)
-        if batch is None:
-            batch = self._compile(trace)
-        assert answers.arrays is not None
-        places: list[np.ndarray | None] = [None] * len(batch.shapes)
-        for array, k in zip(answers.arrays, batch.outputs, strict=True):
-            if places[k] is None and array.dtype == batch.shapes[k][1]:
-                places[k] = array
-        outs = [
-            np.empty((mapped.count, *shape), dtype) if place is None else place
-            for place, (shape, dtype) in zip(places, batch.shapes, strict=True)
-        ]
-        left = batch.run(operands, outs, index, count)
-        for array, k in zip(answers.arrays, batch.outputs, strict=True):
-            if array is not outs[k]:
-                done = np.ones(mapped.count, bool)
-                if index is not None:
-                    done = ~done
-                    done[index] = True
-                for rest, _, _ in left:
-                    done[rest] = False
-                array[done] = outs[k][done]
-        return left
+        known: _Known,
+    ) -> np.ndarray:
+        """Answer what these paths can; the examples that are left over."""
+        own = [array for arrays in tree.values() for array in arrays]
+        distinct = list({id(array): array for array in own}.values())
+        number = {id(array): k for k, array in enumerate(distinct)}
+        rows = [tuple(number[id(a)] for a in arrays) for arrays in tree.values()]
+        chain = self._chain(tuple(tree), rows, len(operands), len(distinct), known)
+        for trace in tree:
+            tape = trace.tape
+            avals = [tape.avals[ref] for ref in tape.outputs]
+            answers.accept(known.specs[trace], avals)
+        given = [*operands, *[Operand(np.asarray(a), False) for a in distinct]]
+        count = mapped.size if pending is None else len(pending)
+        left = chain.run(given, answers.arrays, pending, count)
+        self.dispatcher.stats.hits += count - len(left)
+        self.dispatcher.stats.guard_failures += len(left) > 0
+        return np.ascontiguousarray(left[:, 0])
 
-    def _compile(self, trace: Trace) -> Batch:
+    def _chain(
+        self,
+        traces: tuple[Trace, ...],
+        rows: list[tuple[int, ...]],
+        leaves: int,
+        arrays: int,
+        known: _Known,
+    ) -> Chain:
+        key = (traces, tuple(rows))
         with self._lock:
-            batch: Batch | None = trace.batch
-            if batch is None:
+            chain = known.chains.get(key)
+            if chain is None:
+                paths = [
+                    Path(trace.tape, trace.constants, own, _exits(trace, traces))
+                    for trace, own in zip(traces, rows, strict=True)
+                ]
+                chain = Chain(paths, leaves, arrays)
                 stats = self.dispatcher.stats
-                batch = compile_batch(trace.tape, trace.constants)
-                stats.compile_seconds += batch.seconds
-                if batch.compiled:
-                    stats.kernels_compiled += 1
-                else:
-                    stats.kernels_reused += 1
-                trace.batch = batch
-            return batch
+                stats.compile_seconds += chain.seconds
+                stats.kernels_compiled += chain.compiled
+                stats.kernels_reused += not chain.compiled
+                while len(known.chains) >= _MAX_CHAINS:
+                    del known.chains[next(iter(known.chains))]
+                known.chains[key] = chain
+            return chain
 
-    def _interpret(
-        self,
-        trace: Trace,
-        operands: list[Operand],
-        index: np.ndarray | None,
-        mapped: Mapped,
-        answers: _Answers,
-    ) -> list[Left]:
-        """A path of few examples, by NumPy on the tape."""
-        left: dict[tuple, list[int]] = {}
-        for k in range(mapped.count) if index is None else index:
-            values = [a[k] if m else a[()] for a, m in operands]
-            status, outcome, outputs = trace.interpret(values)
-            if outputs is None:
-                left.setdefault((status, normal(outcome)), []).append(int(k))
-                continue
-            self.dispatcher.stats.interpreted += 1
-            answers.put(int(k), outputs)
-        return [Left(np.array(rest), *why) for why, rest in left.items()]
+    # --- one example
 
-    # --- new paths
-
-    def _record(
-        self, mapped: Mapped, k: int, group: _Group, entry: Entry, answers: _Answers
-    ) -> tuple[Trace | None, list[Any], _Group]:
-        """The path of example k, for its group; None if only k itself is answered."""
-        with self._lock:
-            # Another thread may have recorded this path in the meantime.
-            trace, captured = _first([*group.candidates, *entry.roots], group.tried)
-            if trace is not None:
-                return trace, captured, group
-            trace = self._alone(mapped, k, answers, entry, group.failure)
-            if trace is not None:
-                known = trace.captured()
-                assert known is not None
-                # This one has its answer, whatever its kernel says about it.
-                return trace, known, group
-            every = np.arange(mapped.count) if group.index is None else group.index
-            return None, [], group._replace(index=every[every != k])
-
-    def _alone(
-        self,
-        mapped: Mapped,
-        k: int,
-        answers: _Answers,
-        entry: Entry,
-        failure: Failure | None = None,
-    ) -> Trace | None:
-        """Record example k and write down its answer; the trace if it is a new one."""
+    def _one(
+        self, mapped: Mapped, k: int, answers: _Answers, entry: Entry, known: _Known
+    ) -> None:
+        """Answer one example by NumPy, and record its path if it is a new one."""
         dispatcher = self.dispatcher
-        program = dispatcher.program
-        started = time.perf_counter()
-        call = read_call(*mapped.example(k), program.statics, program.fun)
-        session, outputs, checks = dispatcher.record(call)
-        spec = self._specs.spec
-        values = [np.asarray(session.value(ref)) for ref in outputs.refs]
-        answers.accept(spec, [(v.shape, v.dtype) for v in values])
-        answers.put(k, values)
-        trace = Trace(dispatcher.stats.traces + 1, session, outputs, checks)
-        dispatcher.stats.record_seconds += time.perf_counter() - started
-        if entry.twin(trace) is not None:
-            # On the border of a comparison, where the kernel rounds another way.
-            dispatcher.stats.interpreted += 1
+        stats = dispatcher.stats
+        with self._lock:
+            call = self._read(mapped, k)
+            found = dispatcher.search(call, None)
+            if found.trace is not None and found.outputs is not None:
+                stats.interpreted += 1
+                tape = found.trace.tape
+                avals = [tape.avals[ref] for ref in tape.outputs]
+                answers.accept(known.specs[found.trace], avals)
+                answers.put(k, found.outputs)
+                return
+            started = time.perf_counter()
+            result = self._result
+            result.dtypes = known.dtypes
+            session, outputs, checks = dispatcher.record(call)
+            values = [np.asarray(session.value(ref)) for ref in outputs.refs]
+            dtypes = [value.dtype for value in values]
+            before = known.dtypes
+            if before not in (None, dtypes) and len(before) == len(dtypes):
+                known.dtypes = dtypes
+                entry.clear()
+                raise _Wider
+            known.dtypes = dtypes
+            answers.accept(result.spec, values)
+            answers.put(k, values)
+            trace = Trace(stats.traces + 1, session, outputs, checks)
+            stats.record_seconds += time.perf_counter() - started
+            if entry.twin(trace) is None:
+                dispatcher.events.add(
+                    f"trace {trace.number}: example {k}"
+                    + _cause(session, found.failure, entry)
+                )
+                known.specs[trace] = result.spec
+                entry.insert(trace, found.failure)
+                stats.traces += 1
+            else:  # on the border of a comparison, which a kernel rounds another way
+                stats.interpreted += 1
             session.release()
-            return None
-        cause = f"first example ({program.name})"
-        if failure is not None and failure.guard < len(session.guards):
-            was = failure.trace.path[failure.guard]
-            cause = guard_text(session, session.guards[failure.guard], was)
-        elif entry.roots and (changed := entry.roots[0].checks.change()) is not None:
-            cause = describe(*changed)
-        entry.insert(trace, failure)
-        dispatcher.stats.traces += 1
-        trace.spec = spec
-        dispatcher.events.add(f"trace {trace.number}: example {k}: {cause}")
-        session.release()
-        return trace
 
 
-def _first(
-    candidates: Sequence[Trace], tried: frozenset[Trace]
-) -> tuple[Trace | None, list[Any]]:
-    """The first new trace whose captures hold, with its captured arrays."""
-    for trace in candidates:
-        if trace not in tried and (captured := trace.captured()) is not None:
-            return trace, captured
-    return None, []
+def _cause(session: Any, failure: Failure | None, entry: Entry) -> str:
+    """Why the example had to be recorded."""
+    if failure is not None and failure.guard < len(session.guards):
+        was = failure.trace.path[failure.guard]
+        return ": " + guard_text(session, session.guards[failure.guard], was)
+    for root in entry.roots:
+        if (changed := root.checks.change()) is not None:
+            return ": " + describe(*changed)
+    return ""
+
+
+def _trees(entry: Entry) -> list[dict[Trace, list[Any]]]:
+    """The traces that share a driver, with what they captured.
+
+    Each is a part of a path tree, its root first.
+    """
+    traces = {trace for same in entry.by_path.values() for trace in same}
+    trees: list[dict[Trace, list[Any]]] = []
+    home: dict[Trace, dict[Trace, list[Any]]] = {}
+    for trace in sorted(traces, key=lambda trace: trace.number):
+        captured = trace.captured()
+        if captured is None:
+            continue
+        tree = home.get(trace.parent) if trace.parent is not None else None
+        if tree is None or len(tree) >= config.MAX_EAGER_PATHS:
+            tree = {}
+            trees.append(tree)
+        tree[trace] = captured
+        home[trace] = tree
+    return trees
+
+
+def _exits(trace: Trace, traces: tuple[Trace, ...]) -> list[tuple[int, Any, int]]:
+    """Where examples go on that leave a trace at a guard."""
+    exits = []
+    for (guard, outcome), children in trace.children.items():
+        for child in children:
+            if child in traces:
+                exits.append((guard + 1, outcome, traces.index(child)))
+                break
+    return exits
 
 
 def _operands(call: Call, mapped: Mapped) -> list[Operand]:

@@ -75,8 +75,6 @@ class Trace:
         self.children: dict[tuple[int, Any], list[Trace]] = {}
         self.fast: Any = None  # the dispatcher's
         self.fast_refused = False
-        self.batch: Any = None  # the examples'
-        self.spec: Any = None
         self._lock = threading.Lock()
 
     def captured(self) -> list[Any] | None:
