@@ -23,11 +23,19 @@ from typing import Any, NamedTuple
 
 from ...avals import Aval
 from ...ops.loop import loop
-from ...tape import Builder, Instr, Ref, Tape, const
+from ...tape import Builder, Instr, Ref, Tape, const, inner_tapes
 from ..fuse.access import cost_of
 from .activity import count_of, operands, results
 
-__all__ = ["Carried", "Scratch", "Second", "emit_second", "is_cheap", "is_movable"]
+__all__ = [
+    "Carried",
+    "Plan",
+    "Scratch",
+    "Second",
+    "emit_second",
+    "is_cheap",
+    "is_movable",
+]
 
 #: Elementwise work per element up to which a value is computed again.
 CHEAP_COST = 4
@@ -106,7 +114,7 @@ def emit_second(
     later = _live(scratch.builder.instrs[scratch.first :], wanted)
     made = {out for i in later for out in i.outs} | {ref.index for ref in own}
     read = [a for i in later for a in i.args] + wanted
-    plan = _Plan(scratch, [r for r in dict.fromkeys(read) if r not in made])
+    plan = Plan(scratch, [r for r in dict.fromkeys(read) if r not in made])
 
     outer = operands(instr.params, [builder.ref(a) for a in instr.args])
     env = {c.index: o for c, o in zip(scratch.consts, outer.consts, strict=True)}
@@ -156,7 +164,7 @@ def _live(instrs: Sequence[Instr], wanted: Iterable[int]) -> list[Instr]:
     return found[::-1]
 
 
-class _Plan:
+class Plan:
     """How the second loop comes by what it needs of the first.
 
     Attributes:
@@ -245,8 +253,8 @@ def _invariant(instrs: Sequence[Instr], consts: set[int]) -> set[int]:
 def is_movable(instr: Instr) -> bool:
     """Whether it may be computed though the loop would not have come to it."""
     prim = instr.prim
-    if prim is loop:
-        return all(is_movable(i) for i in instr.params["body"].instrs)
+    if bodies := inner_tapes(instr):
+        return all(is_movable(i) for body in bodies for i in body.instrs)
     if prim.family in ("control", "linalg"):
         return prim is const
     return prim.name not in _RAISING
