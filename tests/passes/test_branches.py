@@ -1,4 +1,4 @@
-"""Branches: every pass gives what the side that is taken gives, and nothing of the other."""
+"""Branches: every pass gives what the side that is taken gives, and no more."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_what_is_kept_for_the_derivative_is_zero_on_the_other_side():
     assert len(second.args) == 1 + 5
 
 
-@pytest.mark.parametrize("x, want", [(2.0, 0.5), (0.0, 1.0), (-1.0, 1.0)])
+@pytest.mark.parametrize(("x", "want"), [(2.0, 0.5), (0.0, 1.0), (-1.0, 1.0)])
 def test_no_nan_of_the_other_side(x, want):
     tape = pulled(parse_tape(SIDES), [0])
     values = [np.float64(x), np.zeros(3), np.float64(1.0)]

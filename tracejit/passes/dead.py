@@ -121,8 +121,8 @@ def _narrowed_branch(instr: Instr, wanted: set[int], counts: Counter[str]) -> In
     for name, instrs in kept.items():
         side = instr.params[name]
         inputs = tuple(_chosen(side.inputs, used))
-        outs = tuple(_chosen(side.outputs, needed))
-        narrow = Tape(inputs, tuple(instrs), outs, side.avals, side.name)
+        kept_outs = tuple(_chosen(side.outputs, needed))
+        narrow = Tape(inputs, tuple(instrs), kept_outs, side.avals, side.name)
         params[name] = renumbered(narrow, instrs)
     args = (instr.args[0], *_chosen(instr.args[1:], used))
     return Instr(branch, args, params, tuple(_chosen(instr.outs, needed)), instr.source)

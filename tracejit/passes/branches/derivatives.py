@@ -57,8 +57,8 @@ def pull_branch(
         ]
         sides.append(side)
     outs = emit_beside(builder, instr, sides, [ct.ref for ct in there])
-    pairs = zip(outs, masks, strict=True)
-    return [None, *[None if r is None else Cotangent(r, m) for r, m in pairs]]
+    both = zip(outs, masks, strict=True)
+    return [None, *[None if r is None else Cotangent(r, m) for r, m in both]]
 
 
 def push_branch(

@@ -144,11 +144,10 @@ def _emit(
     rewriter.counts["branch-result"] += len(order) - len(chosen)
     sides = {}
     for name, side, n in zip(SIDES, (yes, no), (0, 1), strict=True):
-        outs = tuple(pair[n] for pair in chosen)
-        sides[name] = Tape(side.inputs, side.instrs, outs, side.avals, side.name)
-    if not chosen and not yes.instrs and not no.instrs:
-        outs: Any = ()
-    else:
+        results = tuple(pair[n] for pair in chosen)
+        sides[name] = Tape(side.inputs, side.instrs, results, side.avals, side.name)
+    outs: Any = ()
+    if chosen or yes.instrs or no.instrs:
         outs = rewriter.unite(branch, [pred, *given], sides)
     return tuple(
         known[k] if pair is None else outs[chosen[pair]] for k, pair in enumerate(order)

@@ -19,7 +19,7 @@ and because further results change nothing for those who know it already.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ...avals import Aval
 from ...ops.loop import loop
@@ -46,6 +46,16 @@ _CHEAP_STRUCTURE = frozenset(
     " tril triu gather".split()
 )
 _RAISING = frozenset("wrap_index mask_indices".split())
+
+
+class First(Protocol):
+    """What `Plan` asks of the copy of a body or a side."""
+
+    builder: Builder
+    first: int
+    counter: Ref
+    consts: list[Ref]
+    xs: list[Ref]
 
 
 class Scratch:
@@ -173,7 +183,7 @@ class Plan:
         outside: instrs of the body that are emitted before the second loop.
     """
 
-    def __init__(self, scratch: Scratch, needed: list[int]) -> None:
+    def __init__(self, scratch: First, needed: list[int]) -> None:
         self.avals = scratch.builder.avals
         first = scratch.builder.instrs[: scratch.first]
         self.maker = {out: i for i in first for out in i.outs}
@@ -255,7 +265,7 @@ def is_movable(instr: Instr) -> bool:
     prim = instr.prim
     if bodies := inner_tapes(instr):
         return all(is_movable(i) for body in bodies for i in body.instrs)
-    if prim.family in ("control", "linalg"):
+    if prim.host or prim.family in ("control", "linalg"):
         return prim is const
     return prim.name not in _RAISING
 
