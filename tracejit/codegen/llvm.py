@@ -43,6 +43,7 @@ from ..program import (
 )
 from .contraction import summed_products
 from .expressions import evaluate
+from .host import emit_host
 from .ir import BOOL, F64, I64, Loop, Module, Value, Writer, literal, memory_type
 from .ir import register_type as register
 from .layout import FIRST, Layout
@@ -377,7 +378,11 @@ class Emitter:
         writer.start(stay)
 
     def call(self, s: Call) -> None:
-        emit_call(self, s)
+        if s.name == "host":
+            slot = self.layout.host_base + s.params["number"]
+            emit_host(self, s, self.param(slot).text)
+        else:
+            emit_call(self, s)
 
     def swap(self, s: Swap) -> None:
         for buffer, other in ((s.a, self.pointer(s.b)), (s.b, self.pointer(s.a))):

@@ -339,7 +339,10 @@ class _Printer:
     def call(self, s: Call) -> None:
         params = dict(s.params)
         args = [self.name(b) for b in (*s.ins, *s.outs)]
-        if s.name == "argsort":
+        if s.name == "host":
+            outs = [self.name(b) for b in s.outs]
+            args = [str(params.pop("number")), *outs, *args[: len(s.ins)]]
+        elif s.name == "argsort":
             shape = s.ins[0].shape
             axis = params.pop("axis")
             for part in (shape[:axis], shape[axis : axis + 1], shape[axis + 1 :]):

@@ -27,7 +27,7 @@ from .access import (
 )
 from .sizes import labelled
 
-__all__ = ["CALLS", "Analysis", "Root", "is_flat"]
+__all__ = ["CALLS", "Analysis", "Root", "is_call", "is_flat"]
 
 CALLS = frozenset(
     "dot cholesky cholesky_vjp triangular_solve solve inv det slogdet lu lu_solve"
@@ -79,6 +79,11 @@ class Root:
     @property
     def is_step(self) -> bool:
         return self.kind in ("guard", "call", "loop")
+
+
+def is_call(instr: Instr) -> bool:
+    """Whether a library, or the row's reference in Python, does it on whole arrays."""
+    return instr.prim.host or instr.prim.name in CALLS
 
 
 def identity(space: Sequence[int]) -> tuple[Affine, ...]:
@@ -145,7 +150,7 @@ class Analysis:
     def whole_operands(self, instr: Instr) -> list[int]:
         """The refs that have to be in memory as a whole for this instr."""
         name, args = instr.prim.name, instr.args
-        if name in CALLS:
+        if is_call(instr):
             return [self.under(a) for a in args if self.avals[a].shape != ()]
         if name == "loop":
             # Not a view: its rows are rows of the memory.
@@ -175,7 +180,7 @@ class Analysis:
         if instr is None:
             return False
         name, family = instr.prim.name, instr.prim.family
-        if name in CALLS or name in ("scatter_add", "loop") or family == "reduction":
+        if is_call(instr) or name in ("scatter_add", "loop") or family == "reduction":
             return False
         return not (family == "elementwise" and self.avals[ref].shape == ())
 
@@ -198,7 +203,7 @@ class Analysis:
         if name == "guard":
             needs = [(a, ()) for a in instr.args]
             return [Root("guard", instr, -1, (), [], needs=needs)]
-        if name in CALLS:
+        if is_call(instr):
             needs = [(a, (DYNAMIC,) * avals[a].ndim) for a in instr.args]
             return [Root("call", instr, instr.outs[0], (), [], needs=needs)]
         if name == "loop":

@@ -79,7 +79,7 @@ class _Sizes:
 
     def visit(self, instr: Instr) -> None:
         name, family = instr.prim.name, instr.prim.family
-        if not instr.outs or not instr.args:
+        if not instr.outs or not instr.args or instr.prim.host:
             return
         out = instr.outs[0]
         rank = len(self.avals[out].shape)

@@ -247,7 +247,7 @@ def is_movable(instr: Instr) -> bool:
     prim = instr.prim
     if prim is loop:
         return all(is_movable(i) for i in instr.params["body"].instrs)
-    if prim.family in ("control", "linalg"):
+    if prim.host or prim.family in ("control", "linalg"):
         return prim is const
     return prim.name not in _RAISING
 
