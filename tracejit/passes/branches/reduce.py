@@ -81,14 +81,25 @@ def _inline(rewriter: Rewriter, given: Sequence[Ref], side: Tape) -> tuple[Ref, 
     return tuple(env[ref] for ref in side.outputs)
 
 
+def _known(rewriter: Rewriter, pred: Ref, ref: Ref, outcome: bool) -> Any:
+    """What an operand is where the branch has this outcome: a const's params, or None.
+
+    It is known if it is a constant, the outcome itself or its negation.
+    """
+    maker = rewriter.made.get(ref.index)
+    if maker is not None and maker.prim is const:
+        return maker.params
+    if ref.index == pred.index:
+        return {"value": outcome, "dtype": pred.dtype}
+    if maker is not None and maker.prim is logical_not and maker.args[0] == pred.index:
+        return {"value": not outcome, "dtype": pred.dtype}
+    return None
+
+
 def _operands(rewriter: Rewriter, pred: Ref, given: Sequence[Ref]) -> list[Ref]:
-    """The operands that stay: each once, no constants, not the outcome itself."""
-    found: dict[int, Ref] = {}
-    for ref in given:
-        maker = rewriter.made.get(ref.index)
-        constant = maker is not None and maker.prim is const
-        if not constant and ref.index != pred.index:
-            found[ref.index] = ref
+    """The operands that stay: each once, and none that is known."""
+    unknown = (r for r in given if _known(rewriter, pred, r, True) is None)
+    found = {ref.index: ref for ref in unknown}
     rewriter.counts["branch-operand"] += len(given) - len(found)
     return list(found.values())
 
@@ -99,19 +110,15 @@ def _inside(
     """The side over the operands that stay."""
     builder = Builder(side.name)
     inputs: dict[int, Ref] = {}
-    made: dict[int, Instr] = {}
+    consts: dict[int, Any] = {}
     for ref in given:
-        maker = rewriter.made.get(ref.index)
-        if ref.index == pred.index:
-            continue
-        if maker is not None and maker.prim is const:
-            made[ref.index] = maker
+        params = _known(rewriter, pred, ref, outcome)
+        if params is not None:
+            consts[ref.index] = params
         elif ref.index not in inputs:
             inputs[ref.index] = builder.input(ref.aval)
-    for index, maker in made.items():
-        inputs[index] = builder.emit(const, (), maker.params)
-    if any(ref.index == pred.index for ref in given):
-        inputs[pred.index] = builder.const(outcome, pred.dtype)
+    for index, params in consts.items():
+        inputs[index] = builder.emit(const, (), params)
     env = {r: inputs[ref.index] for r, ref in zip(side.inputs, given, strict=True)}
     for instr in side.instrs:
         builder.copy(instr, env, side.avals)
