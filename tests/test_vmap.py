@@ -294,8 +294,8 @@ def test_random_programs(xs, parts):
         (
             lambda: vmap(lambda x, y: x)(np.ones(3), 2.0),
             (
-                "vmap: argument y is float and has no axis 0. Set its in_axes to None if "
-                "all examples share it."
+                "vmap: argument y is float and has no axis 0. Set its in_axes to None "
+                "if all examples share it."
             ),
         ),
         (
@@ -313,22 +313,22 @@ def test_random_programs(xs, parts):
         (
             lambda: vmap(lambda x, y: x, (0,))(np.ones(3), np.ones(3)),
             (
-                "vmap: in_axes=(0,), but <lambda> was called with 2 positional arguments. "
-                "Give an int, None, or one of these for each argument."
+                "vmap: in_axes=(0,), but <lambda> was called with 2 positional "
+                "arguments. Give an int, None, or one of these for each argument."
             ),
         ),
         (
             lambda: vmap(lambda p: p["a"], ({"b": 0},))({"a": np.ones(3)}),
             (
-                "vmap: in_axes=({'b': 0},) has not the structure of what it is for. Give "
-                "an int or None, or containers of them as in the arguments."
+                "vmap: in_axes=({'b': 0},) has not the structure of what it is for. "
+                "Give an int or None, or containers of them as in the arguments."
             ),
         ),
         (
             lambda: vmap(lambda x: x, 0, None)(np.ones(3)),
             (
-                "vmap: out_axes is None for a result that differs between the examples. "
-                "Give the axis that runs over the examples."
+                "vmap: out_axes is None for a result that differs between the "
+                "examples. Give the axis that runs over the examples."
             ),
         ),
         (
@@ -339,8 +339,8 @@ def test_random_programs(xs, parts):
             lambda: vmap(lambda x: x if x > 0 else (x, x))(np.array([1.0, -1.0])),
             (
                 "<lambda> returns shape () for one example of the batch and tuple of "
-                "shapes (), () for another. Return the same structure and shapes on every "
-                "path."
+                "shapes (), () for another. Return the same structure and shapes on "
+                "every path."
             ),
         ),
     ],

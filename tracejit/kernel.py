@@ -31,7 +31,7 @@ from .codegen.layout import ALIGNMENT, RELEASE, WORKSPACE, Layout
 from .codegen.pool import LARGE, Pool
 from .codegen.source import Printed, print_program
 from .passes.fuse import fuse
-from .program import Call, For, Program, Statement, walk
+from .program import Call, For, If, Program, Statement, walk
 from .tape import Tape
 
 __all__ = [
@@ -326,6 +326,8 @@ def work_of(body: list[Statement]) -> int:
     for s in body:
         if isinstance(s, For):
             total += max(s.hi - s.lo, 0) * work_of(s.body)
+        elif isinstance(s, If):
+            total += 1 + max(work_of(s.yes), work_of(s.no))
         elif isinstance(s, Call):
             total += 1 + sum(b.size for b in (*s.ins, *s.outs)) * 8
         else:

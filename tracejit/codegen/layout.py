@@ -132,7 +132,9 @@ class Layout:
         head = [0, 0, self.workspace()[1], id(None), id(np.ndarray), 0]
         return [*head, *self.slots.values(), *self.section(captured, hosts)]
 
-    def section(self, captured: list[np.ndarray], hosts: list[np.ndarray]) -> list[int]:
+    def section(
+        self, captured: Sequence[np.ndarray], hosts: Sequence[np.ndarray]
+    ) -> list[int]:
         """What comes behind ints and constants, which several programs may share."""
         return [
             *map(id, captured),

@@ -92,6 +92,8 @@ class _Sizes:
         elif name == "transpose":
             for k, axis in enumerate(instr.params["perm"]):
                 self.tie((instr.args[0], axis), (out, k))
+        elif name == "branch":
+            pass  # its operands have nothing to do with each other
         elif name == "loop":
             self.loop(instr)
         elif name == "dot":
