@@ -55,6 +55,7 @@ class Writer:
         self.depth_of_value: list[int] = []
         self.accs = 0
         self.vars = 0
+        self.units = 0
 
     @property
     def body(self) -> list[Statement]:
@@ -75,6 +76,11 @@ class Writer:
         """Close the block and write its loop."""
         scope = self.scopes.pop()
         self.body.append(For(var, lo, hi, scope.body, count))
+
+    def new_unit(self) -> int:
+        """A number for the body of a loop."""
+        self.units += 1
+        return self.units
 
     def new_var(self) -> int:
         self.vars += 1
