@@ -20,8 +20,9 @@ from typing import Any
 
 from ...avals import Aval
 from ...errors import InvalidTapeError
+from ...ops.branch import branch
 from ...ops.loop import loop
-from ...tape import Builder, Instr, Ref, Tape, guard
+from ...tape import Builder, Instr, Ref, Tape, guard, inner_tapes
 from .activity import results
 
 __all__ = ["UNLIMITED", "first_bound", "grown"]
@@ -93,8 +94,8 @@ def _ended_by(tape: Tape, exit: int) -> Iterator[Instr]:
     """
     maker = {out: instr for instr in tape.instrs for out in instr.outs}
     for instr in tape.instrs:
-        if instr.prim is loop:
-            yield from _ended_by(instr.params["body"], exit)
+        for inner in inner_tapes(instr):
+            yield from _ended_by(inner, exit)
         if instr.prim is not guard:
             continue
         first = instr.params["exit"]
@@ -111,7 +112,8 @@ def _loops(tape: Tape) -> Iterator[dict[str, Any]]:
     for instr in tape.instrs:
         if instr.prim is loop:
             yield instr.params
-            yield from _loops(instr.params["body"])
+        for inner in inner_tapes(instr):
+            yield from _loops(inner)
 
 
 def _row_bytes(tape: Tape, family: int, times: dict[int, int]) -> int:
@@ -122,6 +124,11 @@ def _row_bytes(tape: Tape, family: int, times: dict[int, int]) -> int:
     """
     total = 0
     for instr in tape.instrs:
+        if instr.prim is branch:
+            for side in inner_tapes(instr):
+                rows_of = zip(side.outputs, instr.outs, strict=True)
+                inner = {ref: times.get(out, 1) for ref, out in rows_of}
+                total += _row_bytes(side, family, inner)
         if instr.prim is not loop:
             continue
         params = instr.params
@@ -145,20 +152,16 @@ def _with_bounds(tape: Tape, bounds: dict[int, int], inputs: Sequence[Aval]) -> 
         ref: builder.input(aval) for ref, aval in zip(tape.inputs, inputs, strict=True)
     }
     for instr in tape.instrs:
-        if instr.prim is loop:
+        if inner_tapes(instr):
             args = [env[a] for a in instr.args]
-            instr = Instr(
-                loop,
-                instr.args,
-                _params(instr.params, bounds, args),
-                instr.outs,
-                instr.source,
-            )
+            given = _branch_params if instr.prim is branch else _loop_params
+            params = given(instr.params, bounds, args)
+            instr = Instr(instr.prim, instr.args, params, instr.outs, instr.source)
         builder.replay(instr, env)
     return builder.finish([env[ref] for ref in tape.outputs])
 
 
-def _params(
+def _loop_params(
     params: dict[str, Any], bounds: dict[int, int], args: Sequence[Ref]
 ) -> dict[str, Any]:
     trip = bounds.get(params.get("family", 0), params["trip"])
@@ -168,3 +171,10 @@ def _params(
     given += [Aval(a.shape[1:], a.dtype) for a in args[both:]]
     inner = _with_bounds(body, bounds, [body.avals[body.inputs[0]], *given])
     return {**params, "trip": trip, "body": inner}
+
+
+def _branch_params(
+    params: dict[str, Any], bounds: dict[int, int], args: Sequence[Ref]
+) -> dict[str, Any]:
+    given = [a.aval for a in args[1:]]
+    return {k: _with_bounds(params[k], bounds, given) for k in ("yes", "no")}
