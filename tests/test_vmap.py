@@ -373,3 +373,19 @@ def test_under_jit():
     f = jit(lambda xs: vmap(branchy)(xs))
     xs = np.array([0.5, 2.0, -3.0])
     np.testing.assert_allclose(f(xs), rows(branchy, xs))
+
+
+def test_rounds_beyond_all_seen_before():
+    def power(x):
+        y = x
+        while y < 1000.0:
+            y = y * x
+        return y
+
+    f = vmap(grad(power))
+    xs = np.array([3.0, 2.0, 1.5])
+    np.testing.assert_allclose(f(xs), [grad(power)(x) for x in xs])
+    kernels = f.stats().kernels_compiled
+    slow = np.array([1.5, 1.01, 1.001, 2.0])
+    np.testing.assert_allclose(f(slow), [grad(power)(x) for x in slow], rtol=1e-9)
+    assert f.stats().kernels_compiled <= kernels + 1

@@ -33,6 +33,7 @@ from .api import (
     value_and_grad,
     vjp,
     vmap,
+    while_loop,
 )
 from .errors import (
     ArgumentError,
@@ -74,4 +75,5 @@ __all__ = [
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
 ]

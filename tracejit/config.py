@@ -21,6 +21,7 @@ __all__ = [
     "MAX_VARIANTS",
     "PARALLEL_WORK",
     "POOL_BYTES",
+    "RESIDUAL_BYTES",
     "THREADS",
     "cache_dir",
     "log",
@@ -56,6 +57,19 @@ def _threads() -> int:
 THREADS = _threads()
 #: A thread gets at least so many scalar operations, some hundred microseconds.
 PARALLEL_WORK = 400_000
+
+
+def _memory() -> int:
+    """Bytes of the machine's memory, or a guess."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**33
+
+
+#: What a loop that only the run ends keeps for its derivatives may grow to so many
+#: bytes (`TRACEJIT_RESIDUALS`).
+RESIDUAL_BYTES = int(os.environ.get("TRACEJIT_RESIDUALS", _memory() // 4))
 
 #: So many paths of one signature are compiled at once; a further path is interpreted,
 #: and compiled when it comes back.

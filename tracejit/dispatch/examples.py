@@ -162,13 +162,15 @@ class Examples:
         entry = dispatcher.entry(first.key)
         known = self._known.setdefault(first.key, _Known())
         answers = _Answers(mapped.size, dispatcher.program.name)
-        tried: set[tuple[Trace, ...]] = set()
+        tried: set[tuple] = set()
         pending: np.ndarray | None = None
         while True:
             for tree in _trees(entry):
-                if (traces := tuple(tree)) in tried:
+                # A loop that made room for more rounds has another tape.
+                members = tuple((trace, trace.tape) for trace in tree)
+                if members in tried:
                     continue
-                tried.add(traces)
+                tried.add(members)
                 many = len(entry.by_path) > config.MAX_EAGER_PATHS
                 few = pending is not None and len(pending) < _WORTH_COMPILING
                 if many and few:
@@ -223,7 +225,7 @@ class Examples:
         arrays: int,
         known: _Known,
     ) -> Chain:
-        key = (traces, tuple(rows))
+        key = (traces, tuple(trace.tape for trace in traces), tuple(rows))
         with self._lock:
             chain = known.chains.get(key)
             if chain is None:
