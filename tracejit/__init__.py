@@ -33,6 +33,7 @@ from .api import (
     stop_gradient,
     value_and_grad,
     vjp,
+    while_loop,
 )
 from .errors import (
     ArgumentError,
@@ -76,4 +77,5 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "while_loop",
 ]

@@ -236,7 +236,7 @@ class Dispatcher:
     def _side_exit(self, trace: Trace, args: tuple, status: int, outcome: Any) -> Any:
         """A kernel that the fast path ran did not answer."""
         start = None
-        if status != RECORD_AGAIN:
+        if status != RECORD_AGAIN and not trace.grow(status - 1):
             start = Failure(trace, status - 1, normal(outcome))
         try:
             return self._call(args, {}, start)
@@ -363,6 +363,11 @@ class Dispatcher:
             return "kernel reused"
         self.stats.compile_seconds += time.perf_counter() - started
         assert trace.executable is not None
+        hosts = trace.executable.hosts
+        if hosts:
+            self.stats.host_calls += len(hosts)
+            names = ", ".join(dict.fromkeys(hosts))
+            self.events.add(f"trace {trace.number}: calls {names} in Python")
         if trace.executable.compiled:
             self.stats.kernels_compiled += 1
             return "kernel compiled"

@@ -144,6 +144,7 @@ def warn(text: str) -> None:
         RuntimeWarning,
         frame.f_code.co_filename,
         frame.f_lineno,
-        module=frame.f_globals.get("__name__"),
+        # Python drops a warning whose module is None.
+        module=frame.f_globals.get("__name__") or frame.f_code.co_filename,
         registry=frame.f_globals.setdefault("__warningregistry__", {}),
     )
