@@ -32,6 +32,7 @@ from .api import (
     stop_gradient,
     value_and_grad,
     vjp,
+    while_loop,
 )
 from .errors import (
     ArgumentError,
@@ -72,4 +73,5 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "while_loop",
 ]

@@ -20,6 +20,7 @@ __all__ = [
     "MAX_TRACES",
     "MAX_VARIANTS",
     "POOL_BYTES",
+    "RESIDUAL_BYTES",
     "cache_dir",
     "log",
 ]
@@ -39,6 +40,19 @@ FULL_TRACEBACK = _flag("TRACEJIT_TRACEBACK")
 #: So many idle bytes of large results are kept for the next call (`TRACEJIT_POOL=0`:
 #: none, every result is fresh memory).
 POOL_BYTES = 2**29 if os.environ.get("TRACEJIT_POOL", "1") != "0" else 0
+
+
+def _memory() -> int:
+    """Bytes of the machine's memory, or a guess."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**33
+
+
+#: What a loop that only the run ends keeps for its derivatives may grow to so many
+#: bytes (`TRACEJIT_RESIDUALS`).
+RESIDUAL_BYTES = int(os.environ.get("TRACEJIT_RESIDUALS", _memory() // 4))
 
 #: So many paths of one signature are compiled at once; a further path is interpreted,
 #: and compiled when it comes back.

@@ -31,7 +31,7 @@ from .codegen.layout import ALIGNMENT, RELEASE, WORKSPACE, Layout
 from .codegen.pool import LARGE, Pool
 from .codegen.source import Printed, print_program
 from .passes.fuse import fuse
-from .program import Call, For, Program, Statement, walk
+from .program import Call, For, If, Program, Statement, walk
 from .tape import Tape
 
 __all__ = [
@@ -311,6 +311,8 @@ def _work(body: list[Statement]) -> int:
     for s in body:
         if isinstance(s, For):
             total += max(s.hi - s.lo, 0) * _work(s.body)
+        elif isinstance(s, If):
+            total += 1 + max(_work(s.yes), _work(s.no))
         elif isinstance(s, Call):
             total += 1 + sum(b.size for b in (*s.ins, *s.outs)) * 8
         else:

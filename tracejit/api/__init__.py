@@ -1,6 +1,6 @@
 """The transforms."""
 
-from .control import cond, fori_loop, scan
+from .control import cond, fori_loop, scan, while_loop
 from .custom import custom_jvp, custom_vjp
 from .gradients import elementwise_grad, grad, jit, value_and_grad
 from .jacobians import hessian, jacfwd, jacobian, jacrev
@@ -29,4 +29,5 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "while_loop",
 ]

@@ -33,6 +33,7 @@ from ..program import (
     Counter,
     Exit,
     For,
+    If,
     Index,
     Let,
     Load,
@@ -345,6 +346,16 @@ class Emitter:
         self.open.pop()
         with_loop.leave()
 
+    def branch(self, s: If) -> None:
+        writer = self.writer
+        yes, no, done = (writer.label(name) for name in ("yes", "no", "done"))
+        writer.branch(self.values[s.value], yes, no)
+        for label, body in ((yes, s.yes), (no, s.no)):
+            writer.start(label)
+            self.statements(body)
+            writer.jump(done)
+        writer.start(done)
+
     def leave_loop(self, s: Break) -> None:
         stay = self.writer.label("stay")
         self.writer.branch(self.values[s.value], stay, self.open[-1].exit)
@@ -444,6 +455,7 @@ _EMIT: dict[type, Callable[[Emitter, Any], None]] = {
     Accumulate: Emitter.accumulate,
     Read: Emitter.read,
     For: Emitter.loop,
+    If: Emitter.branch,
     Break: Emitter.leave_loop,
     Exit: Emitter.exit,
     Check: Emitter.check,

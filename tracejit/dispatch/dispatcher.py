@@ -236,7 +236,7 @@ class Dispatcher:
     def _side_exit(self, trace: Trace, args: tuple, status: int, outcome: Any) -> Any:
         """A kernel that the fast path ran did not answer."""
         start = None
-        if status != RECORD_AGAIN:
+        if status != RECORD_AGAIN and not trace.grow(status - 1):
             start = Failure(trace, status - 1, normal(outcome))
         try:
             return self._call(args, {}, start)

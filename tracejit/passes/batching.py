@@ -20,12 +20,14 @@ from typing import Any
 
 from ..avals import Aval, parse_aval
 from ..errors import UnsupportedError, message
+from ..ops.branch import branch
 from ..ops.control import checkpoint, custom_jvp, custom_vjp
 from ..ops.host import BatchedHost, host_call
 from ..ops.loop import loop
 from ..ops.structural import reshape, stacked
 from ..tape import Builder, Instr, Ref, guard
 from ..text import rule_name
+from .branches import batch_branch
 from .loops import batch_loop
 
 __all__ = ["BatchedRule", "batch"]
@@ -56,12 +58,13 @@ def batch(
                 builder.replay(instr, env)
                 continue
             builder.source = instr.source
-            if instr.prim is loop:
+            if instr.prim is loop or instr.prim is branch:
                 args, flags = (
                     [env[a] for a in instr.args],
                     [a in batched for a in instr.args],
                 )
-                found, which = batch_loop(builder, instr.params, args, flags, batch)
+                rule = batch_loop if instr.prim is loop else batch_branch
+                found, which = rule(builder, instr.params, args, flags, batch)
                 env.update(zip(instr.outs, found, strict=True))
                 pairs = zip(instr.outs, which, strict=True)
                 batched.update(out for out, flag in pairs if flag)
