@@ -666,7 +666,6 @@ REFUSED = {
         lambda x: np.pad(x, 1, mode=lambda *args: None),
         "np.pad with a function cannot be recorded. Use np.concatenate of the parts.",
     ),
-    ),
     "norm": (
         lambda x: np.linalg.norm(x[None], 2),
         (
@@ -682,7 +681,6 @@ REFUSED = {
             "be "
             "recorded. Convert the base with .astype(np.float64)."
         ),
-    ),
     ),
     "captured complex": (
         lambda x: np.dot(x, np.ones(3, complex)),

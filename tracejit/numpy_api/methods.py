@@ -18,7 +18,8 @@ __all__: list[str] = []
 #: Methods that take what the function of the same name takes after the array.
 _SAME = (
     np.all, np.any, np.argmax, np.argmin, np.argpartition, np.argsort, np.clip,
-    np.cumprod, np.cumsum, np.diagonal, np.dot, np.max, np.mean, np.min, np.nonzero, np.prod, np.ravel,
+    np.cumprod, np.cumsum, np.diagonal, np.dot, np.max, np.mean, np.min, np.nonzero,
+    np.prod, np.ravel,
     np.repeat, np.round, np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.var,
 )
 _WRITES = (
