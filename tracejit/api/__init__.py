@@ -7,6 +7,7 @@ from .jacobians import hessian, jacfwd, jacobian, jacrev
 from .products import hvp, jvp, vjp
 from .rules import checkpoint, detach, stop_gradient
 from .transform import Transform
+from .vmap import vmap
 
 __all__ = [
     "Transform",
@@ -29,5 +30,6 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
     "while_loop",
 ]

@@ -28,9 +28,9 @@ from ..ops.structural import reshape, stacked
 from ..tape import Builder, Instr, Ref, guard
 from ..text import rule_name
 from .branches import batch_branch
-from .loops import batch_loop
+from .loops import BatchedDecisionError, batch_loop
 
-__all__ = ["BatchedRule", "batch"]
+__all__ = ["BatchedDecisionError", "BatchedRule", "batch"]
 
 
 def batch(
@@ -94,7 +94,8 @@ def _batch_one(
     elif prim is host_call:
         out = _batch_host(builder, instr, stacked(args, flags))
     else:
-        raise UnsupportedError(_why_not(instr))
+        kind = BatchedDecisionError if prim is guard else UnsupportedError
+        raise kind(_why_not(instr))
     return (out,) if prim.n_out == 1 else tuple(out)
 
 
