@@ -10,9 +10,11 @@ import numpy as np
 
 from ..tracer import Tracer, refuse
 from .joining import concatenate
+from .padding import pad
+from .rearranging import windows
 from .reductions import axes_in_order, axis_of
 from .reductions import sum as sum_
-from .selection import pad, where
+from .selection import where
 from .shape import flip, window
 from .table import (
     as_tracer,
@@ -117,9 +119,8 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
         raise ValueError("v cannot be empty" if x.size else "a cannot be empty")
     # One row of products for each element of the shorter; row j is shifted by j.
     padded = pad(x, m - 1)
-    index = np.arange(n + m - 1)[:, None] + np.arange(m - 1, -1, -1)
-    windows = emit("gather", padded, as_tracer(rec, index), axis=0)
-    out = emit("dot", windows, y, contract=((1,), (0,)), batch=((), ()))
+    rows = windows(padded, 0, m)
+    out = emit("dot", rows, flip(y), contract=((1,), (0,)), batch=((), ()))
     if mode == "full":
         return out
     if mode == "same":
