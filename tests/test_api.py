@@ -752,6 +752,7 @@ def test_stats_read_well():
         "kernels_reused",
         "hits",
         "interpreted",
+        "host_calls",
         "record_seconds",
         "compile_seconds",
     ]

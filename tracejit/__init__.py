@@ -10,6 +10,7 @@ Example:
     (np.float64(5.0), array([2., 4.]))
 """
 
+from . import autograd as autograd
 from . import numpy_api as numpy_api
 from . import ops as ops
 from .api import (
@@ -35,9 +36,12 @@ from .api import (
     stop_gradient,
     value_and_grad,
     vjp,
+    vmap,
+    while_loop,
 )
 from .errors import (
     ArgumentError,
+    AutogradError,
     CheckError,
     ConcretizationError,
     DifferentiationError,
@@ -50,12 +54,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError",
+    "AutogradError",
     "CheckError",
     "ConcretizationError",
     "DifferentiationError",
     "RandomDrawError",
     "TracejitError",
     "UnsupportedError",
+    "autograd",
     "checkpoint",
     "cond",
     "custom_jvp",
@@ -78,4 +84,6 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
+    "while_loop",
 ]

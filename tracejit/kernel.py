@@ -31,7 +31,7 @@ from .codegen.layout import ALIGNMENT, RELEASE, WORKSPACE, Layout
 from .codegen.pool import LARGE, Pool
 from .codegen.source import Printed, print_program
 from .passes.fuse import fuse
-from .program import Call, For, Program, Statement, walk
+from .program import Call, For, If, Program, Statement, walk
 from .tape import Tape
 
 __all__ = [
@@ -42,7 +42,10 @@ __all__ = [
     "Where",
     "compile_program",
     "compile_tape",
+    "fresh",
+    "load_code",
     "structural_key",
+    "work_of",
 ]
 
 #: Calls that do at least so many scalar operations release the GIL.
@@ -114,7 +117,7 @@ class Kernel:
         """Get the machine code: from disk, or by compiling."""
         start = time.perf_counter()
         quick = self.stats["loops"] > _MANY_LOOPS
-        size, from_disk = _load(self.key, lambda: self.assembly, quick=quick)
+        size, from_disk = load_code(self.key, lambda: self.assembly, quick=quick)
         self._method = engine.method(self.name, engine.address(self.name))
         self.stats["code_bytes"] = size
         self.stats["from_disk"] = from_disk
@@ -220,6 +223,16 @@ def compile_program(
     return executable
 
 
+def fresh(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of undefined content for a result."""
+    size = dtype.itemsize
+    for n in shape:
+        size *= n
+    if config.POOL_BYTES > 0 and size >= LARGE:
+        return _POOL.take(shape, dtype)
+    return np.empty(shape, dtype)
+
+
 def structural_key(text: str) -> str:
     """The hash of a canonical text and of all that its code depends on."""
     return hashlib.sha256(f"{_identity()}\n{text}".encode()).hexdigest()
@@ -251,7 +264,9 @@ def _identity() -> str:
     return " ".join(map(str, parts))
 
 
-def _load(key: str, assembly: Callable[[], str], **options: Any) -> tuple[int, bool]:
+def load_code(
+    key: str, assembly: Callable[[], str], **options: Any
+) -> tuple[int, bool]:
     """Load the code of this key from disk, or compile it; its size, if from disk."""
     folder = config.cache_dir()
     found = store.read(folder, key) if folder is not None else None
@@ -271,7 +286,7 @@ def _load(key: str, assembly: Callable[[], str], **options: Any) -> tuple[int, b
 def _entry_method() -> Any:
     key = structural_key(entry.assembly("entry"))
     name = f"tracejit_entry_{key[:40]}"
-    _load(key, lambda: entry.assembly(name), level=0)
+    load_code(key, lambda: entry.assembly(name), level=0)
     return engine.method("tracejit", engine.address(name))
 
 
@@ -306,17 +321,19 @@ def _block(
         memory = np.empty(total + ALIGNMENT, np.uint8)
         params[WORKSPACE] = -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
         kept.append(memory)
-    params[RELEASE] = _work(layout.program.body) >= _RELEASE_WORK
+    params[RELEASE] = work_of(layout.program.body) >= _RELEASE_WORK
     params.keep = tuple(kept)
     return params
 
 
-def _work(body: list[Statement]) -> int:
+def work_of(body: list[Statement]) -> int:
     """Roughly the number of scalar operations."""
     total = 0
     for s in body:
         if isinstance(s, For):
-            total += max(s.hi - s.lo, 0) * _work(s.body)
+            total += max(s.hi - s.lo, 0) * work_of(s.body)
+        elif isinstance(s, If):
+            total += 1 + max(work_of(s.yes), work_of(s.no))
         elif isinstance(s, Call):
             total += 1 + sum(b.size for b in (*s.ins, *s.outs)) * 8
         else:

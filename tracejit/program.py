@@ -32,6 +32,7 @@ __all__ = [
     "Exit",
     "For",
     "Host",
+    "If",
     "Let",
     "Load",
     "Native",
@@ -201,6 +202,15 @@ class For:
 
 
 @dataclass(slots=True, eq=False)
+class If:
+    """Run `yes` if the bool value is true, else `no`."""
+
+    value: int
+    yes: list[Statement]
+    no: list[Statement]
+
+
+@dataclass(slots=True, eq=False)
 class Break:
     """Leave the innermost For unless the bool value is true."""
 
@@ -301,6 +311,7 @@ Statement = (
     | Accumulate
     | Read
     | For
+    | If
     | Break
     | Exit
     | Check
@@ -338,8 +349,11 @@ class Program:
 
 
 def walk(body: list[Statement]) -> Iterator[Statement]:
-    """All statements, in program order, loops before what they contain."""
+    """All statements, in program order, loops and Ifs before what they contain."""
     for statement in body:
         yield statement
         if isinstance(statement, For):
             yield from walk(statement.body)
+        elif isinstance(statement, If):
+            yield from walk(statement.yes)
+            yield from walk(statement.no)

@@ -1,6 +1,6 @@
 """The transforms."""
 
-from .control import cond, fori_loop, scan
+from .control import cond, fori_loop, scan, while_loop
 from .custom import custom_jvp, custom_vjp
 from .gradients import elementwise_grad, grad, jit, value_and_grad
 from .jacobians import hessian, jacfwd, jacobian, jacrev
@@ -8,6 +8,7 @@ from .primitives import defjvp, defvjp, primitive
 from .products import hvp, jvp, vjp
 from .rules import checkpoint, detach, stop_gradient
 from .transform import Transform
+from .vmap import vmap
 
 __all__ = [
     "Transform",
@@ -33,4 +34,6 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
+    "while_loop",
 ]

@@ -33,6 +33,7 @@ from ..program import (
     Counter,
     Exit,
     For,
+    If,
     Index,
     Let,
     Load,
@@ -62,9 +63,9 @@ _SUM = {"sum": "fadd reassoc nsz contract", "prod": "fmul reassoc nsz"}
 _INT_SUM = {"sum": "add", "prod": "mul"}
 
 
-def emit_body(module: Module, layout: Layout, name: str) -> None:
-    """Define the function `name` in the module."""
-    module.functions[name] = Emitter(module, layout).function(name)
+def emit_body(module: Module, layout: Layout, name: str, inlined: bool = False) -> None:
+    """Define the function `name` in the module; `inlined` into its callers there."""
+    module.functions[name] = Emitter(module, layout).function(name, inlined)
 
 
 class Emitter:
@@ -92,7 +93,7 @@ class Emitter:
 
     # --- the frame
 
-    def function(self, name: str) -> str:
+    def function(self, name: str, inlined: bool = False) -> str:
         heads = self.bind()
         self.make_scopes()
         self.movable()
@@ -100,8 +101,9 @@ class Emitter:
         for k, number in enumerate(self.layout.scalars):
             self.result(2 + k, self.values[number])
         self.writer.raw("ret i64 0")
-        head = f"define i64 @{name}({', '.join(heads)}) noinline nounwind{_REALIGN}"
-        return self.writer.finish(head)
+        linkage, inline = ("internal ", "alwaysinline") if inlined else ("", "noinline")
+        head = f"define {linkage}i64 @{name}({', '.join(heads)}) {inline} nounwind"
+        return self.writer.finish(head + _REALIGN)
 
     def bind(self) -> list[str]:
         """Name the parameters of the function."""
@@ -345,6 +347,16 @@ class Emitter:
         self.open.pop()
         with_loop.leave()
 
+    def branch(self, s: If) -> None:
+        writer = self.writer
+        yes, no, done = (writer.label(name) for name in ("yes", "no", "done"))
+        writer.branch(self.values[s.value], yes, no)
+        for label, body in ((yes, s.yes), (no, s.no)):
+            writer.start(label)
+            self.statements(body)
+            writer.jump(done)
+        writer.start(done)
+
     def leave_loop(self, s: Break) -> None:
         stay = self.writer.label("stay")
         self.writer.branch(self.values[s.value], stay, self.open[-1].exit)
@@ -444,6 +456,7 @@ _EMIT: dict[type, Callable[[Emitter, Any], None]] = {
     Accumulate: Emitter.accumulate,
     Read: Emitter.read,
     For: Emitter.loop,
+    If: Emitter.branch,
     Break: Emitter.leave_loop,
     Exit: Emitter.exit,
     Check: Emitter.check,

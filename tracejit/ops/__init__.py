@@ -1,6 +1,7 @@
 """The table of primitives; importing this package registers all rows."""
 
 from . import (
+    branch,
     contraction,
     control,
     elementwise,
@@ -15,6 +16,7 @@ from . import (
 )
 
 __all__ = [
+    "branch",
     "contraction",
     "control",
     "elementwise",

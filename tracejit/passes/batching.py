@@ -22,15 +22,17 @@ import numpy as np
 
 from ..avals import Aval
 from ..errors import UnsupportedError, message
+from ..ops.branch import branch
 from ..ops.control import checkpoint, custom_jvp, custom_vjp
 from ..ops.host import host_call
 from ..ops.loop import loop
 from ..ops.structural import reshape, stacked
 from ..tape import Builder, Instr, Ref, guard
 from ..text import rule_name
-from .loops import batch_loop
+from .branches import batch_branch
+from .loops import BatchedDecisionError, batch_loop
 
-__all__ = ["BatchedRule", "batch"]
+__all__ = ["BatchedDecisionError", "BatchedRule", "batch"]
 
 
 def batch(
@@ -58,12 +60,13 @@ def batch(
                 builder.replay(instr, env)
                 continue
             builder.source = instr.source
-            if instr.prim is loop:
+            if instr.prim is loop or instr.prim is branch:
                 args, flags = (
                     [env[a] for a in instr.args],
                     [a in batched for a in instr.args],
                 )
-                found, which = batch_loop(builder, instr.params, args, flags, batch)
+                rule = batch_loop if instr.prim is loop else batch_branch
+                found, which = rule(builder, instr.params, args, flags, batch)
                 env.update(zip(instr.outs, found, strict=True))
                 pairs = zip(instr.outs, which, strict=True)
                 batched.update(out for out, flag in pairs if flag)
@@ -93,7 +96,8 @@ def _batch_one(
     elif prim is host_call:
         out = _batch_host(builder, instr, args, flags)
     else:
-        raise UnsupportedError(_why_not(instr))
+        kind = BatchedDecisionError if prim is guard else UnsupportedError
+        raise kind(_why_not(instr))
     return (out,) if prim.n_out == 1 else tuple(out)
 
 

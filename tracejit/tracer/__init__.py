@@ -13,6 +13,7 @@ from .recorder import (
     recording,
 )
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
+from .warn import call_noisy
 
 __all__ = [
     "FUNCTIONS",
@@ -24,6 +25,7 @@ __all__ = [
     "Recorder",
     "Tracer",
     "active_recorder",
+    "call_noisy",
     "check_dtype",
     "full_name",
     "is_inside",

@@ -29,8 +29,8 @@ from ...tape import Instr, Tape
 from ...text import rule_name
 from .access import DYNAMIC, ZERO_INDEX
 from .arrange import arrange
+from .branched import Branches
 from .place import Level, Loop, flat_axes
-from .rolled import RolledLoops
 from .roots import Analysis, Root
 from .storage import new_buffer, plan
 from .writer import BOOL, INT64, ZERO, Writer
@@ -46,7 +46,7 @@ def emit(tape: Tape, captures: int) -> Program:
     for number, ref in enumerate(tape.inputs):
         aval = analysis.avals[ref]
         emitter.args[ref] = Buffer("arg", number, aval.shape, aval.dtype)
-        emitter.steady.add(ref)
+        emitter.steady[ref] = 0
         program.args.append(emitter.args[ref])
     outputs: dict[int, Buffer] = {}
     for number, ref in enumerate(tape.outputs):
@@ -62,7 +62,7 @@ def emit(tape: Tape, captures: int) -> Program:
     return program
 
 
-class Emitter(RolledLoops):
+class Emitter(Branches):
     """Writes one tape's roots.
 
     Attributes:
@@ -98,6 +98,8 @@ class Emitter(RolledLoops):
                 self.guard(item.instr)
             elif item.kind == "call":
                 self.call(item)
+            elif item.kind == "branch":
+                self.branched(item)
             else:
                 self.rolled(item)
 
