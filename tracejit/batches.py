@@ -20,6 +20,7 @@ from .codegen import driver_assembly, engine
 from .codegen.driver import LEFT, Link
 from .codegen.host import descriptors
 from .codegen.layout import ALIGNMENT, Layout
+from .codegen.llvm import exit_constants
 from .codegen.source import print_together
 from .kernel import load_code, structural_key, work_of
 from .passes.fuse import fuse
@@ -102,7 +103,10 @@ class Chain:
         ]
         self._work = max(work_of(program.body) for program in programs)
         self._alone = any(self._hosts)
-        shape = [(link.rows, link.exits) for link in links]
+        shape = [
+            (link.rows, link.exits, exit_constants(link.layout.program))
+            for link in links
+        ]
         key = structural_key(f"driver {self._inputs} {shape}\n{text}")
         self.compiled, address = _load(key, links, self._inputs)
         kind = ctypes.PYFUNCTYPE if self._alone else ctypes.CFUNCTYPE

@@ -37,6 +37,7 @@ from ..program import (
     Index,
     Let,
     Load,
+    Program,
     Read,
     Store,
     Swap,
@@ -51,7 +52,7 @@ from .layout import FIRST, Layout
 from .linalg import emit_call
 from .scalars import Scalars
 
-__all__ = ["OUTCOME_KINDS", "emit_body"]
+__all__ = ["OUTCOME_KINDS", "emit_body", "exit_constants"]
 
 #: What `results[1]` says about the outcome in `results[0]`.
 OUTCOME_KINDS = {"b": 1, "i": 2, "u": 3, "f": 4}
@@ -66,6 +67,20 @@ _INT_SUM = {"sum": "add", "prod": "mul"}
 def emit_body(module: Module, layout: Layout, name: str, inlined: bool = False) -> None:
     """Define the function `name` in the module; `inlined` into its callers there."""
     module.functions[name] = Emitter(module, layout).function(name, inlined)
+
+
+def exit_constants(program: Program) -> list[tuple[int, Any]]:
+    """The constants that exits name, scalar value and number.
+
+    In an inlined body they are literals: where an example goes on behind an exit must
+    be seen in the code.
+    """
+    statements = list(walk(program.body))
+    named = {
+        v for s in statements if isinstance(s, Exit) for v in (s.expected, s.status)
+    }
+    consts = (s for s in statements if isinstance(s, Const) and s.out in named)
+    return [(s.out, s.value) for s in consts]
 
 
 class Emitter:
@@ -89,11 +104,15 @@ class Emitter:
             (s.a, s.b) for s in walk(self.program.body) if isinstance(s, Swap)
         ]
         self.swapped: set[int] = set()
+        #: Constants that are no parameters, see `exit_constants`.
+        self.literals: set[int] = set()
         self.summed = summed_products(self.program)
 
     # --- the frame
 
     def function(self, name: str, inlined: bool = False) -> str:
+        if inlined:
+            self.literals = {v for v, _ in exit_constants(self.program)}
         heads = self.bind()
         self.make_scopes()
         self.movable()
@@ -219,6 +238,9 @@ class Emitter:
             _EMIT[type(statement)](self, statement)
 
     def const(self, s: Const) -> None:
+        if s.out in self.literals:
+            self.values[s.out] = literal(self.program.dtypes[s.out], s.value)
+            return
         self.values[s.out] = self.constant(self.program.dtypes[s.out], s.value)
 
     def constant(self, dtype: Any, value: Any) -> Value:
