@@ -10,10 +10,12 @@ from .recorder import (
     Recorder,
     active_recorder,
     check_dtype,
+    paused,
     recording,
 )
 from .rounds import RecordAgain
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
+from .warn import call_noisy
 
 __all__ = [
     "FUNCTIONS",
@@ -27,9 +29,11 @@ __all__ = [
     "Recorder",
     "Tracer",
     "active_recorder",
+    "call_noisy",
     "check_dtype",
     "full_name",
     "is_inside",
+    "paused",
     "recording",
     "refuse",
     "served",

@@ -37,6 +37,7 @@ __all__ = [
     "Recorder",
     "active_recorder",
     "check_dtype",
+    "paused",
     "recording",
 ]
 
@@ -44,6 +45,9 @@ TAPE_DTYPES = frozenset(DTYPE_NAMES.values())
 
 #: Families whose references can meet the floating-point unit's warnings.
 _NOISY = frozenset({"elementwise", "reduction", "contraction", "linalg"})
+
+#: Families that may wait for their values.
+_DEFERRABLE = _NOISY | {"structural"}
 
 _new_tuple: Any = tuple.__new__  # a NamedTuple's own constructor costs three times that
 
@@ -241,7 +245,7 @@ class Recorder(Builder):
             index = ref.index
             value = values[index]
             if value is None or type(value) is weakref.ref:
-                if index in self._deferred:
+                if index in self._deferred and prim.family in _DEFERRABLE:
                     return self._defer(prim, refs, params)
                 value = self.value(ref)
             args.append(value)
@@ -479,6 +483,22 @@ _recordings = 0
 #: through all of them again and again: most of the time of a long loop.
 _collecting = False
 _originals: dict[tuple[ModuleType, str], Callable[..., Any]] = {}
+
+
+class paused:
+    """Let this thread run code that is not recorded.
+
+    Example:
+        >>> with recording(Recorder()), paused():
+        ...     active_recorder() is None
+        True
+    """
+
+    def __enter__(self) -> None:
+        _local.__dict__.setdefault("stack", []).append(None)
+
+    def __exit__(self, *_: object) -> None:
+        _local.stack.pop()
 
 
 def active_recorder() -> Recorder | None:
