@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 
 from tracejit.interpret import interpret, verify
 from tracejit.passes import optimise
-from tracejit.passes.reroll.branches import Differ, Round, read_rounds, united
+from tracejit.passes.reroll.branches import Round, read_rounds
 from tracejit.passes.reroll.weave import weave
 from tracejit.tape import Instr, Tape, const
 from tracejit.tracer import Recorder, Tracer, recording
@@ -58,9 +57,7 @@ class Recorded:
         self.names, self.visits, self.kept = names, visits, kept
 
     def visit(self, names: Names) -> Any:
-        held = {
-            (n, 0): t.ref.index for n, t in names.items() if isinstance(t, Tracer)
-        }
+        held = {(n, 0): t.ref.index for n, t in names.items() if isinstance(t, Tracer)}
         return len(self.rec.instrs), held
 
     def rounds(self) -> list[Round]:
@@ -91,11 +88,7 @@ class Recorded:
 
 def walk(names: Names, k: int) -> None:
     x, u = names["x"], names["u"]
-    if u[k] < names["p"]:
-        x = x + 0.5 * names["p"]
-    else:
-        x = x * np.sin(x)
-    names["x"] = x
+    names["x"] = x + 0.5 * names["p"] if u[k] < names["p"] else x * np.sin(x)
 
 
 def by_hand(x: float, u: np.ndarray, p: float) -> float:
