@@ -610,8 +610,10 @@ REFUSED = {
     "interp": (lambda x: np.interp(x, X, X), f"np.interp cannot be recorded. {OUT}."),
     "order": (
         lambda x: np.ravel(x[None], order="K"),
-        "order='K', which asks for the place in memory, cannot be recorded. Use "
-        "order='C' or order='F'.",
+        (
+            "order='K', which asks for the place in memory, cannot be recorded. Use "
+            "order='C' or order='F'."
+        ),
     ),
     "out": (
         lambda x: np.sum(x, out=np.zeros(())),

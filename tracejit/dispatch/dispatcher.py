@@ -318,6 +318,9 @@ class Dispatcher:
         cause = self._cause(call, session, failure, entry)
         entry.insert(trace, failure)
         self.stats.traces += 1
+        self.events.add(f"trace {trace.number}: {cause}")
+        for reason in session.exits.reasons:
+            self.events.add(f"trace {trace.number}: {reason}")
         answer = MISS
         how = "interpreted"
         if len(entry.by_path) <= config.MAX_EAGER_PATHS:
@@ -332,9 +335,6 @@ class Dispatcher:
         if answer is MISS:
             self.stats.interpreted += 1
             answer = self._recorded_answer(session, outputs)
-        self.events.add(f"trace {trace.number}: {cause}")
-        for reason in session.exits.reasons:
-            self.events.add(f"trace {trace.number}: {reason}")
         self._log(trace, session, how, time.perf_counter() - started)
         session.release()
         return answer
@@ -376,6 +376,9 @@ class Dispatcher:
             self.stats.host_calls += len(hosts)
             names = ", ".join(dict.fromkeys(hosts))
             self.events.add(f"trace {trace.number}: calls {names} in Python")
+        if trace.executable.natives:
+            names = ", ".join(dict.fromkeys(trace.executable.natives))
+            self.events.add(f"trace {trace.number}: calls {names} of Numba")
         if trace.executable.compiled:
             self.stats.kernels_compiled += 1
             return "kernel compiled"

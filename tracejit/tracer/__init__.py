@@ -9,6 +9,7 @@ from .recorder import (
     Recorder,
     active_recorder,
     check_dtype,
+    paused,
     recording,
 )
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
@@ -28,6 +29,7 @@ __all__ = [
     "check_dtype",
     "full_name",
     "is_inside",
+    "paused",
     "recording",
     "refuse",
     "user_frame",
