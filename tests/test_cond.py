@@ -183,8 +183,10 @@ def test_sides_that_differ_are_refused():
     )
     assert refused(lambda x: cond(x[0] > 0, lambda: (x, x), lambda: x)) == (
         ArgumentError,
-        "cond: true_fun returns the structure PyTreeSpec((*, *)), false_fun "
-        f"PyTreeSpec(*). {same}",
+        (
+            "cond: true_fun returns the structure PyTreeSpec((*, *)), false_fun "
+            f"PyTreeSpec(*). {same}"
+        ),
     )
 
 
@@ -200,7 +202,9 @@ def test_an_if_in_a_scan_names_cond():
         lambda x: scan(lambda c, v: (c * v if c > v else c, None), 0.3, x)[0]
     ) == (
         UnsupportedError,
-        "Python code in a scan of <lambda> decides on a value that differs between "
-        "iterations. Write cond(condition, f, g) or np.where(condition, a, b) instead "
-        "of if, or a Python loop instead of the scan.",
+        (
+            "Python code in a scan of <lambda> decides on a value that differs between "
+            "iterations. Write cond(condition, f, g) or np.where(condition, a, b) "
+            "instead of if, or a Python loop instead of the scan."
+        ),
     )
