@@ -260,7 +260,7 @@ class Dispatcher:
             may_skip: whether rounds of loops may be left out (`tracer.rounds`).
         """
         session = Session(self.program.name)
-        session.may_skip = may_skip
+        session.may_skip, session.may_fork = may_skip, True
         try:
             outputs, checks = self._run(call, session)
         except RecordAgain:

@@ -108,6 +108,7 @@ class Recorder(Builder):
         printed: whether the text of a traced value was asked for.
         may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
             often they did.
+        may_fork: whether `forks` may put branches into loops.
         holes: refs whose values are those of a round that was left out.
 
     Example:
@@ -130,7 +131,7 @@ class Recorder(Builder):
         self.refusals: list[TracejitError] = []
         self.printed = False
         self.tracers: list[weakref.ref] = []
-        self.may_skip = False
+        self.may_skip = self.may_fork = False
         self.skips = 0
         self.holes: set[int] = set()
         self._deferred: set[int] = set()
@@ -425,6 +426,10 @@ class Recorder(Builder):
                 if out not in made:
                     values[out] = producers[out] = None
                     avals[out] = _DROPPED
+
+    def forget(self, recorded: list[Instr], start: int) -> None:
+        """Forget what instrs computed that stood behind instr `start` and are gone."""
+        self._drop(recorded, start)
 
     def finish_trace(self, outputs: Iterable[Ref]) -> Tape:
         """The tape: argument inputs first, then the hidden inputs of `captures`."""

@@ -40,12 +40,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ...avals import Aval
-from ...tape import Builder, Instr, Source, Tape, guard, has_guard
+from ...tape import Builder, Instr, Source, Tape, guard, has_guard, inner_tapes
 from .find import Tokens, body_text
 
 __all__ = [
     "Block", "Differ", "Fixes", "Formulas", "Outer", "Round", "Spot", "Step", "Var",
-    "forks", "read_rounds", "united",
+    "forks", "guards_in", "read_rounds", "united",
 ]  # fmt: skip
 
 #: A name, and which of the traced values in it.
@@ -164,6 +164,15 @@ class Block:
         yield self
         for side in self.sides.values():
             yield from side.walk()
+
+
+def guards_in(instrs: Iterable[Instr]) -> Iterator[Instr]:
+    """The guards among instrs, and those in tapes inside of them."""
+    for instr in instrs:
+        if instr.prim is guard:
+            yield instr
+        for tape in inner_tapes(instr):
+            yield from guards_in(tape.instrs)
 
 
 def forks(block: Block) -> int:
