@@ -302,9 +302,9 @@ class Recorder(Builder):
             )
         )
 
-    def warn(self, text: str) -> None:
-        """Issue a RuntimeWarning at the user's line."""
-        warn(text)
+    def warn(self, text: str, category: type[Warning] = RuntimeWarning) -> None:
+        """Issue a warning at the user's line."""
+        warn(text, category)
 
     def constant(self, value: Any, dtype: np.dtype) -> Ref:
         """A scalar constant, stamped with the user's line."""
