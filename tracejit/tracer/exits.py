@@ -86,8 +86,15 @@ class GuardExits:
     def bounded(self, exit: int, bound: int) -> None:
         self.guards[exit] = self.guards[exit]._replace(bound=bound)
 
-    def keep(self, start: int, instrs: Sequence[Instr]) -> None:
-        """Put these guards, numbered from `start` on, in the place of all behind it."""
+    def keep(
+        self, start: int, instrs: Sequence[Instr], more: Sequence[Any] = ()
+    ) -> None:
+        """Put these guards, numbered from `start` on, in the place of all behind it.
+
+        Args:
+            more: guards behind them, which no code of the user's made: what they test,
+                what is expected, and the place.
+        """
         old = {info.exit: info for info in self.guards[start:]}
         guards, visits, held = [], [], []
         for number, instr in enumerate(instrs, start):
@@ -95,9 +102,15 @@ class GuardExits:
             guards.append(old[before]._replace(exit=number))
             visits.append(self._visits[before])
             held.append(self._held[before])
+        like = next(iter(old.values()))._replace(note="", bound=0)
+        for ref, expected, source in more:
+            number = start + len(guards)
+            guards.append(
+                like._replace(exit=number, ref=ref, expected=expected, source=source)
+            )
         self.guards[start:] = guards
-        self._visits[start:] = visits
-        self._held[start:] = held
+        self._visits[start:] = visits + [self.watch.number] * len(more)
+        self._held[start:] = held + [()] * len(more)
 
     def drop(self, ranges: Sequence[tuple[int, int]]) -> None:
         for lo, hi in reversed(ranges):

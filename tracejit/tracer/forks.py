@@ -10,10 +10,11 @@ the rounds left on the tape, `passes.reroll.branches` makes a tree of the rounds
 `weave` a loop.  That other sequences of outcomes would do what this loop does holds
 under these conditions, which are all checked; else each sequence stays a path.
 
-1. Untraced state is the same at the head of each round (`watch`), but for names that
-   each round binds before it reads them.
-2. The code of a round only computes (`purity`).  So what a round puts on the tape is
-   decided by the outcomes of its guards, and by the loop's variable.
+1. Untraced state at the head of each round is one of a few (`_MODES`), but for names
+   that each round binds before it reads them.  Which one it is the loop carries.
+2. The code of a round only computes (`purity`).  So what a round puts on the tape, and
+   the state behind it, is decided by the state, by the outcomes of its guards, and by
+   the loop's variable.
 3. Python numbers that the variable decides are known by formula.
 4. A name that is read behind the loop holds a traced value, or the loop's last item.
 5. Nothing is written in place into arrays that have other owners.
@@ -21,6 +22,7 @@ under these conditions, which are all checked; else each sequence stays a path.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Hashable, Mapping
 from types import FrameType
 from typing import Any, NamedTuple
@@ -31,13 +33,15 @@ from .differing import in_all_rounds
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Code, Loop, code_of
 from .purity.counted import COUNTER
-from .purity.values import Value
+from .purity.values import Value, abstract, join
 from .watch import Describe, local_names
 
 __all__ = ["FEW", "Forks"]
 
 #: First rounds that may differ.
 _PEELED = 3
+#: So many kinds of values one name may hold, and so many states there may be.
+_KINDS, _MODES = 6, 4
 #: A loop without a guard in so many rounds is not watched any longer.
 _PATIENCE = 8
 #: Fewer rounds than this stay as they are.
@@ -53,12 +57,14 @@ class _Head(NamedTuple):
         at: how many instrs there were.
         before: refs in names that the round may read.
         after: refs in all names.
+        state: for each name that may be read, the number of what it holds (`_kind`).
         alias: for each traced value, where it came first.
     """
 
     at: int
     before: Mapping[Var, int]
     after: Mapping[Var, int]
+    state: Mapping[str, int]
     alias: tuple[int, ...]
 
 
@@ -77,8 +83,7 @@ class Forks:
         self.takes_rows = takes_rows
         self.guards = len(rec.guards)
         self.heads: list[_Head] = []
-        self.state: dict[str, Any] = {}
-        self.since = 0
+        self.kinds: dict[str, list[tuple[Any, Value]]] = {}
         self.reason = ""
         self.mixed: dict[str, Any] = {}
         self.active = self.hopeful = True
@@ -108,7 +113,7 @@ class Forks:
         describe = Describe(type(rec).tracer_class(), look)
         before: dict[Var, int] = {}
         after: dict[Var, int] = {}
-        state: dict[str, Any] = {}
+        state: dict[str, int] = {}
         for name, value in local_names(frame).items():
             if name not in loop.rebound and type(value) is not describe.traced:
                 continue
@@ -119,12 +124,11 @@ class Forks:
             if name in dead:
                 self._note_dead(name, what, type(value) is describe.traced)
                 continue
-            state[name] = what
+            state[name] = self._kind(name, what, value)
             for place, tracer in enumerate(seen):
                 before[name, place] = tracer.ref.index
-        self._compare(state, number)
         alias = tuple(describe.alias)
-        self.heads.append(_Head(len(rec.instrs), before, after, alias))
+        self.heads.append(_Head(len(rec.instrs), before, after, state, alias))
 
     def _may_have_loops(self, code: Code, loop: Loop) -> bool:
         inner = any(o is not loop and o.head in loop.body for o in code.loops)
@@ -138,16 +142,17 @@ class Forks:
         if known != (what, traced):
             self.mixed[name] = (None, False)
 
-    def _compare(self, state: dict[str, Any], number: int) -> None:
-        for name, what in self.state.items():
-            if name not in state:
-                self.since, self.reason = number, f"{name} is deleted in the loop"
-            elif state[name] != what:
-                self.since = number
-                self.reason = f"the untraced value of {name} changes in the loop"
-        self.state = state
-        if self.since > _PEELED:
+    def _kind(self, name: str, what: Any, value: Any) -> int:
+        """The number of what a name holds, apart from traced data."""
+        known = self.kinds.setdefault(name, [])
+        for number, (other, _) in enumerate(known):
+            if other == what:
+                return number
+        if len(known) == _KINDS:
             self.active = False
+            self.reason = f"the untraced value of {name} changes in the loop"
+        known.append((what, abstract(value, type(self.rec).tracer_class())))
+        return len(known) - 1
 
     # --- behind the loop --------------------------------------------------------------
 
@@ -159,39 +164,55 @@ class Forks:
             self.look(frame)
         if loop is None or not self.heads:
             return
-        first = min(self.since, _PEELED)
-        count = len(self.heads) - 1
-        start = self.heads[min(first, count)].at
-        if not any(guards_in(self.rec.instrs[start:])) or count - first < FEW:
+        if not any(guards_in(self.rec.instrs[self.heads[0].at :])):
             return
         try:
             if not self.active:
                 raise Differ(self.reason)
-            self._weave(frame, code, loop, first)
+            self._weave(frame, code, loop)
         except Differ as differ:
             place = Source(code.code, frame.f_lasti)
             self.rec.exits.note(f"the loop at {place} keeps its branches: {differ}")
 
-    def _weave(self, frame: FrameType, code: Code, loop: Loop, first: int) -> None:
+    def _rounds(self, peeled: int) -> list[Round]:
+        """The rounds, but for the first ones; untraced states are numbered as modes."""
+        heads = self.heads[peeled:]
+        kinds: dict[str, set[int]] = {}
+        for head in heads:
+            for name, kind in head.state.items():
+                kinds.setdefault(name, set()).add(kind)
+        # A name that was not bound yet cannot have been read.
+        several = sorted(name for name, found in kinds.items() if len(found) > 1)
+        modes: dict[Any, int] = {}
+        numbers = []
+        for head in heads:
+            state = tuple([head.state.get(name, -1) for name in several])
+            numbers.append(modes.setdefault(state, len(modes)))
+        if len(modes) > _MODES:
+            raise Differ(f"the untraced value of {several[0]} changes in the loop")
+        return [
+            Round(a.at, b.at, a.before, b.after, m, n)
+            for a, b, m, n in zip(heads, heads[1:], numbers, numbers[1:], strict=False)
+        ]
+
+    def _weave(self, frame: FrameType, code: Code, loop: Loop) -> None:
         rec = self.rec
         rest = self._rest(frame, code, loop)
         self._check_exit(code, loop)
-        if rest.in_place:
-            self._check_memory(frame, first)
-        pairs = zip(self.heads, self.heads[1:], strict=False)
-        rounds = [Round(a.at, b.at, a.before, b.after) for a, b in pairs][first:]
         fixes = _Fixes(rec)
         formulas = in_all_rounds(rec.avals, rest, self.numbers)
-        for peeled in range(min(_PEELED, len(rounds) - FEW) + 1):
-            part = rounds[peeled:]
+        last = min(_PEELED, len(self.heads) - 1 - FEW)
+        for peeled in range(last + 1):
             try:
-                tree = read_rounds(rec, part, fixes, first + peeled)
-                if not forks(tree):
-                    return
-                self._put(part, tree, formulas, fixes, first + peeled)
+                if rest.in_place:
+                    self._check_memory(frame, peeled)
+                rounds = self._rounds(peeled)
+                tree = read_rounds(rec, rounds, fixes, peeled)
+                if forks(tree):
+                    self._put(rounds, tree, formulas, fixes, peeled)
                 return
             except Differ:
-                if peeled == min(_PEELED, len(rounds) - FEW):
+                if peeled == last:
                     raise
 
     def _put(
@@ -204,13 +225,21 @@ class Forks:
         woven = weave(
             rec, rounds, tree, rec.alive(), rec.capture, formulas, fixes, exit, first
         )
-        rec.exits.keep(exit, woven.guards)
+        more = []
+        if woven.mode is not None:
+            (end,) = rec.instrs[-1:]
+            more.append((rec.ref(woven.mode), end.params["expected"], end.source))
+        rec.exits.keep(exit, woven.guards, more)
         rec.forget(recorded, start)
 
     def _rest(self, frame: FrameType, code: Code, loop: Loop) -> Rest:
         dead = code.overwritten(loop)
         names = {n: v for n, v in local_names(frame).items() if n not in dead}
         info = Info.of(frame, type(self.rec).tracer_class(), names)
+        for name, kinds in self.kinds.items():
+            if len(kinds) == 1:
+                continue
+            info.names[name] = functools.reduce(join, [value for _, value in kinds])
         rest = read_rest(info, frame.f_lasti, self.kind)
         if not isinstance(rest, Rest):
             raise Differ(rest)
@@ -227,7 +256,7 @@ class Forks:
                 raise Differ(f"{name} is read behind the loop and may be untraced")
 
     def _check_memory(self, frame: FrameType, first: int) -> None:
-        if len({head.alias for head in self.heads[first + 1 :]}) > 1:
+        if len({head.alias for head in self.heads[first:]}) > 1:
             raise Differ("an array that has several names is written in place")
         traced = type(self.rec).tracer_class()
         for value in local_names(frame).values():
