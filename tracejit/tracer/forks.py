@@ -223,7 +223,7 @@ class Forks:
         recorded = rec.instrs[start:]
         exit = min(i.params["exit"] for i in guards_in(recorded))
         woven = weave(
-            rec, rounds, tree, rec.alive(), rec.capture, formulas, fixes, exit, first
+            rec, rounds, tree, rec.alive(), rec.table, formulas, fixes, exit, first
         )
         more = []
         if woven.mode is not None:

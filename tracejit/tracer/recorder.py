@@ -136,6 +136,7 @@ class Recorder(Builder):
         self.holes: set[int] = set()
         self._deferred: set[int] = set()
         self._captured: dict[int, _Capture] = {}
+        self._tables: dict[Any, Ref] = {}
         self._error_states: dict[Any, Any] = {}
 
     # --- inputs -----------------------------------------------------------------------
@@ -190,6 +191,16 @@ class Recorder(Builder):
             array, ref, self.values[ref.index], user_source()
         )
         return ref
+
+    def table(self, array: np.ndarray) -> Ref:
+        """The hidden input that stands for numbers of the rounds of a loop.
+
+        Equal tables are one: an inner loop has the same in every round.
+        """
+        key = array.dtype, array.shape, array.tobytes()
+        if key not in self._tables:
+            self._tables[key] = self.capture(array)
+        return self._tables[key]
 
     def _check_unchanged(self, known: _Capture) -> None:
         if _same_bytes(known.array, known.snapshot):
@@ -391,7 +402,7 @@ class Recorder(Builder):
         live = self.alive()
         live.update(ref.index for ref in wanted)
         recorded = self.instrs[start:]
-        if reroll(self, start, live, self.capture, self.exits):
+        if reroll(self, start, live, self.table, self.exits):
             self._drop(recorded, start)
 
     def alive(self) -> set[int]:
