@@ -213,7 +213,7 @@ class Transform:
             ...         s += slope(0.1 * i)
             ...     return s
             >>> round(total(4), 6)
-            1.166389
+            1.176138
         """
         if on_miss not in ("raise", "status"):
             raise ArgumentError(
