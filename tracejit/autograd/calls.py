@@ -25,7 +25,7 @@ from ..tracer import (
     refuse,
     user_frame,
 )
-from .history import GradFn, camel
+from .history import Constant, GradFn, camel
 from .modes import LOCAL
 from .templates import Recorded, Template, kind_of, record_call, record_ufunc
 from .variable import (
@@ -55,6 +55,7 @@ _NUMBER = -1
 _EXACT = 2**53
 
 _new = object.__new__
+_NOTHING: dict[str, Any] = {}
 
 
 class _Plan:
@@ -88,7 +89,13 @@ def operand(x: Variable) -> Any:
 
 
 def recorded(
-    value: Any, template: Template, args: tuple, versions: tuple, level: int, label: str
+    value: Any,
+    template: Template,
+    args: tuple,
+    versions: tuple,
+    level: int,
+    label: str,
+    numbers: tuple = (),
 ) -> Variable:
     """The result of a recorded call."""
     frame = user_frame()
@@ -96,10 +103,13 @@ def recorded(
     out.value = value
     out.kind = template.kind
     out.level = level
-    out.fn = GradFn(template, args, versions, (frame.f_code, frame.f_lasti), label)
+    out.fn = GradFn(
+        template, args, versions, (frame.f_code, frame.f_lasti), label, numbers
+    )
     out.storage = None
     out.seen = 0
     out.extra = None
+    out.mark = None
     return out
 
 
@@ -107,59 +117,85 @@ def recorded(
 
 
 def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
-    """`ufunc(*inputs)`, at least one of them a variable; the values by `compute`."""
+    """`ufunc(*inputs)`, at least one of them a variable; the values by `compute`.
+
+    One pass over the operands, written out, because this is what recording costs.
+    """
     mode = LOCAL.mode
     level = 0
-    values = []
+    values: list[Any] = []
+    key: list[Any] = [ufunc]
+    args: list[Any] = []
+    versions: list[int] = []
+    numbers: tuple = ()
+    copies = False
     for x in inputs:
-        if type(x) is Variable:
+        kind = type(x)
+        if kind is Variable:
             values.append(x.value)
-            if 0 < x.level <= mode and level != 1:
-                level = x.level
-        else:
-            if type(x) is Tracer:
-                refuse_tracer()
+            key.append(x.kind)
+            made = x.fn
+            seen = 0
+            if 0 < x.level <= mode:
+                if level != 1:
+                    level = x.level
+                if made is None:
+                    made = x
+                    if x.storage is not None:
+                        seen = x.storage[0]
+                elif x.storage is not None:
+                    require_fresh(x)
+            else:
+                made = x.detach() if x.level else x
+                if x.storage is not None:
+                    seen = x.storage[0]
+            args.append(made)
+            versions.append(seen)
+            continue
+        if kind is float or kind is int:
             values.append(x)
-    name = ufunc.__name__
-    out = call_noisy(name, compute, values, {})
+            if ufunc in _ARITHMETIC and (kind is float or -_EXACT < x < _EXACT):
+                key.append(_NUMBER)
+                numbers = (*numbers, float(x))
+            else:
+                key.append((kind, repr(x)))  # it has a say in the template
+            continue
+        if kind is Tracer:
+            refuse_tracer()
+        if kind is bool:
+            values.append(x)
+            key.append((kind, repr(x)))
+            continue
+        if kind is not np.ndarray and not isinstance(x, np.generic):
+            x = np.asarray(x)
+        copies = True
+        values.append(x)
+        key.append(kind_of(x))
+        args.append(x)
+        versions.append(0)
+    out = call_noisy(ufunc.__name__, compute, values, _NOTHING)
     if not level:
         return wrapped(out)
     if type(out) is tuple:
         return _several(ufunc, inputs)
-    kinds: list[Any] = [ufunc]
-    args: list[Any] = []
-    versions = []
-    for x in inputs:
-        kind = type(x)
-        if kind is Variable:
-            kinds.append(x.kind)
-            arg = operand(x)
-            args.append(arg)
-            versions.append(version(arg) if type(arg) is Variable else 0)
-        elif (
-            kind is float or (kind is int and -_EXACT < x < _EXACT)
-        ) and ufunc in _ARITHMETIC:
-            kinds.append(_NUMBER)
-            args.append(float(x))
-            versions.append(0)
-        else:
-            # A number with a say in the template, or an array, which is copied.
-            number = kind is bool or kind is int or kind is float
-            array = x if number else np.array(x)[()]
-            kinds.append((kind, repr(x)) if number else kind_of(array))
-            args.append(array)
-            versions.append(0)
-    key = tuple(kinds)
-    plan = _plans.get(key)
-    if plan is None:
-        plan = _make_plan(ufunc, key, values)
-    if any(type(k) is tuple for k in key):
-        kept = [i for i, k in enumerate(key[1:]) if type(k) is not tuple]
-        args = [args[i] for i in kept]
-        versions = [versions[i] for i in kept]
     if out.dtype.kind != "f":
         return wrapped(out)
-    return recorded(out, plan.template, tuple(args), tuple(versions), level, plan.label)
+    found = tuple(key)
+    plan = _plans.get(found)
+    if plan is None:
+        plan = _make_plan(ufunc, found, values)
+    if copies:
+        args = [held(a) for a in args]
+    return recorded(
+        out, plan.template, tuple(args), tuple(versions), level, plan.label, numbers
+    )
+
+
+def held(x: Any) -> Any:
+    """An operand as the history keeps it: arrays as copies."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return Constant(np.array(x)[()])
+    return x
 
 
 def _make_plan(ufunc: np.ufunc, key: tuple, values: Sequence[Any]) -> _Plan:
@@ -403,6 +439,30 @@ def function_call(
         serve: the same for tracers.
         identity: stands for the function in keys.
     """
+    key = None
+    if type(args[0]) is Variable and "out" not in kwargs:
+        arrays: list[Any] = []
+        key = _quick_key(identity, args, kwargs, arrays)
+        if key is not None:
+            template = _quick.get(key)
+            if template is not None:
+                x = args[0]
+                value = call_noisy(name, original, (x.value, *args[1:]), kwargs)
+                if not 0 < x.level <= LOCAL.mode:
+                    return _wrap_result(value, (x,))
+                arg: Any = operand(x)
+                seen = version(arg) if type(arg) is Variable else 0
+                entries: tuple = (arg,)
+                seens: tuple[int, ...] = (seen,)
+                if arrays:
+                    entries += tuple([Constant(np.array(a)) for a in arrays])
+                    seens += (0,) * len(arrays)
+                out = recorded(value, template, entries, seens, x.level, camel(name))
+                if type(value) is np.ndarray and (
+                    value.base is not None or value is x.value
+                ):
+                    share(out, (x,))
+                return out
     taken = _Arguments(args, kwargs)
     operands = taken.operands
     values = [x.value if type(x) is Variable else x for x in operands]
@@ -418,17 +478,63 @@ def function_call(
         return _wrap_result(out, operands)
     found = _recording(taken, values, flags, serve, name, identity)
     made = found.made
-    held = [operand(x) if type(x) is Variable else np.array(x) for x in operands]
-    versions = [version(x) if type(x) is Variable else 0 for x in held]
+    if key is not None and found.fixed and type(found.result) is Template:
+        if len(_quick) >= _MOST:
+            _quick.clear()
+        _quick[key] = found.result
+    kept = [operand(x) if type(x) is Variable else held(x) for x in operands]
+    versions = [version(x) if type(x) is Variable else 0 for x in kept]
     levels = {x.level for x, flag in zip(operands, flags, strict=True) if flag}
     call = _Call(
-        (*held, *made),
+        (*kept, *map(Constant, made)),
         (*versions, *[0] * len(made)),
         1 if 1 in levels else 2,
         camel(name),
         operands,
     )
     return call.result(out, found.result)
+
+
+#: Templates of calls on one variable, by what stands beside it.
+_quick: dict[tuple, Template] = {}
+_SIMPLE = frozenset((int, bool, str, type(None), np.dtype, type))
+
+
+def _quick_key(
+    identity: tuple, args: tuple, kwargs: dict[str, Any], arrays: list[Any]
+) -> tuple | None:
+    """The key of a call on one variable with plain options; None for all others.
+
+    Arrays among the options are appended to `arrays`.
+    """
+    words: list[Any] = [identity, args[0].kind]
+    for x in args[1:]:
+        if not _spell(x, words, arrays):
+            return None
+    for name, x in kwargs.items():
+        words.append(name)
+        if not _spell(x, words, arrays):
+            return None
+    return tuple(words)
+
+
+def _spell(x: Any, words: list[Any], arrays: list[Any]) -> bool:
+    kind = type(x)
+    if kind in _SIMPLE:
+        words += (kind, x)
+        return True
+    if kind is tuple:
+        words += (tuple, len(x))
+        return all(_spell(item, words, arrays) for item in x)
+    if kind is slice:
+        words.append(slice)
+        parts = (x.start, x.stop, x.step)
+        return all(_spell(item, words, arrays) for item in parts)
+    if kind is np.ndarray and x.dtype != object:
+        words += (np.ndarray, kind_of(x))
+        arrays.append(x)
+        return True
+    return False
 
 
 def _recording(

@@ -80,7 +80,7 @@ class Walk:
     def segment(self, roots: Sequence[GradFn], cts: Sequence[Any]) -> None:
         """Run the kernel between these entries and what is behind them."""
         segment = Segment(roots)
-        plan = find_plan(segment, [ct is not None for ct in cts])
+        plan = find_plan(segment, tuple([ct is not None for ct in cts]))
         found = plan.run(segment, [ct for ct in cts if ct is not None])
         self.seen += segment.order
         for target, ct in zip(segment.wrt, found, strict=True):
@@ -191,19 +191,19 @@ class RecordedWalk(Walk):
                 require_version(holder, fn.extra.version)
                 self.values[id(fn)] = holder.value
             elif fn.template is not None and not isinstance(fn, FunctionCall):
-                given = [
-                    self.value(arg, seen)
-                    for arg, seen in zip(fn.args, fn.versions, strict=True)
-                ]
-                self.values[id(fn)] = fn.template.evaluate(given)
+                self.values[id(fn)] = fn.template.evaluate(self.operands(fn))
 
-    def value(self, arg: Any, seen: int) -> Any:
-        if isinstance(arg, GradFn):
-            return self.values[id(arg)]
-        if type(arg) is Variable:
-            require_version(arg, seen)
-            return np.asarray(arg.value)[()]
-        return np.asarray(arg)[()]
+    def operands(self, fn: GradFn) -> list[Any]:
+        """The values that a call was given."""
+        found = []
+        for arg, seen in zip(fn.args, fn.versions, strict=True):
+            if isinstance(arg, GradFn):
+                found.append(self.values[id(arg)])
+            else:
+                if type(arg) is Variable:
+                    require_version(arg, seen)
+                found.append(np.asarray(arg.value)[()])
+        return found + [np.float64(number) for number in fn.numbers]
 
     def pull(self, fn: GradFn, ct: Any) -> None:
         if isinstance(fn, FunctionOutput):
@@ -214,10 +214,8 @@ class RecordedWalk(Walk):
             return
         assert fn.template is not None
         active = tuple([is_active(arg) for arg in fn.args])
-        values = [
-            *[self.value(a, n) for a, n in zip(fn.args, fn.versions, strict=True)],
-            ct.value[()],
-        ]
+        given = self.operands(fn)
+        values = [*given[: len(fn.args)], ct.value[()], *given[len(fn.args) :]]
         held = operand(ct)
         args = (*fn.args, held)
         versions = (*fn.versions, version(held) if type(held) is Variable else 0)
@@ -227,7 +225,8 @@ class RecordedWalk(Walk):
                 continue
             value = template.evaluate(values)
             label = f"{fn.label}Backward0"
-            self.add(arg, recorded(value, template, args, versions, 1, label))
+            made = recorded(value, template, args, versions, 1, label, fn.numbers)
+            self.add(arg, made)
 
     def hooked(self, hooks: Iterable[Any], ct: Any) -> Any:
         for hook in list(hooks):
@@ -244,7 +243,7 @@ class RecordedWalk(Walk):
 
 def is_active(arg: Any) -> bool:
     """Whether a derivative flows to an argument of an entry."""
-    return isinstance(arg, GradFn) or (type(arg) is Variable and arg.level > 0)
+    return bool(arg.level)
 
 
 def value_of(x: Any) -> Any:

@@ -196,7 +196,7 @@ def _array(ct: Any, shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def _differentiable(arg: Any) -> bool:
-    return isinstance(arg, GradFn) or (type(arg) is Variable and arg.level > 0)
+    return bool(getattr(arg, "level", 0))
 
 
 class Function:

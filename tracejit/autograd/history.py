@@ -6,8 +6,9 @@ arguments of a call are
 
     GradFn     what another call made
     Variable   a leaf, or a variable without gradient
-    float      a Python number
-    ndarray    a copy of an ordinary array, or a NumPy scalar
+    Constant   a copy of an ordinary array, or a NumPy scalar
+
+and Python numbers, which are kept apart.
 
 Values between the leaves are not kept.  `backward` makes a tape of the history and
 computes them again, in the kernel.
@@ -15,6 +16,7 @@ computes them again, in the kernel.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,7 @@ __all__ = ["SERIAL", "AccumulateGrad", "Extra", "GradFn", "camel"]
 SERIAL = itertools.count(1)
 
 
+@functools.cache
 def camel(name: str) -> str:
     """`log_expit` as part of a class's name: `LogExpit`."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
@@ -55,16 +58,31 @@ class Extra:
         self.retains: Any = None
 
 
+class Constant:
+    """An ordinary array (or NumPy scalar) that took part in a call."""
+
+    __slots__ = ("mark", "place", "value")
+
+    level = 0
+    place: int
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.mark: Any = None
+
+
 class GradFn:
     """One recorded call.
 
     Attributes:
         template: the call as a small tape; None once the history was freed.
-        args: one per input of that tape, see the module.
+        args: one per array that is an input of that tape, see the module.
+        numbers: Python numbers, the inputs behind those.
         versions: of each variable among `args`, how often it had been written to.
         serial: increases in the order of recording.
         where: the user's position, `(code, offset)`.
         extra: hooks and the like, None for most.
+        mark, place: of the pass that looks at it (see `plans`).
     """
 
     __slots__ = (
@@ -72,11 +90,18 @@ class GradFn:
         "args",
         "extra",
         "label",
+        "mark",
+        "numbers",
+        "place",
         "serial",
         "template",
         "versions",
         "where",
     )
+
+    #: Derivatives flow to it, as to variables of this level.
+    level = 1
+    place: int
 
     def __init__(
         self,
@@ -85,7 +110,10 @@ class GradFn:
         versions: tuple[int, ...],
         where: tuple,
         label: str,
+        numbers: tuple[float, ...] = (),
     ) -> None:
+        self.numbers = numbers
+        self.mark: Any = None
         self.template = template
         self.args = args
         self.versions = versions
@@ -101,7 +129,7 @@ class GradFn:
     def free(self) -> None:
         """Let go of what the call was given."""
         self.template = None
-        self.args = self.versions = ()
+        self.args = self.versions = self.numbers = ()
 
     def name(self) -> str:
         """`MulBackward0` for a product."""

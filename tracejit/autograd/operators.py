@@ -29,6 +29,7 @@ __all__: list[str] = []
 protocols.serve(Variable, array_ufunc, array_function)
 
 _OPERANDS = (Variable, np.ndarray, np.generic, bool, int, float, complex, list, tuple)
+_REFLECTED = (*_OPERANDS, Tracer)
 _QUICK = frozenset((Variable, float, int, np.ndarray))
 
 _BINARY: dict[str, tuple[np.ufunc, Callable[..., Any], str]] = {
@@ -75,7 +76,7 @@ def _plain(ufunc: np.ufunc, compute: Callable[..., Any]) -> Callable[..., Any]:
 
 def _reflected(ufunc: np.ufunc, compute: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Variable, other: Any) -> Any:
-        if isinstance(other, (*_OPERANDS, Tracer)):
+        if type(other) in _QUICK or isinstance(other, _REFLECTED):
             return combine(ufunc, compute, other, self)
         return NotImplemented
 
@@ -264,7 +265,16 @@ def _broadcast(x: Variable, value: Any) -> Any:
     return np.broadcast_to(np.asarray(value, x.dtype), x.shape)
 
 
-_filled("zero_", lambda x: np.zeros(x.shape, x.dtype))
+def _zero(self: Variable) -> Variable:
+    """Fill with zeros, in place."""
+    if type(self.value) is np.ndarray and not self.level:
+        self.value.fill(0)
+        touch(self)
+        return self
+    return write(self, np.zeros(self.shape, self.dtype), "x.zero_()")
+
+
+Variable.zero_ = _zero  # type: ignore[method-assign]
 _filled("fill_", _broadcast)
 _filled("copy_", _broadcast)
 for _name in ("add", "sub", "mul", "truediv", "pow"):

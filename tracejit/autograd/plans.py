@@ -22,6 +22,7 @@ same passes as a `@grad` function, and finds or compiles a kernel by structural 
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -31,6 +32,7 @@ import numpy as np
 
 from .. import config
 from ..avals import Aval, aval_of
+from ..errors import AutogradError
 from ..interpret import interpret
 from ..kernel import Executable, compile_tape
 from ..ops.rows import zeros
@@ -118,143 +120,123 @@ class Segment:
     """A stretch of history between its roots and where the gradient goes.
 
     Attributes:
+        roots: entries with a cotangent.
         order: the entries, in the order of recording.
-        leaves: variables that are differentiated, and `cuts`: entries at which the
-            gradient stops for now.
-        constants: variables and arrays that are not differentiated.
+        inputs: leaves, cuts and constants, in the order of their first use.
+        wrt: those of them that are differentiated.
         numbers: Python numbers.
+        changed: places of variables that were written to since they were used.
         key: the form, as ints.
     """
 
     def __init__(self, roots: Sequence[GradFn]) -> None:
         self.roots = roots
-        self.order = reachable(roots)
-        self.leaves: list[Variable] = []
-        self.cuts: list[GradFn] = []
-        self.constants: list[Any] = []
-        self.numbers: list[float] = []
-        self.versions: list[int] = []
-        self.inputs: list[Any] = []
-        self.codes: list[tuple[int, ...]] = []
-        self._places: dict[int, int] = {}
-        self._read()
+        with _marking:
+            self.order = reachable(roots)
+            self._read()
 
     def _read(self) -> None:
-        places = self._places
+        """Number entries and inputs; inputs are -1, -2, ..."""
+        mark = self.order[0].mark
         key: list[int] = []
-        codes = self.codes
+        inputs: list[Any] = []
+        numbers: list[float] = []
+        changed: list[int] = []
         for number, fn in enumerate(self.order):
-            template = fn.template
-            code = []
-            for i, arg in enumerate(fn.args):
-                if type(arg) is float:
-                    self.numbers.append(arg)
-                    code.append(-1)
-                    continue
-                place = places.get(id(arg))
-                if place is None:
-                    place = self._input(arg, fn.versions[i])
-                elif type(arg) is Variable:
-                    self._same_version(arg, place, fn.versions[i])
-                code.append(place)
-            places[id(fn)] = number
-            codes.append(tuple(code))
-            key.append(template.number)  # type: ignore[union-attr]
-            key += code
+            fn.place = number
+            key.append(fn.template.number)  # type: ignore[union-attr]
+            for arg, seen in zip(fn.args, fn.versions, strict=True):
+                if arg.mark is not mark:
+                    arg.mark = mark
+                    inputs.append(arg)
+                    arg.place = -len(inputs)
+                if type(arg) is Variable:
+                    storage = arg.storage
+                    if storage is not None and storage[0] != seen:
+                        changed.append(-1 - arg.place)
+                key.append(arg.place)
+            if fn.numbers:
+                numbers += fn.numbers
+        self.inputs = inputs
+        self.numbers = numbers
+        self.changed = changed
+        wrt = [i for i, arg in enumerate(inputs) if arg.level]
+        self.wrt = [inputs[i] for i in wrt]
         self.key = (
             tuple(key),
-            tuple([places[id(root)] for root in self.roots]),
-            tuple([self._wrt(arg) for arg in self.inputs]),
+            tuple([root.place for root in self.roots]),
+            tuple([kind(arg) for arg in inputs]),
+            tuple(wrt),
         )
-
-    def _input(self, arg: Any, seen: int) -> int:
-        """Places below -1 count the inputs: -2, -3, ..."""
-        self.inputs.append(arg)
-        place = -1 - len(self.inputs)
-        self._places[id(arg)] = place
-        if isinstance(arg, GradFn):
-            self.cuts.append(arg)
-            assert arg.extra is not None
-            seen = arg.extra.version
-        elif type(arg) is Variable and arg.level:
-            self.leaves.append(arg)
-        else:
-            self.constants.append(arg)
-        self.versions.append(seen)
-        return place
-
-    def _same_version(self, arg: Variable, place: int, seen: int) -> None:
-        """A leaf that was used, changed and used again: neither state is in use now,
-        or one of them is not."""
-        if seen != self.versions[-2 - place]:
-            self.versions[-2 - place] = -1
-
-    def _wrt(self, arg: Any) -> bool:
-        return isinstance(arg, GradFn) or (type(arg) is Variable and arg.level > 0)
-
-    @property
-    def wrt(self) -> list[Any]:
-        """Leaves and cuts in the order of the plan's results."""
-        return [arg for arg in self.inputs if self._wrt(arg)]
-
-    def holder(self, arg: Any) -> Any:
-        """The variable (or array) that has the value of an input."""
-        if isinstance(arg, GradFn):
-            assert arg.extra is not None
-            return arg.extra.value
-        return arg
 
     def values(self, used: Sequence[bool]) -> list[Any]:
         """The values of the inputs; raises if one that is used was changed in place."""
+        for i in self.changed:
+            if used[i]:
+                raise changed_error(self.inputs[i])
         found = []
-        for arg, seen, needed in zip(self.inputs, self.versions, used, strict=True):
-            holder = self.holder(arg)
-            if type(holder) is Variable:
+        for arg, needed in zip(self.inputs, used, strict=True):
+            if isinstance(arg, GradFn):
+                extra = arg.extra
+                assert extra is not None
                 if needed:
-                    require_version(holder, seen)
-                found.append(holder.value)
+                    require_version(extra.value, extra.version)
+                found.append(extra.value.value)
             else:
-                found.append(holder)
+                found.append(arg.value)
         return found
 
 
 def require_version(x: Variable, seen: int) -> None:
     """Refuse a variable that was written to since it was used."""
-    if version(x) == seen:
-        return
-    raise fail(
+    if version(x) != seen:
+        raise changed_error(x)
+
+
+def changed_error(x: Variable) -> AutogradError:
+    """The error for a change in place that spoils a gradient."""
+    return fail(
         f"an array of shape {list(x.shape)} that the gradient needs was changed in "
         "place after it was used",
         "Change it after backward(), or use a copy: x.clone()",
     )
 
 
+#: Held while entries and inputs are marked and numbered.
+_marking = threading.RLock()
+
+
 def reachable(roots: Sequence[GradFn], through: bool = False) -> list[GradFn]:
-    """The entries behind the roots, in the order of recording.
+    """The entries behind the roots, in the order of recording, with a common mark.
 
     Args:
         through: whether to go on behind cuts.
     """
-    found: dict[int, GradFn] = {}
+    mark = object()
+    found: list[GradFn] = []
     stack = list(roots)
     while stack:
         fn = stack.pop()
-        if id(fn) in found:
+        if fn.mark is mark:
             continue
         if fn.freed:
             raise fail(
                 "backward() through a history that an earlier backward() has freed",
                 "Call the earlier one with retain_graph=True",
             )
-        found[id(fn)] = fn
+        fn.mark = mark
+        found.append(fn)
         for arg in fn.args:
-            if isinstance(arg, GradFn) and (through or arg.extra is None):
+            if type(arg) is GradFn:
+                if arg.mark is not mark and (through or arg.extra is None):
+                    stack.append(arg)
+            elif through and isinstance(arg, GradFn):
                 stack.append(arg)
-    return sorted(found.values(), key=_serial)
+    found.sort(key=_serial)
+    return found
 
 
-def _serial(fn: GradFn) -> int:
-    return fn.serial
+_serial = operator.attrgetter("serial")
 
 
 class Plan:
@@ -335,13 +317,13 @@ def replace_inputs(tape: Tape, inputs: Sequence[int]) -> Tape:
     return Tape(tuple(inputs), tape.instrs, tape.outputs, tape.avals, tape.name)
 
 
-def find_plan(segment: Segment, given: Sequence[bool]) -> Plan:
+def find_plan(segment: Segment, given: tuple[bool, ...]) -> Plan:
     """The plan of a segment's form, made if it is new.
 
     Args:
         given: for each root whether its cotangent is an input; else it is ones.
     """
-    key = (*segment.key, tuple(given), tuple([kind(a) for a in segment.inputs]))
+    key = (segment.key, given)
     plan = _plans.get(key)
     if plan is None:
         with _lock:
@@ -367,7 +349,7 @@ def kind(arg: Any) -> int:
     if isinstance(arg, GradFn):
         assert arg.extra is not None
         return arg.extra.value.kind
-    return kind_of(arg)
+    return kind_of(arg.value)
 
 
 def _tape(segment: Segment, given: Sequence[bool]) -> tuple[Tape, list[np.ndarray]]:
@@ -375,18 +357,21 @@ def _tape(segment: Segment, given: Sequence[bool]) -> tuple[Tape, list[np.ndarra
     builder = Builder("backward")
     count = len(segment.numbers)
     numbers = builder.input(Aval((count,), np.dtype(np.float64)))
-    inputs = [builder.input(KINDS[kind(arg)]) for arg in segment.inputs]
+    (key, root_places, kinds, wrt_places) = segment.key
+    inputs = [builder.input(KINDS[k]) for k in kinds]
     made: list[Ref] = []
     used = 0
-    for fn, code in zip(segment.order, segment.codes, strict=True):
+    words = iter(key)
+    for fn in segment.order:
+        next(words)  # the template's number
         builder.source = fn.source
         operands = []
-        for place in code:
-            if place == -1:
-                operands.append(_number(builder, numbers, used))
-                used += 1
-            else:
-                operands.append(made[place] if place >= 0 else inputs[-2 - place])
+        for _ in fn.args:
+            place = next(words)
+            operands.append(made[place] if place >= 0 else inputs[-1 - place])
+        for _ in fn.numbers:
+            operands.append(_number(builder, numbers, used))
+            used += 1
         tape = fn.template.tape  # type: ignore[union-attr]
         env = dict(zip(tape.inputs, operands, strict=True))
         for instr in tape.instrs:
@@ -395,8 +380,7 @@ def _tape(segment: Segment, given: Sequence[bool]) -> tuple[Tape, list[np.ndarra
             builder.append(instr.prim, refs, instr.params, outs)
             env.update(zip(instr.outs, outs, strict=True))
         made.append(env[tape.outputs[0]])
-    places = {id(fn): i for i, fn in enumerate(segment.order)}
-    roots = [made[places[id(root)]] for root in segment.roots]
+    roots = [made[place] for place in root_places]
     tables: list[np.ndarray] = []
     late: list[Ref] = []
 
@@ -412,11 +396,7 @@ def _tape(segment: Segment, given: Sequence[bool]) -> tuple[Tape, list[np.ndarra
         for root, wanted in zip(roots, given, strict=True)
     ]
     builder.inputs += [ref.index for ref in late]
-    wrt = [
-        ref
-        for ref, arg in zip(inputs, segment.inputs, strict=True)
-        if segment._wrt(arg)
-    ]
+    wrt = [inputs[i] for i in wrt_places]
     found = vjp(builder, roots, cts, wrt)
     outs = [zeros(x) if ref is None else ref for ref, x in zip(found, wrt, strict=True)]
     return builder.finish(outs), tables

@@ -163,7 +163,11 @@ def record_ufunc(
             check_dtype(value.dtype)
         tracers.append(rec.input_tracer(value, float if number else None))
     out = serve(*tracers)
-    return _interned(_only(rec, (*rec.inputs, *rec.hidden), out.ref))
+    pairs = list(zip(rec.inputs, weak, strict=True))
+    arrays = [i for i, number in pairs if not number]
+    numbers = [i for i, number in pairs if number]
+    assert not rec.hidden
+    return _interned(_only(rec, (*arrays, *numbers), out.ref))
 
 
 def record_call(
@@ -243,10 +247,10 @@ def _try(
 
 
 def pullback(template: Template, active: tuple[bool, ...]) -> list[Template | None]:
-    """Templates of the cotangents: operands and the output's cotangent in.
+    """Templates of the cotangents: operands, the output's cotangent, numbers in.
 
     Args:
-        active: which operands are differentiated.
+        active: which arrays among the operands are differentiated.
 
     Returns:
         One per operand, None where it is not active.
@@ -261,12 +265,14 @@ def pullback(template: Template, active: tuple[bool, ...]) -> list[Template | No
 def _pullback(template: Template, active: tuple[bool, ...]) -> list[Template | None]:
     rec = Recorder(template.name)
     tape = template.tape
-    env = {i: rec.input(tape.avals[i]) for i in tape.inputs}
-    operands = [env[i] for i in tape.inputs]
+    count = len(active)
+    env = {i: rec.input(tape.avals[i]) for i in tape.inputs[:count]}
+    ct = rec.input(tape.avals[tape.outputs[0]])
+    env |= {i: rec.input(tape.avals[i]) for i in tape.inputs[count:]}
+    operands = [env[i] for i in tape.inputs[:count]]
     for instr in tape.instrs:
         rec.replay(instr, env)
     out = env[tape.outputs[0]]
-    ct = rec.input(out.aval)
     wrt = [ref for ref, wanted in zip(operands, active, strict=True) if wanted]
     cts = iter(vjp(rec, [out], [ct], wrt))
     templates: list[Template | None] = []

@@ -74,6 +74,7 @@ class Variable:
         storage: `[n]`, how often its memory was written to; shared with views.
         seen: that number when `fn` made it.
         extra: gradient, hooks, if there are any.
+        mark, place: of the pass that looks at it (see `plans`).
     """
 
     __slots__ = (
@@ -82,6 +83,8 @@ class Variable:
         "fn",
         "kind",
         "level",
+        "mark",
+        "place",
         "seen",
         "storage",
         "value",
@@ -91,6 +94,7 @@ class Variable:
     storage: list[int] | None
     fn: GradFn | None
     extra: Leaf | None
+    place: int
 
     if TYPE_CHECKING:
         # fmt: off
@@ -118,6 +122,7 @@ class Variable:
         self.storage = None
         self.seen = 0
         self.extra = None
+        self.mark: Any = None
 
     # --- what it looks like -----------------------------------------------------------
 
