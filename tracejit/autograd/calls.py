@@ -22,10 +22,11 @@ from ..tracer import (
     Tracer,
     call_noisy,
     full_name,
+    has_error_state,
     refuse,
     user_frame,
 )
-from .history import Constant, GradFn, camel
+from .history import Constant, GradFn, Storage, camel
 from .modes import LOCAL
 from .templates import Recorded, Template, kind_of, record_call, record_ufunc
 from .variable import (
@@ -100,16 +101,22 @@ def recorded(
     """The result of a recorded call."""
     frame = user_frame()
     out = _new(Variable)
-    out.value = value
+    out.known = value
     out.kind = template.kind
     out.level = level
-    out.fn = GradFn(
-        template, args, versions, (frame.f_code, frame.f_lasti), label, numbers
+    fn = out.fn = GradFn(
+        template, args, versions, (frame.f_code, frame.f_lasti), label, numbers, value
     )
     out.storage = None
     out.seen = 0
     out.extra = None
     out.mark = None
+    if value is None:
+        for arg in args:
+            if type(arg) is Variable:
+                if arg.storage is None:
+                    arg.storage = Storage()
+                arg.storage.add_user(fn)
     return out
 
 
@@ -123,7 +130,6 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
     """
     mode = LOCAL.mode
     level = 0
-    values: list[Any] = []
     key: list[Any] = [ufunc]
     args: list[Any] = []
     versions: list[int] = []
@@ -132,7 +138,6 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
     for x in inputs:
         kind = type(x)
         if kind is Variable:
-            values.append(x.value)
             key.append(x.kind)
             made = x.fn
             seen = 0
@@ -142,18 +147,17 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
                 if made is None:
                     made = x
                     if x.storage is not None:
-                        seen = x.storage[0]
+                        seen = x.storage.count
                 elif x.storage is not None:
                     require_fresh(x)
             else:
                 made = x.detach() if x.level else x
                 if x.storage is not None:
-                    seen = x.storage[0]
+                    seen = x.storage.count
             args.append(made)
             versions.append(seen)
             continue
         if kind is float or kind is int:
-            values.append(x)
             if ufunc in _ARITHMETIC and (kind is float or -_EXACT < x < _EXACT):
                 key.append(_NUMBER)
                 numbers = (*numbers, float(x))
@@ -163,27 +167,29 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
         if kind is Tracer:
             refuse_tracer()
         if kind is bool:
-            values.append(x)
             key.append((kind, repr(x)))
             continue
         if kind is not np.ndarray and not isinstance(x, np.generic):
             x = np.asarray(x)
         copies = True
-        values.append(x)
         key.append(kind_of(x))
         args.append(x)
         versions.append(0)
-    out = call_noisy(ufunc.__name__, compute, values, _NOTHING)
-    if not level:
-        return wrapped(out)
-    if type(out) is tuple:
-        return _several(ufunc, inputs)
-    if out.dtype.kind != "f":
-        return wrapped(out)
     found = tuple(key)
-    plan = _plans.get(found)
-    if plan is None:
-        plan = _make_plan(ufunc, found, values)
+    plan = _plans.get(found) if level else None
+    if plan is None or has_error_state() or not plan.template.lazy:
+        values = [x.value if type(x) is Variable else x for x in inputs]
+        out = call_noisy(ufunc.__name__, compute, values, _NOTHING)
+        if not level:
+            return wrapped(out)
+        if type(out) is tuple:
+            return _several(ufunc, inputs)
+        if out.dtype.kind != "f":
+            return wrapped(out)
+        if plan is None:
+            plan = _make_plan(ufunc, found, values)
+    else:
+        out = None
     if copies:
         args = [held(a) for a in args]
     return recorded(
@@ -294,6 +300,8 @@ def write(x: Variable, new: Any, what: str) -> Variable:
             "Write inside `with autograd.no_grad():`",
         )
     value = new.value if type(new) is Variable else new
+    if np.may_share_memory(value, x.value):
+        value = np.array(value)
     if np.shape(value) != x.shape:
         raise ValueError(
             f"non-broadcastable output operand with shape {_show(x.shape)} doesn't "
@@ -303,13 +311,13 @@ def write(x: Variable, new: Any, what: str) -> Variable:
         new = new.astype(x.dtype)
     if not tracks and x.fn is not None and x.level and LOCAL.mode >= x.level:
         new = None  # a constant takes the place of a recorded result
-    x.value = np.asarray(x.value)
-    np.copyto(x.value, value, casting="same_kind")
+    x.known = np.asarray(x.value)
+    touch(x)
+    np.copyto(x.known, value, casting="same_kind")
     if tracks:
         x.fn, x.level = new.fn, new.level
     elif new is None:
         x.fn, x.level = None, 0
-    touch(x)
     return x
 
 
@@ -446,23 +454,7 @@ def function_call(
         if key is not None:
             template = _quick.get(key)
             if template is not None:
-                x = args[0]
-                value = call_noisy(name, original, (x.value, *args[1:]), kwargs)
-                if not 0 < x.level <= LOCAL.mode:
-                    return _wrap_result(value, (x,))
-                arg: Any = operand(x)
-                seen = version(arg) if type(arg) is Variable else 0
-                entries: tuple = (arg,)
-                seens: tuple[int, ...] = (seen,)
-                if arrays:
-                    entries += tuple([Constant(np.array(a)) for a in arrays])
-                    seens += (0,) * len(arrays)
-                out = recorded(value, template, entries, seens, x.level, camel(name))
-                if type(value) is np.ndarray and (
-                    value.base is not None or value is x.value
-                ):
-                    share(out, (x,))
-                return out
+                return _quick_call(original, template, name, args, kwargs, arrays)
     taken = _Arguments(args, kwargs)
     operands = taken.operands
     values = [x.value if type(x) is Variable else x for x in operands]
@@ -485,6 +477,10 @@ def function_call(
     kept = [operand(x) if type(x) is Variable else held(x) for x in operands]
     versions = [version(x) if type(x) is Variable else 0 for x in kept]
     levels = {x.level for x, flag in zip(operands, flags, strict=True) if flag}
+    if type(found.result) is Template and isinstance(out, np.ndarray):
+        found.result.view |= any(
+            _in_memory(out, x.value) for x in operands[:1] if type(x) is Variable
+        )
     call = _Call(
         (*kept, *map(Constant, made)),
         (*versions, *[0] * len(made)),
@@ -493,6 +489,42 @@ def function_call(
         operands,
     )
     return call.result(out, found.result)
+
+
+def _quick_call(
+    original: Callable[..., Any],
+    template: Template,
+    name: str,
+    args: tuple,
+    kwargs: dict[str, Any],
+    arrays: list[Any],
+) -> Variable:
+    """A call on one variable that was seen before."""
+    x = args[0]
+    tracks = 0 < x.level <= LOCAL.mode
+    value = None
+    wait = tracks and template.lazy and not has_error_state()
+    if wait and template.view:
+        wait = x.known is None  # else a view costs nothing
+    if not wait or not template.check([None, *arrays]):
+        value = call_noisy(name, original, (x.value, *args[1:]), kwargs)
+    if not tracks:
+        return _wrap_result(value, (x,))
+    arg: Any = operand(x)
+    entries: tuple = (arg,)
+    seens: tuple[int, ...] = (version(arg) if type(arg) is Variable else 0,)
+    if arrays:
+        entries += tuple([Constant(np.array(a)) for a in arrays])
+        seens += (0,) * len(arrays)
+    out = recorded(value, template, entries, seens, x.level, camel(name))
+    if template.view:
+        out.storage = shared_storage(x)
+        out.seen = out.storage.count
+        if value is not None and out.fn is not None:
+            out.storage.add_alias(out.fn)
+    elif value is not None:
+        share(out, (x,))
+    return out
 
 
 #: Templates of calls on one variable, by what stands beside it.
@@ -603,12 +635,17 @@ def share(out: Variable, operands: Sequence[Any]) -> None:
     for x in operands:
         if type(x) is not Variable or not isinstance(x.value, np.ndarray):
             continue
-        if value is x.value or (
-            value.base is not None and np.may_share_memory(value, x.value)
-        ):
+        if _in_memory(value, x.value):
             out.storage = shared_storage(x)
-            out.seen = out.storage[0]
+            out.seen = out.storage.count
+            if out.fn is not None:
+                out.storage.add_alias(out.fn)
             return
+
+
+def _in_memory(value: Any, x: Any) -> bool:
+    """Whether a result is a view of an operand, or the operand itself."""
+    return value is x or (value.base is not None and np.may_share_memory(value, x))
 
 
 def wrapped(out: Any) -> Any:

@@ -25,7 +25,13 @@ from .calls import operand, recorded
 from .function import FunctionCall, FunctionOutput, Gathered
 from .history import GradFn
 from .modes import enable_grad, no_grad
-from .plans import Segment, find_plan, reachable, require_version
+from .plans import (
+    Segment,
+    find_plan,
+    reachable,
+    require_unfreed,
+    require_version,
+)
 from .templates import pullback
 from .variable import Variable, fail, touch, version
 
@@ -113,6 +119,7 @@ class Walk:
             parts = [ct if i == fn.index else None for i in range(count)]
             self.add(fn.call, Gathered(parts))
         elif isinstance(fn, FunctionCall):
+            require_unfreed(fn)
             self.seen.append(fn)
             targets, cts = fn.pull(ct, recorded=False)
             self.go(targets, cts)
@@ -138,12 +145,11 @@ class Walk:
         elif grad.fn is not None:
             extra.grad = Variable(np.asarray(grad.value + ct))
         else:
-            grad.value = np.asarray(grad.value)
+            touch(grad)
             if extra.request == "write":
                 np.copyto(grad.value, ct)
             else:
                 np.add(grad.value, ct, out=grad.value)
-            touch(grad)
 
     def finish(self) -> None:
         """Give the leaves their gradients."""
@@ -153,10 +159,18 @@ class Walk:
                 ct = self.hooked(extra.hooks.values(), ct)
             self.store(leaf, ct)
 
-    def free(self) -> None:
-        """Let go of the history that was passed."""
+    def free(self, roots: Sequence[Any]) -> None:
+        """Let no further pass through the history that this one took.
+
+        The roots forget it.  Other entries keep what their values are computed from,
+        for as long as somebody holds them.
+        """
         for fn in self.seen:
             fn.free()
+        for root in roots:
+            if isinstance(root, GradFn):
+                root.compute()
+                root.forget()
 
 
 class RecordedWalk(Walk):
@@ -190,8 +204,9 @@ class RecordedWalk(Walk):
                 holder = fn.extra.value
                 require_version(holder, fn.extra.version)
                 self.values[id(fn)] = holder.value
-            elif fn.template is not None and not isinstance(fn, FunctionCall):
-                self.values[id(fn)] = fn.template.evaluate(self.operands(fn))
+            elif fn.template is not None:
+                self.operands(fn)  # none of them was changed
+                self.values[id(fn)] = fn.value
 
     def operands(self, fn: GradFn) -> list[Any]:
         """The values that a call was given."""
@@ -387,7 +402,7 @@ def backward(
     else:
         walk.finish()
     if not (create_graph if retain_graph is None else retain_graph):
-        walk.free()
+        walk.free([root.fn for root in roots])
 
 
 def grad(
@@ -446,7 +461,7 @@ def grad(
                 x.fn.extra = None
     found = [_found(walk, x, allow_unused) for x in chosen]
     if not (create_graph if retain_graph is None else retain_graph):
-        walk.free()
+        walk.free([root.fn for root in roots])
     return tuple(found)
 
 

@@ -109,12 +109,12 @@ def _change(
     x: Variable, ufunc: np.ufunc, compute: Callable[..., Any], other: Any, what: str
 ) -> Variable:
     """`x` combined with `other`, in the memory of `x`."""
-    value = x.value
-    if isinstance(value, np.ndarray) and not tracked(x):
+    if isinstance(x.value, np.ndarray) and not tracked(x):
+        value = x.value
         y = other.value if type(other) is Variable else other
         if not (type(other) is Variable and tracked(other)):
-            ufunc(value, y, out=value)
             touch(x)
+            ufunc(value, y, out=value)
             return x
     if x.level and x.fn is None and tracked(x):
         write(x, x, what)  # refuses
@@ -235,10 +235,10 @@ def _setitem(self: Variable, key: Any, new: Any) -> None:
             "Use np.where(mask, value, x), or collect the parts and use np.stack or "
             "np.concatenate",
         )
-    self.value = np.asarray(self.value)
+    self.known = np.asarray(self.value)
     key = _plain_key(key)
-    self.value[key] = new.value if type(new) is Variable else new
     touch(self)
+    self.known[key] = new.value if type(new) is Variable else new
 
 
 def _plain_key(key: Any) -> Any:
@@ -268,8 +268,8 @@ def _broadcast(x: Variable, value: Any) -> Any:
 def _zero(self: Variable) -> Variable:
     """Fill with zeros, in place."""
     if type(self.value) is np.ndarray and not self.level:
-        self.value.fill(0)
         touch(self)
+        self.value.fill(0)
         return self
     return write(self, np.zeros(self.shape, self.dtype), "x.zero_()")
 

@@ -54,6 +54,7 @@ __all__ = [
     "find_plan",
     "plans",
     "reachable",
+    "require_unfreed",
     "require_version",
     "stats",
 ]
@@ -152,7 +153,7 @@ class Segment:
                     arg.place = -len(inputs)
                 if type(arg) is Variable:
                     storage = arg.storage
-                    if storage is not None and storage[0] != seen:
+                    if storage is not None and storage.count != seen:
                         changed.append(-1 - arg.place)
                 key.append(arg.place)
             if fn.numbers:
@@ -219,11 +220,7 @@ def reachable(roots: Sequence[GradFn], through: bool = False) -> list[GradFn]:
         fn = stack.pop()
         if fn.mark is mark:
             continue
-        if fn.freed:
-            raise fail(
-                "backward() through a history that an earlier backward() has freed",
-                "Call the earlier one with retain_graph=True",
-            )
+        require_unfreed(fn)
         fn.mark = mark
         found.append(fn)
         for arg in fn.args:
@@ -234,6 +231,15 @@ def reachable(roots: Sequence[GradFn], through: bool = False) -> list[GradFn]:
                 stack.append(arg)
     found.sort(key=_serial)
     return found
+
+
+def require_unfreed(fn: GradFn) -> None:
+    """Refuse an entry that a backward pass went through for the last time."""
+    if fn.freed:
+        raise fail(
+            "backward() through a history that an earlier backward() has freed",
+            "Call the earlier one with retain_graph=True",
+        )
 
 
 _serial = operator.attrgetter("serial")
@@ -285,12 +291,17 @@ class Plan:
                 given.append(value)
             else:
                 given.append(np.ascontiguousarray(value))
+        outputs = None
         if self.executable is not None:
-            status, _, outputs = self.executable.run(*given)
-            if status == 0 and outputs is not None:
-                return outputs
-        _stats.interpreted += 1
-        return tuple(interpret(self._pruned, [*given, *self._tables]))
+            _, _, outputs = self.executable.run(*given)
+        if outputs is None:
+            _stats.interpreted += 1
+            outputs = tuple(interpret(self._pruned, [*given, *self._tables]))
+        count = len(segment.wrt)
+        for root, value in zip(segment.roots, outputs[count:], strict=True):
+            if root.known is None:
+                root.known = value
+        return outputs[:count]
 
     def use(self, number: int) -> None:
         """Compile if it is time to."""
@@ -399,7 +410,7 @@ def _tape(segment: Segment, given: Sequence[bool]) -> tuple[Tape, list[np.ndarra
     wrt = [inputs[i] for i in wrt_places]
     found = vjp(builder, roots, cts, wrt)
     outs = [zeros(x) if ref is None else ref for ref, x in zip(found, wrt, strict=True)]
-    return builder.finish(outs), tables
+    return builder.finish(outs + roots), tables
 
 
 def _number(builder: Builder, numbers: Ref, at: int) -> Ref:

@@ -31,11 +31,10 @@ import numpy as np
 
 from ..avals import Aval
 from ..errors import ConcretizationError, UnsupportedError
-from ..interpret import interpret
 from ..passes.vjp import vjp
 from ..primitive import PRIMITIVES
-from ..tape import Builder, Ref, Tape, guard
-from ..tracer import Recorder, Tracer, check_dtype
+from ..tape import Builder, Instr, Ref, Tape, const, guard
+from ..tracer import Recorder, Tracer, call_silent, check_dtype
 
 __all__ = [
     "KINDS",
@@ -73,24 +72,125 @@ class Template:
         tape: operands in, then arrays that the call made or took itself.
         number: equal for equal tapes.
         kind: the aval of the output, as a number.
+        lazy: whether the value may wait until somebody looks.
+        view: whether NumPy's result lies in the memory of the first operand.
     """
 
-    __slots__ = ("kind", "name", "number", "pullbacks", "tape")
+    __slots__ = (
+        "_checks",
+        "_steps",
+        "kind",
+        "lazy",
+        "name",
+        "number",
+        "pullbacks",
+        "tape",
+        "view",
+    )
 
     def __init__(self, tape: Tape, number: int) -> None:
         self.tape = tape
         self.number = number
         self.name = tape.name
+        self.view = False
         out = tape.avals[tape.outputs[0]]
         self.kind = kind_of(np.empty(out.shape, out.dtype))
         self.pullbacks: dict[tuple[bool, ...], list[Template | None]] = {}
+        self._steps = tuple([_step(instr) for instr in tape.instrs])
+        checks = _checks(tape)
+        self.lazy = checks is not None
+        self._checks = checks or ()
 
     def evaluate(self, values: Sequence[Any]) -> Any:
-        """The output for these operands, by NumPy."""
-        return interpret(self.tape, values)[0]
+        """The output for these operands, by NumPy; memory of its own."""
+        out = self.see(values)
+        if isinstance(out, np.ndarray) and (
+            out.base is not None or not self.tape.instrs
+        ):
+            out = np.array(out)
+        return out
+
+    def see(self, values: Sequence[Any]) -> Any:
+        """The same, maybe in the memory of an operand."""
+        return call_silent(self._run, values)
+
+    def _run(self, values: Sequence[Any]) -> Any:
+        tape = self.tape
+        env: dict[int, Any] = {
+            i: np.float64(value) if type(value) is float else value
+            for i, value in zip(tape.inputs, values, strict=True)
+        }
+        for step in self._steps:
+            step(env)
+        out = env[tape.outputs[0]]
+        return out if out.shape else out[()]
+
+    def check(self, values: Sequence[Any]) -> bool:
+        """Whether NumPy would not raise; only asked if it is lazy.
+
+        Args:
+            values: of the operands; None for those that are not known.
+        """
+        if not self._checks:
+            return True
+        env = dict(zip(self.tape.inputs, values, strict=True))
+        try:
+            for step in self._checks:
+                step(env)
+        except (ArithmeticError, LookupError, ValueError):
+            return False
+        return True
 
     def __repr__(self) -> str:
         return f"<template {self.number}>\n{self.tape!r}"
+
+
+def _step(instr: Instr) -> Callable[[dict[int, Any]], None]:
+    """One instr as a function on values by ref."""
+    reference, args, params = instr.prim.reference, instr.args, instr.params
+    if instr.prim.n_out == 1:
+        (out,) = instr.outs
+
+        def one(env: dict[int, Any]) -> None:
+            env[out] = reference(*[env[a] for a in args], **params)
+
+        return one
+
+    def several(env: dict[int, Any]) -> None:
+        results = reference(*[env[a] for a in args], **params)
+        env.update(zip(instr.outs, results, strict=True))
+
+    return several
+
+
+#: Families whose references may raise for some values.
+_RAISING = frozenset(("linalg", "host", "control"))
+_RAISING_ROWS = frozenset(("wrap_index", "mask_indices"))
+
+
+def _checks(tape: Tape) -> tuple | None:
+    """The steps that may raise, with what they need; None if they need floats.
+
+    What they need from the operands has to be known when the call is recorded, which is
+    so for index arrays and masks.
+    """
+    raising = [
+        instr
+        for instr in tape.instrs
+        if instr.prim.name in _RAISING_ROWS
+        or (instr.prim.family in _RAISING and instr.prim is not const)
+    ]
+    if not raising:
+        return ()
+    wanted = {a for instr in raising for a in instr.args}
+    needed = set(map(id, raising))
+    for instr in reversed(tape.instrs):
+        if id(instr) in needed or not wanted.isdisjoint(instr.outs):
+            needed.add(id(instr))
+            wanted.update(instr.args)
+    if any(tape.avals[i].dtype.kind == "f" for i in tape.inputs if i in wanted):
+        return None
+    return tuple([_step(i) for i in tape.instrs if id(i) in needed])
 
 
 #: Templates by structure; the oldest go when there are too many.

@@ -12,7 +12,7 @@ from .recorder import (
     recording,
 )
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
-from .warn import call_noisy
+from .warn import call_noisy, call_silent, has_error_state
 
 __all__ = [
     "FUNCTIONS",
@@ -25,8 +25,10 @@ __all__ = [
     "Tracer",
     "active_recorder",
     "call_noisy",
+    "call_silent",
     "check_dtype",
     "full_name",
+    "has_error_state",
     "is_inside",
     "recording",
     "refuse",
