@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..tracer import user_frame
-from .calls import operand, tracked
+from .entries import operand, tracked
 from .history import Extra, GradFn
 from .modes import enable_grad, no_grad
-from .plans import require_version
+from .segments import require_version
 from .variable import Variable, fail, shared_storage, version
 
 __all__ = ["Context", "Function", "FunctionCall", "FunctionOutput"]

@@ -144,7 +144,7 @@ class GradFn:
         extra: hooks and the like, None for most.
         known: the value, None until somebody looks.
         freed: whether a backward pass went through it that did not retain it.
-        mark, place: of the pass that looks at it (see `plans`).
+        mark, place: of the pass that looks at it (see `segments`).
     """
 
     __slots__ = (

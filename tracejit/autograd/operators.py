@@ -14,14 +14,9 @@ import numpy as np
 
 from ..numpy_api import protocols
 from ..tracer import Tracer
-from .calls import (
-    array_function,
-    array_ufunc,
-    combine,
-    function_call,
-    tracked,
-    write,
-)
+from .calls import array_function, array_ufunc, combine, write
+from .entries import tracked
+from .functions import function_call
 from .variable import Variable, fail, touch
 
 __all__: list[str] = []

@@ -190,7 +190,26 @@ def _checks(tape: Tape) -> tuple | None:
             wanted.update(instr.args)
     if any(tape.avals[i].dtype.kind == "f" for i in tape.inputs if i in wanted):
         return None
-    return tuple([_step(i) for i in tape.instrs if id(i) in needed])
+    return tuple([_check(i) for i in tape.instrs if id(i) in needed])
+
+
+def _check(instr: Instr) -> Callable[[dict[int, Any]], None]:
+    """`_step` of an instr that may raise, quick where it does not."""
+    step = _step(instr)
+    if instr.prim.name != "wrap_index":
+        return step
+    (arg,), (out,), n = instr.args, instr.outs, instr.params["n"]
+
+    def wrap(env: dict[int, Any]) -> None:
+        index = env[arg]
+        usual = type(index) is np.ndarray and index.dtype == np.int64 and index.size
+        # As unsigned numbers, negative ones are too large.
+        if usual and index.view(np.uint64).max() < n:
+            env[out] = index
+        else:
+            step(env)
+
+    return wrap
 
 
 #: Templates by structure; the oldest go when there are too many.

@@ -75,7 +75,7 @@ class Variable:
         storage: the memory, shared with views; None as long as nobody asked for it.
         seen: its version when `fn` made this value.
         extra: gradient, hooks, if there are any.
-        mark, place: of the pass that looks at it (see `plans`).
+        mark, place: of the pass that looks at it (see `segments`).
     """
 
     __slots__ = (
