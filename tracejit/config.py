@@ -19,8 +19,10 @@ __all__ = [
     "MAX_SIGNATURES",
     "MAX_TRACES",
     "MAX_VARIANTS",
+    "PARALLEL_WORK",
     "POOL_BYTES",
     "RESIDUAL_BYTES",
+    "THREADS",
     "cache_dir",
     "log",
 ]
@@ -40,6 +42,21 @@ FULL_TRACEBACK = _flag("TRACEJIT_TRACEBACK")
 #: So many idle bytes of large results are kept for the next call (`TRACEJIT_POOL=0`:
 #: none, every result is fresh memory).
 POOL_BYTES = 2**29 if os.environ.get("TRACEJIT_POOL", "1") != "0" else 0
+
+
+def _threads() -> int:
+    """`TRACEJIT_THREADS`, or as many as the process may use."""
+    given = os.environ.get("TRACEJIT_THREADS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1
+
+
+#: So many threads share the examples of a batch.
+THREADS = _threads()
+#: A thread gets at least so many scalar operations, some hundred microseconds.
+PARALLEL_WORK = 400_000
 
 
 def _memory() -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..tracer import FUNCTIONS, Tracer, refuse
 from .indexing import take
-from .shape import permute, reshape, transpose
+from .shape import permute, ravel, reshape, transpose
 from .table import cast
 
 __all__: list[str] = []
@@ -17,8 +17,10 @@ __all__: list[str] = []
 # fmt: off
 #: Methods that take what the function of the same name takes after the array.
 _SAME = (
-    np.all, np.any, np.argmax, np.argmin, np.argsort, np.clip, np.cumprod, np.cumsum,
-    np.diagonal, np.dot, np.max, np.mean, np.min, np.nonzero, np.prod, np.ravel,
+    np.all, np.any, np.argmax, np.argmin, np.argpartition, np.argsort, np.choose,
+    np.clip,
+    np.cumprod, np.cumsum, np.diagonal, np.dot, np.max, np.mean, np.min, np.nonzero,
+    np.prod, np.ravel,
     np.repeat, np.round, np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.var,
 )
 _WRITES = (
@@ -68,7 +70,7 @@ def _copy(self: Tracer, order: str = "C") -> Any:
 
 
 def _flatten(self: Tracer, order: str = "C") -> Any:
-    return _copy(reshape(_copy(self), (self.size,), order))
+    return _copy(ravel(_copy(self), order))
 
 
 def _astype(
@@ -94,6 +96,14 @@ def _take(
     return take(self, indices, axis, out, mode)
 
 
+def _searchsorted(self: Tracer, v: Any, side: str = "left", sorter: Any = None) -> Any:
+    return FUNCTIONS[np.searchsorted](self, v, side, sorter)
+
+
+def _compress(self: Tracer, condition: Any, axis: Any = None, out: Any = None) -> Any:
+    return FUNCTIONS[np.compress](condition, self, axis, out)
+
+
 def _matrix_transpose(self: Tracer) -> Any:
     if self.ndim < 2:
         raise ValueError("matrix transpose with ndim < 2 is undefined")
@@ -103,6 +113,10 @@ def _matrix_transpose(self: Tracer) -> Any:
 
 def _same(self: Tracer) -> Any:
     return Tracer(self.rec, self.ref, self.weak, True)
+
+
+def _flat(self: Tracer) -> Any:
+    return ravel(self)
 
 
 def _imaginary(self: Tracer) -> Any:
@@ -116,6 +130,8 @@ for _name, _implementation in {
     "flatten": _flatten,
     "astype": _astype,
     "take": _take,
+    "compress": _compress,
+    "searchsorted": _searchsorted,
     "conj": _copy,
     "conjugate": _copy,
 }.items():
@@ -125,6 +141,7 @@ _PROPERTIES: dict[str, Callable[..., Any]] = {
     "mT": _matrix_transpose,
     "real": _same,
     "imag": _imaginary,
+    "flat": _flat,
 }
 for _name, _getter in _PROPERTIES.items():
     setattr(Tracer, _name, property(_getter))

@@ -158,12 +158,12 @@ def has_error_state() -> bool:
     return _error_state.get(None) is not None
 
 
-def warn(text: str) -> None:
-    """Issue a RuntimeWarning at the user's line."""
+def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
+    """Issue a warning at the user's line."""
     frame = user_frame()
     warnings.warn_explicit(
         text,
-        RuntimeWarning,
+        category,
         frame.f_code.co_filename,
         frame.f_lineno,
         # Python drops a warning whose module is None.

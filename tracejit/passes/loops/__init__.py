@@ -13,7 +13,7 @@ does to the body what is being done to the loop.
 """
 
 from .activity import activated, is_dynamic
-from .batching import batch_loop
+from .batching import BatchedDecisionError, batch_loop
 from .forward import push_loop
 from .grow import UNLIMITED, first_bound, grown
 from .reduce import reduce_loop
@@ -21,6 +21,7 @@ from .reverse import Cotangent, pull_loop
 
 __all__ = [
     "UNLIMITED",
+    "BatchedDecisionError",
     "Cotangent",
     "activated",
     "batch_loop",
