@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..primitive import PRIMITIVES
 from ..program import (
@@ -52,7 +52,7 @@ from .layout import FIRST, Layout
 from .linalg import emit_call
 from .scalars import Scalars
 
-__all__ = ["OUTCOME_KINDS", "REALIGN", "emit_body", "exit_constants"]
+__all__ = ["OUTCOME_KINDS", "REALIGN", "ExitNumbers", "emit_body"]
 
 #: What `results[1]` says about the outcome in `results[0]`.
 OUTCOME_KINDS = {"b": 1, "i": 2, "u": 3, "f": 4}
@@ -69,18 +69,39 @@ def emit_body(module: Module, layout: Layout, name: str, inlined: bool = False) 
     module.functions[name] = Emitter(module, layout).function(name, inlined)
 
 
-def exit_constants(program: Program) -> list[tuple[int, Any]]:
-    """The constants that exits name, scalar value and number.
+class ExitNumbers(NamedTuple):
+    """What exits name, for an inlined body.
 
-    In an inlined body they are literals: where an example goes on behind an exit must
-    be seen in the code.
+    There it stands in the code, so that LLVM sees where an example goes on behind an
+    exit.  The exits are numbered anew: their status depends on what was recorded in
+    front of them, trip counts included, and the code must not.
+
+    Attributes:
+        literals: scalar values and what they are now.
+        status: for each old status the new one.
     """
-    statements = list(walk(program.body))
-    named = {
-        v for s in statements if isinstance(s, Exit) for v in (s.expected, s.status)
-    }
-    consts = (s for s in statements if isinstance(s, Const) and s.out in named)
-    return [(s.out, s.value) for s in consts]
+
+    literals: dict[int, Any]
+    status: dict[int, int]
+
+    @classmethod
+    def of(cls, program: Program) -> ExitNumbers:
+        """The numbers of a program's exits, in its order."""
+        statements = list(walk(program.body))
+        value = {s.out: s.value for s in statements if isinstance(s, Const)}
+        numbers = cls({}, {})
+        for s in statements:
+            if not isinstance(s, Exit):
+                continue
+            # In a loop the status may be computed; then it stays as it is, and what
+            # goes on behind another exit of that number finds that its guards fail.
+            if s.status in value:
+                new = len(numbers.status) + 1
+                new = numbers.status.setdefault(value[s.status], new)
+                numbers.literals[s.status] = new
+            if s.expected in value:
+                numbers.literals[s.expected] = value[s.expected]
+        return numbers
 
 
 class Emitter:
@@ -104,15 +125,15 @@ class Emitter:
             (s.a, s.b) for s in walk(self.program.body) if isinstance(s, Swap)
         ]
         self.swapped: set[int] = set()
-        #: Constants that are no parameters, see `exit_constants`.
-        self.literals: set[int] = set()
+        #: Constants that are no parameters, see `ExitNumbers`.
+        self.literals: dict[int, Any] = {}
         self.summed = summed_products(self.program)
 
     # --- the frame
 
     def function(self, name: str, inlined: bool = False) -> str:
         if inlined:
-            self.literals = {v for v, _ in exit_constants(self.program)}
+            self.literals = ExitNumbers.of(self.program).literals
         heads = self.bind()
         self.make_scopes()
         self.movable()
@@ -239,7 +260,8 @@ class Emitter:
 
     def const(self, s: Const) -> None:
         if s.out in self.literals:
-            self.values[s.out] = literal(self.program.dtypes[s.out], s.value)
+            number = self.literals[s.out]
+            self.values[s.out] = literal(self.program.dtypes[s.out], number)
             return
         self.values[s.out] = self.constant(self.program.dtypes[s.out], s.value)
 
