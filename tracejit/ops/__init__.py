@@ -13,6 +13,7 @@ from . import (
     logic,
     loop,
     reduction,
+    spectral,
     structural,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "logic",
     "loop",
     "reduction",
+    "spectral",
     "structural",
 ]
