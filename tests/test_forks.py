@@ -3,6 +3,9 @@
 Whatever it is, the answer is that of the plain function, for every input.
 """
 
+# Statements, not expressions, are what is tested.
+# ruff: noqa: SIM108
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -368,7 +371,7 @@ def untraced_behind(x, us):
 
 
 def the_variable_behind(x, us):
-    for i, u in enumerate(us):
+    for i, u in enumerate(us):  # noqa: B007
         x = x + u if u > 0 else x * 0.5
     return x + i + u
 

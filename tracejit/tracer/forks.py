@@ -98,7 +98,7 @@ class Forks:
             self.active = self.hopeful = False
             return
         rec, number = self.rec, len(self.heads)
-        if number and self._may_have_loops(code, loop):
+        if len(rec.guards) > self.guards and self._may_have_loops(code, loop):
             rec.roll(self.heads[-1].at)
         if number == _PATIENCE and len(rec.guards) == self.guards:
             self.active = self.hopeful = False
