@@ -81,7 +81,7 @@ def expression(x, p, us):
 
 def python_numbers(x, p, us):
     for i in range(len(us)):
-        if us[i] < p:  # noqa: SIM108
+        if us[i] < p:
             step = 1.0
         else:
             step = -0.5
