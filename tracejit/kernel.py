@@ -30,7 +30,8 @@ from .codegen.layout import ALIGNMENT, RELEASE, WORKSPACE, Layout
 from .codegen.pool import LARGE, Pool
 from .codegen.source import Printed, print_program
 from .passes.fuse import fuse
-from .program import Call, For, Program, Statement, walk
+from .passes.split import split
+from .program import Buffer, Call, For, Program, Statement, walk
 from .tape import Tape
 
 __all__ = [
@@ -189,7 +190,15 @@ class Executable:
 
 def compile_tape(tape: Tape, captures: list[np.ndarray]) -> Executable:
     """Compile `tape`, whose last `len(captures)` inputs are captured arrays."""
-    return compile_program(fuse(tape, len(captures)), captures, tape)
+    real = split(tape)
+    program = fuse(real.tape, len(captures))
+    for k in real.inputs:
+        program.args[k].complex = True
+    for k in real.outputs:
+        output = program.outputs[k]
+        assert isinstance(output, Buffer)
+        output.complex = True
+    return compile_program(program, captures, tape)
 
 
 def compile_program(
@@ -331,7 +340,8 @@ def _runner(
     if pooled:
         scope["take"], scope["empty"] = _POOL.take, np.empty
         for k, (buffer, size) in enumerate(zip(layout.fresh, sizes, strict=True)):
-            scope[f"shape{k}"], scope[f"dtype{k}"] = buffer.shape, buffer.dtype
+            scope[f"shape{k}"] = buffer.outer_shape
+            scope[f"dtype{k}"] = buffer.outer_dtype
             made = "take" if size >= LARGE else "empty"
             given.append(f"{made}(shape{k}, dtype{k})")
     lines.append(f"    return call({', '.join(names + given)})")

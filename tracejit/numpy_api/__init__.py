@@ -2,6 +2,7 @@
 
 from . import (
     calculus,
+    complex,
     composed,
     creation,
     einsum,
@@ -24,6 +25,7 @@ from . import (
 
 __all__ = [
     "calculus",
+    "complex",
     "composed",
     "creation",
     "einsum",

@@ -85,6 +85,11 @@ def _astype(
             f"Cannot cast array data from {self.dtype!r} to {dtype!r} according to "
             f"the rule {casting!r}"
         )
+    if self.dtype.kind == "c" and dtype.kind in "iuf":
+        self.rec.warn(
+            "Casting complex values to real discards the imaginary part",
+            np.exceptions.ComplexWarning,
+        )
     return self if not copy and self.dtype == dtype else cast(self, dtype)
 
 
@@ -101,14 +106,6 @@ def _matrix_transpose(self: Tracer) -> Any:
     return permute(self, (*axes[:-2], axes[-1], axes[-2]))
 
 
-def _same(self: Tracer) -> Any:
-    return Tracer(self.rec, self.ref, self.weak, True)
-
-
-def _imaginary(self: Tracer) -> Any:
-    return np.zeros(self.shape, self.dtype)[()]
-
-
 for _name, _implementation in {
     "reshape": _reshape,
     "transpose": _transpose,
@@ -116,15 +113,11 @@ for _name, _implementation in {
     "flatten": _flatten,
     "astype": _astype,
     "take": _take,
-    "conj": _copy,
-    "conjugate": _copy,
 }.items():
     setattr(Tracer, _name, _implementation)
 _PROPERTIES: dict[str, Callable[..., Any]] = {
     "T": transpose,
     "mT": _matrix_transpose,
-    "real": _same,
-    "imag": _imaginary,
 }
 for _name, _getter in _PROPERTIES.items():
     setattr(Tracer, _name, property(_getter))

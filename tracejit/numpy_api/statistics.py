@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer, refuse
+from .complex import squared_size
 from .joining import concatenate, take_along_axis
 from .products import diagonal
 from .reductions import all as all_
@@ -40,7 +41,7 @@ __all__ = ["mean", "var"]
 def _mean_dtype(x: Tracer, dtype: Any) -> np.dtype:
     if dtype is not None:
         return np.dtype(dtype)
-    return x.dtype if x.dtype.kind == "f" else F64
+    return x.dtype if x.dtype.kind in "fc" else F64
 
 
 def _count(x: Tracer, axis: Any, where: Any, keepdims: Any) -> Any:
@@ -100,7 +101,7 @@ def var(
     x = of(a, where)
     x = in_dtype(x, _mean_dtype(x, dtype))
     center = _mean_of(x, axis, keepdims=True, where=where) if mean is None else mean
-    apart = call(np.square, call(np.subtract, x, center))
+    apart = squared_size(call(np.subtract, x, center))
     total = sum_(apart, axis, keepdims=keepdims, where=where)
     n = _count(x, axis, where, keepdims)
     if type(n) is int:

@@ -170,7 +170,7 @@ def _untraced(rec: Recorder, x: Any) -> Tracer:
     if kind in _NUMBERS:
         return Tracer(rec, rec.constant(x, _NUMBERS[kind]), None, False)
     if isinstance(x, np.generic):
-        x.dtype.kind in "biuf" or refuse(f"a constant of dtype {x.dtype}")
+        x.dtype.kind in "biufc" or refuse(f"a constant of dtype {x.dtype}")
         return Tracer(rec, rec.constant(x, x.dtype), None, False)
     holds_tracers = next(iter(tracers_in([x])), None) is not None
     if holds_tracers:
@@ -182,6 +182,7 @@ _NUMBERS = {
     bool: np.dtype(np.bool_),
     int: np.dtype(np.int64),
     float: np.dtype(np.float64),
+    complex: np.dtype(np.complex128),
 }
 
 

@@ -1,6 +1,7 @@
 """The table of primitives; importing this package registers all rows."""
 
 from . import (
+    complex,
     contraction,
     control,
     elementwise,
@@ -14,6 +15,7 @@ from . import (
 )
 
 __all__ = [
+    "complex",
     "contraction",
     "control",
     "elementwise",

@@ -26,6 +26,7 @@ _NUMPY_WORDS = {
     "div": "divide",
     "pow": "power",
     "abs": "absolute",
+    "modulus": "absolute",
     "neg": "negative",
     "mod": "remainder",
     "sum": "reduce",
@@ -112,12 +113,12 @@ def run_noisy(
         _error_state.reset(token)
 
 
-def warn(text: str) -> None:
-    """Issue a RuntimeWarning at the user's line."""
+def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
+    """Issue a warning at the user's line."""
     frame = user_frame()
     warnings.warn_explicit(
         text,
-        RuntimeWarning,
+        category,
         frame.f_code.co_filename,
         frame.f_lineno,
         module=frame.f_globals.get("__name__"),
