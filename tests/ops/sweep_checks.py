@@ -26,7 +26,7 @@ Arrays = Sequence[np.ndarray]
 #: Operands that a row refuses to be differentiated by.
 REFUSED = {"zeta": {0}}
 #: References that take complex numbers and are not analytic in them.
-NOT_ANALYTIC = {"abs", "cast", "cholesky", "slogdet"}
+NOT_ANALYTIC = {"abs", "cast", "complex", "cholesky", "slogdet"}
 
 
 class Case:

@@ -76,12 +76,12 @@ Tracer.conj = _conj  # type: ignore[attr-defined]
 
 @implements(np.real)
 def np_real(val: Any) -> Any:
-    return as_tracer(recorder_of(val), val).real  # type: ignore[attr-defined]
+    return as_tracer(recorder_of(val), val).real
 
 
 @implements(np.imag)
 def np_imag(val: Any) -> Any:
-    return as_tracer(recorder_of(val), val).imag  # type: ignore[attr-defined]
+    return as_tracer(recorder_of(val), val).imag
 
 
 @implements(np.angle)
@@ -138,8 +138,8 @@ def _sign(z: Any) -> Any:
     (x,) = _operands(np.sign, z)
     size = emit("modulus", x)
     at_zero = call(np.equal, size, 0)
-    size = np.where(at_zero, x.real.dtype.type(1), size)  # type: ignore[attr-defined]
-    return emit("div", x, emit("cast", size, dtype=x.dtype))
+    size = np.where(at_zero, size.dtype.type(1), size)
+    return emit("complex", emit("real", x) / size, emit("imag", x) / size)
 
 
 def _rint(z: Any) -> Any:

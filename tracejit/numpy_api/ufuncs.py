@@ -349,7 +349,7 @@ def _operate_weak(ufunc: np.ufunc, operands: tuple) -> Any:
     kinds = [x.weak if type(x) is Tracer else type(x) for x in operands]
     bitwise = ufunc in _BITWISE and all(k is bool for k in kinds)
     if complex in kinds and ufunc in _ORDER:
-        names = " and ".join([repr(k.__name__) for k in kinds])
+        names = " and ".join([repr(k.__name__) for k in kinds if k])
         raise TypeError(f"{_ORDER[ufunc]!r} not supported between instances of {names}")
     if not bitwise and UFUNCS.get(ufunc) not in _COMPARISONS:
         operands = tuple([_widen(x) for x in operands])

@@ -163,8 +163,8 @@ def div(a: Pair, b: Pair) -> Pair:
     ratio = select(none, 0, q / p)
     scale = 1.0 / (p + q * ratio)
     x, y = select(wide, a.re, a.im), select(wide, a.im, a.re)
-    im = y - x * ratio
-    return Pair((x + y * ratio) * scale, select(wide, im, -im) * scale)
+    im = select(wide, y - x * ratio, x * ratio - y)
+    return Pair((x + y * ratio) * scale, im * scale)
 
 
 @formula("reciprocal")
@@ -172,8 +172,8 @@ def reciprocal(z: Pair) -> Pair:
     wide = ge(ew.abs_(z.re), ew.abs_(z.im))
     p, q = select(wide, z.re, z.im), select(wide, z.im, z.re)
     ratio = q / p
-    scale = 1.0 / (p + q * ratio)
-    return Pair(select(wide, scale, ratio * scale), select(wide, -ratio, -1) * scale)
+    size = p + q * ratio
+    return Pair(select(wide, 1, ratio) / size, select(wide, -ratio, -1) / size)
 
 
 # --- exponentials, logarithms, roots, powers
@@ -353,18 +353,27 @@ def _roots(z: Pair) -> tuple[Pair, Pair]:
     return sqrt(Pair(1.0 - z.re, -z.im)), sqrt(Pair(1.0 + z.re, z.im))
 
 
+def _finite(a: Ref, b: Ref) -> Ref:
+    """a * b, but 0 for 0 * inf."""
+    product = a * b
+    lost = logical_and(isnan(product), logical_or(eq(a, 0), eq(b, 0)))
+    return select(lost, 0, product)
+
+
 @formula("arcsin")
 def arcsin(z: Pair) -> Pair:
     minus, plus = _roots(z)
-    re = ew.arctan2(z.re, minus.re * plus.re - minus.im * plus.im)
-    return Pair(re, ew.arcsinh(minus.re * plus.im - minus.im * plus.re))
+    re = _finite(minus.re, plus.re) - _finite(minus.im, plus.im)
+    im = _finite(minus.re, plus.im) - _finite(minus.im, plus.re)
+    return Pair(ew.arctan2(z.re, re), ew.arcsinh(im))
 
 
 @formula("arccos")
 def _arccos(z: Pair) -> Pair:
     minus, plus = _roots(z)
     re = 2.0 * ew.arctan2(minus.re, plus.re)
-    return Pair(re, ew.arcsinh(plus.re * minus.im - plus.im * minus.re))
+    im = _finite(plus.re, minus.im) - _finite(plus.im, minus.re)
+    return Pair(re, ew.arcsinh(im))
 
 
 @formula("arcsinh")
@@ -376,17 +385,26 @@ def _arcsinh(z: Pair) -> Pair:
 def _arccosh(z: Pair) -> Pair:
     minus = sqrt(Pair(z.re - 1.0, z.im))
     plus = sqrt(Pair(z.re + 1.0, z.im))
-    re = ew.arcsinh(minus.re * plus.re + minus.im * plus.im)
+    re = ew.arcsinh(_finite(minus.re, plus.re) + _finite(minus.im, plus.im))
     return Pair(re, 2.0 * ew.arctan2(minus.im, plus.re))
 
 
 @formula("arctanh")
 def arctanh(z: Pair) -> Pair:
-    x, y = ew.abs_(z.re), z.im
+    size = ew.hypot(z.re, z.im)
+    # Far out the squares would overflow, and 1 / z is all that is left of it.
+    limit = 1e18 if z.re.dtype == np.float32 else 1e150
+    far = gt(size, limit)
+    x, y = select(far, 0, ew.abs_(z.re)), select(far, 0, z.im)
     apart = 1.0 - x
     re = 0.25 * ew.log1p(4.0 * x / (apart * apart + y * y))
     im = 0.5 * ew.arctan2(2.0 * y, apart * (1.0 + x) - y * y)
-    return Pair(ew.copysign(re, z.re), im)
+    rest = select(isinf(size), 0, ew.abs_(z.re) / size / size)
+    re = select(far, rest, re)
+    return Pair(
+        ew.copysign(re, z.re),
+        select(far, ew.copysign(0.5 * math.pi, z.im), im),
+    )
 
 
 @formula("arctan")

@@ -90,7 +90,8 @@ def _prod(builder: Builder, z: Pair, *, axes: tuple[int, ...]) -> tuple:
     shape = tuple(z.re.shape[i] for i in kept)
     trip = math.prod(z.re.shape[i] for i in axes)
     rows = _rows(z, (*axes, *kept), (trip, *shape))
-    return (Pair(*_running(builder, rows)[:2]),)
+    re, im, *_ = _running(builder, rows)
+    return (Pair(re, im),)
 
 
 def _cumprod(builder: Builder, z: Pair, *, axis: int) -> tuple:
@@ -104,7 +105,8 @@ def _cumprod(builder: Builder, z: Pair, *, axis: int) -> tuple:
 
 
 def _rows(z: Pair, perm: tuple[int, ...], shape: tuple[int, ...]) -> Pair:
-    return Pair(*[reshape(transpose(p, perm=perm), shape=shape) for p in z[:2]])
+    re, im = [reshape(transpose(p, perm=perm), shape=shape) for p in z[:2]]
+    return Pair(re, im)
 
 
 def _running(builder: Builder, rows: Pair) -> tuple[Ref, ...]:
