@@ -607,13 +607,12 @@ REFUSED = {
         f"np.linalg.svd cannot be recorded. {OUT}.",
     ),
     "interp": (lambda x: np.interp(x, X, X), f"np.interp cannot be recorded. {OUT}."),
-    "unique": (
-        lambda x: np.unique(x),
-        "np.unique cannot be recorded. Use np.sort.",
-    ),
-    "where of one": (
-        lambda x: np.where(x > 0),
-        "np.where with one argument cannot be recorded. Use np.nonzero(condition).",
+    "order": (
+        lambda x: np.ravel(x[None], order="K"),
+        (
+            "order='K', which asks for the place in memory, cannot be recorded. Use "
+            "order='C' or order='F'."
+        ),
     ),
     "out": (
         lambda x: np.sum(x, out=np.zeros(())),
@@ -627,8 +626,8 @@ REFUSED = {
         ),
     ),
     "attribute": (
-        lambda x: x.flat,
-        f"the attribute 'flat' of a traced array cannot be recorded. {OUT}.",
+        lambda x: x.ctypes,
+        f"the attribute 'ctypes' of a traced array cannot be recorded. {OUT}.",
     ),
     "fill": (
         lambda x: x.fill(0),
@@ -665,11 +664,8 @@ REFUSED = {
         ),
     ),
     "pad": (
-        lambda x: np.pad(x, 1, mode="mean"),
-        (
-            "np.pad with 'mean' cannot be recorded. Use mode 'constant', 'edge', "
-            "'reflect', 'symmetric' or 'wrap'."
-        ),
+        lambda x: np.pad(x, 1, mode=lambda *args: None),
+        "np.pad with a function cannot be recorded. Use np.concatenate of the parts.",
     ),
     "norm": (
         lambda x: np.linalg.norm(x[None], 2),
@@ -685,13 +681,6 @@ REFUSED = {
             "an integer power with a traced exponent or an array of exponents cannot "
             "be "
             "recorded. Convert the base with .astype(np.float64)."
-        ),
-    ),
-    "arange": (
-        lambda x: np.arange(x[0]),
-        (
-            "np.arange of traced floats cannot be recorded. Write start + step * "
-            "np.arange(n)."
         ),
     ),
     "captured half": (

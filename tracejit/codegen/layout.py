@@ -9,11 +9,13 @@ knows the slots by number only, so it serves every trace of its structure:
     3..5   addresses of None, of the type ndarray, unused
     then   ints, constants, captured arrays (addresses of the Python objects),
            offsets of the work buffers in the workspace, shapes of the arrays to be
-           returned, addresses of the dtypes of the scalars to be returned
+           returned, addresses of the dtypes of the scalars to be returned, addresses
+           of the descriptors of host calls
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,6 +41,8 @@ class Layout:
 
     program: Program
     slots: Slots
+    #: Slots that the programs in front of this one take, if several share a block.
+    shift: int = 0
 
     @cached_property
     def leaves(self) -> list[Buffer]:
@@ -87,7 +91,7 @@ class Layout:
 
     @cached_property
     def capture_base(self) -> int:
-        return self.const_base + len(self.slots.consts)
+        return self.const_base + len(self.slots.consts) + self.shift
 
     @cached_property
     def work_base(self) -> int:
@@ -106,8 +110,12 @@ class Layout:
         return self.shape_slot(len(self.fresh))
 
     @cached_property
-    def size(self) -> int:
+    def host_base(self) -> int:
         return self.dtype_base + len(self.scalar_dtypes)
+
+    @cached_property
+    def size(self) -> int:
+        return self.host_base + len(self.program.hosts)
 
     def workspace(self) -> tuple[list[int], int]:
         """Offsets of the work buffers, and bytes in all."""
@@ -117,16 +125,21 @@ class Layout:
             end += -(-buffer.size * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT
         return offsets, end
 
-    def values(self, captured: list[np.ndarray]) -> list[int]:
+    def values(
+        self, captured: Sequence[np.ndarray], hosts: Sequence[np.ndarray]
+    ) -> list[int]:
         """The block's content for this trace, workspace address still 0."""
-        offsets, total = self.workspace()
-        shapes = [n for b in self.fresh for n in b.shape]
-        dtypes = [id(dtype) for dtype in self.scalar_dtypes]
+        head = [0, 0, self.workspace()[1], id(None), id(np.ndarray), 0]
+        return [*head, *self.slots.values(), *self.section(captured, hosts)]
+
+    def section(
+        self, captured: Sequence[np.ndarray], hosts: Sequence[np.ndarray]
+    ) -> list[int]:
+        """What comes behind ints and constants, which several programs may share."""
         return [
-            0, 0, total, id(None), id(np.ndarray), 0,
-            *self.slots.values(),
             *map(id, captured),
-            *offsets,
-            *shapes,
-            *dtypes,
-        ]  # fmt: skip
+            *self.workspace()[0],
+            *[n for b in self.fresh for n in b.shape],
+            *[id(dtype) for dtype in self.scalar_dtypes],
+            *[host.ctypes.data for host in hosts],
+        ]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ from ..program import (
     Counter,
     Exit,
     For,
+    If,
     Index,
     Let,
     Load,
@@ -51,7 +52,13 @@ from .helpers import header
 from .python_text import Text, TextBackend, scalar_type
 from .slots import Slots
 
-__all__ = ["Printed", "array_outputs", "print_program", "scalar_outputs"]
+__all__ = [
+    "Printed",
+    "array_outputs",
+    "print_program",
+    "print_together",
+    "scalar_outputs",
+]
 
 
 _INT_LINE = re.compile(r"    n\d+ = ints")
@@ -113,11 +120,19 @@ def scalar_outputs(program: Program) -> list[int]:
     return list(dict.fromkeys(o for o in program.outputs if isinstance(o, int)))
 
 
+def print_together(programs: Sequence[Program]) -> tuple[str, Slots]:
+    """The texts of programs that share their parameters, and these."""
+    slots = Slots()
+    text = "\n".join(_Printer(program, slots).function() for program in programs)
+    slots.freeze()
+    return text, slots
+
+
 def print_program(program: Program) -> Printed:
     """Print `program`; see the module's docstring."""
-    printer = _Printer(program)
+    slots = Slots()
+    printer = _Printer(program, slots)
     text = printer.function()
-    slots = printer.slots
     slots.freeze()
     ints = list(slots.ints)
     ints += [bits for dtype, bits in slots.consts if dtype.kind != "f"]
@@ -132,9 +147,9 @@ def print_program(program: Program) -> Printed:
 
 
 class _Printer:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, slots: Slots) -> None:
         self.program = program
-        self.slots = Slots()
+        self.slots = slots
         self.lines: list[str] = []
         self.helpers: set[str] = set()
         self.depth = 1
@@ -316,9 +331,19 @@ class _Printer:
         if s.count is not None:
             hi = self.value(s.count)
         self.line(f"for {name} in range({lo}, {hi}):")
+        self.block(s.body)
+
+    def branch(self, s: If) -> None:
+        self.line(f"if {self.value(s.value)}:")
+        self.block(s.yes)
+        if s.no:
+            self.line("else:")
+            self.block(s.no)
+
+    def block(self, body: list[Any]) -> None:
         self.depth += 1
         before = len(self.lines)
-        self.statements(s.body)
+        self.statements(body)
         if len(self.lines) == before:
             self.line("pass")
         self.depth -= 1
@@ -343,7 +368,10 @@ class _Printer:
     def call(self, s: Call) -> None:
         params = dict(s.params)
         args = [self.name(b) for b in (*s.ins, *s.outs)]
-        if s.name == "argsort":
+        if s.name == "host":
+            outs = [self.name(b) for b in s.outs]
+            args = [str(params.pop("number")), *outs, *args[: len(s.ins)]]
+        elif s.name == "argsort":
             shape = s.ins[0].shape
             axis = params.pop("axis")
             for part in (shape[:axis], shape[axis : axis + 1], shape[axis + 1 :]):
@@ -403,6 +431,7 @@ _PRINT: dict[type, Callable[[_Printer, Any], None]] = {
     Accumulate: _Printer.accumulate,
     Read: _Printer.read,
     For: _Printer.loop,
+    If: _Printer.branch,
     Break: _Printer.leave_loop,
     Exit: _Printer.exit,
     Check: _Printer.check,

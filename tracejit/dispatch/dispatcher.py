@@ -75,12 +75,16 @@ class Entry:
         if trace not in self.borders:
             self.borders = [trace, *self.borders[: config.MAX_VARIANTS - 1]]
 
+    def clear(self) -> None:
+        """Forget all traces."""
+        self.roots, self.by_path, self.borders, self.count = [], {}, [], 0
+
     def insert(self, trace: Trace, failure: Failure | None) -> None:
         """Add a trace where the search for it ended."""
         self.count += 1
         if self.count > config.MAX_TRACES:
-            self.roots, self.by_path, failure, self.count = [], {}, None, 1
-            self.borders = []
+            self.clear()
+            failure, self.count = None, 1
         if failure is not None and not failure.trace.leads_to(trace, failure.guard):
             failure = None
         if failure is None:
@@ -116,6 +120,9 @@ class Dispatcher:
         self.events = Events()
         self.fast: Callable[..., Any] = never
         self.entries: dict[tuple, Entry] = {}
+        #: Of `vmap`: the path trees of single examples, and signatures that need them.
+        self.examples: Any = None
+        self.by_path: set[tuple] = set()
         self._last_key: tuple | None = None
         self._lock = threading.RLock()
 
@@ -134,11 +141,11 @@ class Dispatcher:
         call = read_call(args, kwargs, program.statics, program.fun)
         if config.CHECK:
             return self._checked(call)
-        found = self._search(call, start)
+        found = self.search(call, start)
         if found.trace is None:
             with self._lock:
                 # Another thread may have recorded this path in the meantime.
-                found = self._search(call, start)
+                found = self.search(call, start)
                 self.stats.guard_failures += found.failures
                 if found.trace is None:
                     answer = self._by_numpy(call)
@@ -151,7 +158,7 @@ class Dispatcher:
         self._use_fast(found.trace, args, kwargs)
         return answer
 
-    def _search(self, call: Call, start: Failure | None) -> Found:
+    def search(self, call: Call, start: Failure | None) -> Found:
         """Walk down the path tree with these values."""
         entry = self.entries.get(call.key)
         if entry is None:
@@ -236,7 +243,7 @@ class Dispatcher:
     def _side_exit(self, trace: Trace, args: tuple, status: int, outcome: Any) -> Any:
         """A kernel that the fast path ran did not answer."""
         start = None
-        if status != RECORD_AGAIN:
+        if status != RECORD_AGAIN and not trace.grow(status - 1):
             start = Failure(trace, status - 1, normal(outcome))
         try:
             return self._call(args, {}, start)
@@ -298,7 +305,7 @@ class Dispatcher:
         trace = Trace(self.stats.traces + 1, session, outputs, checks)
         seconds = time.perf_counter() - started
         self.stats.record_seconds += seconds
-        entry = self._entry(call.key)
+        entry = self.entry(call.key)
         if (twin := entry.twin(trace)) is not None:
             # A value on the border of a comparison, which the kernel and NumPy round
             # to different sides; or an error that NumPy did not raise after all; or
@@ -311,6 +318,9 @@ class Dispatcher:
         cause = self._cause(call, session, failure, entry)
         entry.insert(trace, failure)
         self.stats.traces += 1
+        self.events.add(f"trace {trace.number}: {cause}")
+        for reason in session.exits.reasons:
+            self.events.add(f"trace {trace.number}: {reason}")
         answer = MISS
         how = "interpreted"
         if len(entry.by_path) <= config.MAX_EAGER_PATHS:
@@ -325,14 +335,12 @@ class Dispatcher:
         if answer is MISS:
             self.stats.interpreted += 1
             answer = self._recorded_answer(session, outputs)
-        self.events.add(f"trace {trace.number}: {cause}")
-        for reason in session.exits.reasons:
-            self.events.add(f"trace {trace.number}: {reason}")
         self._log(trace, session, how, time.perf_counter() - started)
         session.release()
         return answer
 
-    def _entry(self, key: tuple) -> Entry:
+    def entry(self, key: tuple) -> Entry:
+        """The path trees of a signature."""
         entry = self.entries.get(key)
         if entry is None:
             entry = Entry(key)
@@ -363,6 +371,14 @@ class Dispatcher:
             return "kernel reused"
         self.stats.compile_seconds += time.perf_counter() - started
         assert trace.executable is not None
+        hosts = trace.executable.hosts
+        if hosts:
+            self.stats.host_calls += len(hosts)
+            names = ", ".join(dict.fromkeys(hosts))
+            self.events.add(f"trace {trace.number}: calls {names} in Python")
+        if trace.executable.natives:
+            names = ", ".join(dict.fromkeys(trace.executable.natives))
+            self.events.add(f"trace {trace.number}: calls {names} of Numba")
         if trace.executable.compiled:
             self.stats.kernels_compiled += 1
             return "kernel compiled"
@@ -411,11 +427,11 @@ class Dispatcher:
         """The trace that these arguments take; recorded if it is not known."""
         program = self.program
         call = read_call(args, kwargs, program.statics, program.fun)
-        found = self._search(call, None)
+        found = self.search(call, None)
         if found.trace is None:
             with self._lock:
                 self._record(call, found.failure)
-                found = self._search(call, None)
+                found = self.search(call, None)
         return found.trace if found.trace is not None else self.traces[-1]
 
     @property
@@ -442,11 +458,11 @@ class Dispatcher:
     def _checked(self, call: Call) -> Any:
         """Answer, and compare with the interpreter and with a fresh recording."""
         with self._lock:
-            found = self._search(call, None)
+            found = self.search(call, None)
             self.stats.guard_failures += found.failures
             if found.trace is None:
                 self._record(call, found.failure)
-                found = self._search(call, None)
+                found = self.search(call, None)
             session, outputs, _ = self.record(call)
             fresh = [session.value(ref) for ref in outputs.refs]
             if found.trace is None or found.outputs is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..tracer import FUNCTIONS, Tracer, refuse
 from .indexing import take
-from .shape import permute, reshape, transpose
+from .shape import permute, ravel, reshape, transpose
 from .table import cast
 
 __all__: list[str] = []
@@ -17,8 +17,9 @@ __all__: list[str] = []
 # fmt: off
 #: Methods that take what the function of the same name takes after the array.
 _SAME = (
-    np.all, np.any, np.argmax, np.argmin, np.argsort, np.clip, np.cumprod, np.cumsum,
-    np.diagonal, np.dot, np.max, np.mean, np.min, np.nonzero, np.prod, np.ravel,
+    np.all, np.any, np.argmax, np.argmin, np.argpartition, np.argsort, np.clip,
+    np.cumprod, np.cumsum, np.diagonal, np.dot, np.max, np.mean, np.min, np.nonzero,
+    np.prod, np.ravel,
     np.repeat, np.round, np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.var,
 )
 _WRITES = (
@@ -68,7 +69,7 @@ def _copy(self: Tracer, order: str = "C") -> Any:
 
 
 def _flatten(self: Tracer, order: str = "C") -> Any:
-    return _copy(reshape(_copy(self), (self.size,), order))
+    return _copy(ravel(_copy(self), order))
 
 
 def _astype(
@@ -106,6 +107,10 @@ def _matrix_transpose(self: Tracer) -> Any:
     return permute(self, (*axes[:-2], axes[-1], axes[-2]))
 
 
+def _flat(self: Tracer) -> Any:
+    return ravel(self)
+
+
 for _name, _implementation in {
     "reshape": _reshape,
     "transpose": _transpose,
@@ -118,6 +123,7 @@ for _name, _implementation in {
 _PROPERTIES: dict[str, Callable[..., Any]] = {
     "T": transpose,
     "mT": _matrix_transpose,
+    "flat": _flat,
 }
 for _name, _getter in _PROPERTIES.items():
     setattr(Tracer, _name, property(_getter))

@@ -19,7 +19,6 @@ from .table import (
     of,
     promoted,
     recorder_of,
-    static_array,
 )
 from .ufuncs import BOOL, call
 
@@ -32,7 +31,7 @@ __all__ = ["clip", "where"]
 @implements(np.where)
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     if x is None and y is None:
-        refuse("np.where with one argument", "Use np.nonzero(condition)")
+        return np.nonzero(condition)
     if x is None or y is None:
         raise ValueError("either both or neither of x and y should be given")
     rec = recorder_of(condition, x, y)
@@ -101,7 +100,7 @@ def _of_like(t: Tracer, value: Any) -> Tracer:
 # --- rounding -------------------------------------------------------------------------
 
 
-@implements(np.round, np.around)
+@implements(np.round, np.around, gradient=False)
 def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     no_keywords(np.round, out=out)
     x = of(a)
@@ -120,7 +119,7 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     return call(np.rint, x / scale) * scale
 
 
-@implements(np.fix)
+@implements(np.fix, gradient=False)
 def fix(x: Any, out: Any = None) -> Any:
     no_keywords(np.fix, out=out)
     return call(np.trunc, of(x))
@@ -129,7 +128,7 @@ def fix(x: Any, out: Any = None) -> Any:
 # --- comparing ------------------------------------------------------------------------
 
 
-@implements(np.isclose)
+@implements(np.isclose, gradient=False)
 def isclose(
     a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False
 ) -> Any:
@@ -146,14 +145,14 @@ def isclose(
     return close
 
 
-@implements(np.allclose)
+@implements(np.allclose, gradient=False)
 def allclose(
     a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False
 ) -> bool:
     return bool(all_(isclose(a, b, rtol, atol, equal_nan)))
 
 
-@implements(np.array_equal)
+@implements(np.array_equal, gradient=False)
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
     rec = recorder_of(a1, a2)
     x, y = as_tracer(rec, a1), as_tracer(rec, a2)
@@ -164,60 +163,3 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
         both = call(np.logical_and, call(np.isnan, x), call(np.isnan, y))
         same = call(np.logical_or, same, both)
     return bool(all_(same))
-
-
-# --- padding --------------------------------------------------------------------------
-
-
-@implements(np.pad)
-def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
-    x = of(array)
-    if isinstance(pad_width, dict):
-        refuse("np.pad with a dict of widths", "Give one pair for each axis")
-    widths = np.broadcast_to(static_array(x.rec, pad_width), (x.ndim, 2)).tolist()
-    if builtins.any(w < 0 for pair in widths for w in pair):
-        raise ValueError("index can't contain negative values")
-    values = kwargs.pop("constant_values", 0)
-    if mode not in _PADS or kwargs:
-        shown = mode if not kwargs else next(iter(kwargs))
-        refuse(
-            f"np.pad with {shown!r}",
-            "Use mode 'constant', 'edge', 'reflect', 'symmetric' or 'wrap'",
-        )
-    if mode == "constant":
-        return _pad_constant(x, widths, values)
-    for axis, (before, after) in enumerate(widths):
-        if before or after:
-            n = x.shape[axis]
-            index = np.pad(np.arange(n), (before, after), mode=mode)
-            x = emit("gather", x, as_tracer(x.rec, index), axis=axis)
-    return Tracer(x.rec, x.ref, None, False)
-
-
-_PADS = ("constant", "edge", "reflect", "symmetric", "wrap")
-
-
-def _pad_constant(x: Tracer, widths: list[Any], values: Any) -> Tracer:
-    zero = type(values) in (int, float) and values == 0
-    if zero and x.dtype.kind == "f":
-        # The transpose of a slice writes into zeros.
-        return emit(
-            "unslice",
-            x,
-            start=tuple([w[0] for w in widths]),
-            step=(1,) * x.ndim,
-            shape=tuple([n + sum(w) for n, w in zip(x.shape, widths, strict=True)]),
-        )
-    ends = np.broadcast_to(np.asarray(values), (x.ndim, 2)).tolist()
-    for axis, ((before, after), (left, right)) in enumerate(
-        zip(widths, ends, strict=True)
-    ):
-        parts = [x]
-        for count, value, at in ((before, left, 0), (after, right, 1)):
-            if count:
-                shape = [count if i == axis else n for i, n in enumerate(x.shape)]
-                fill = cast(_of_like(x, value), x.dtype)
-                fill = emit("broadcast_to", fill, shape=tuple(shape))
-                parts.insert(at * len(parts), fill)
-        x = emit("concatenate", *parts, axis=axis) if len(parts) > 1 else x
-    return Tracer(x.rec, x.ref, None, False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import Tracer
+from ..tracer import Tracer, refuse
 from .reductions import axis_of
 from .table import (
     as_tracer,
@@ -51,6 +51,9 @@ def reshape_to(x: Tracer, shape: tuple[int, ...]) -> Tracer:
     return emit_view("reshape", x, shape=shape)
 
 
+_AN_ORDER = "Use order='C' or order='F'"
+
+
 @implements(np.reshape)
 def reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None) -> Any:
     x = of(a)
@@ -61,8 +64,12 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None)
         flipped = permute(x, tuple(reversed(range(x.ndim))))
         out = emit("reshape", flipped, shape=tuple(reversed(shape)))
         out = permute(out, tuple(reversed(range(len(shape)))))
-    elif order in ("C", "A", "K"):
+    elif order == "C" or (order == "A" and x.ndim <= 1 and len(shape) <= 1):
         out = reshape_to(x, shape)
+    elif order == "A":
+        refuse(f"order={order!r}, which asks for the place in memory,", _AN_ORDER)
+    elif order == "K":
+        raise ValueError("order 'K' is not permitted for reshaping")
     else:
         raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
     return _fresh(out) if copy else out
@@ -70,7 +77,10 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None)
 
 @implements(np.ravel)
 def ravel(a: Any, order: str = "C") -> Any:
-    return reshape(a, (of(a).size,), order)
+    x = of(a)
+    if order in ("A", "K") and x.ndim > 1:
+        refuse(f"order={order!r}, which asks for the place in memory,", _AN_ORDER)
+    return reshape(x, (x.size,), "C" if order == "K" else order)
 
 
 @implements(np.expand_dims)

@@ -6,8 +6,10 @@ primitives (`emit`), of other implementations, or of a tracer's own operators.
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -28,12 +30,15 @@ from ..tracer import (
 )
 
 __all__ = [
+    "ENTRIES",
+    "Entry",
     "as_array",
     "as_tracer",
     "cast",
     "common",
     "emit",
     "emit_view",
+    "enter",
     "filled",
     "hint",
     "implements",
@@ -50,15 +55,80 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def implements(*functions: Callable[..., Any]) -> Callable[[F], F]:
-    """Enter the decorated function as the implementation of NumPy functions."""
+@dataclass(frozen=True)
+class Entry:
+    """What is served under one of NumPy's names; a row of docs/numpy-support.md.
 
-    def enter(implementation: F) -> F:
+    Attributes:
+        name: `np.linalg.norm`, `ndarray.sum`, `np.add.reduce`.
+        kind: `function`, `ufunc`, `method` or `ufunc method`.
+        keywords: the parameters that are served, as NumPy names them.
+        gradient: whether it is differentiable somewhere, in both modes.
+        host: whether a kernel calls NumPy's routine for it.
+    """
+
+    name: str
+    kind: str
+    keywords: tuple[str, ...] = ()
+    gradient: bool = True
+    host: bool = False
+
+
+#: All of what is served, by name.
+ENTRIES: dict[str, Entry] = {}
+
+#: Parameters that a signature has for NumPy's sake: `no_keywords` refuses some of them,
+#: the others say nothing about traced values.
+_NOT_LISTED = {"out", "like", "subok", "device", "args", "kwargs", "self"}
+
+
+def enter(
+    name: str,
+    kind: str,
+    implementation: Callable[..., Any] | None = None,
+    *,
+    gradient: bool = True,
+    host: bool = False,
+    refused: Iterable[str] = (),
+) -> None:
+    """Enter a name into the table, with the keywords of the implementation."""
+    keywords: list[str] = []
+    if implementation is not None:
+        found = inspect.signature(implementation).parameters.values()
+        hidden = _NOT_LISTED | set(refused)
+        keywords = [p.name for p in found if p.name not in hidden]
+    ENTRIES[name] = Entry(name, kind, tuple(keywords), gradient, host)
+
+
+def implements(
+    *functions: Callable[..., Any],
+    gradient: bool = True,
+    host: bool = False,
+    refused: Iterable[str] = (),
+) -> Callable[[F], F]:
+    """Enter the decorated function as the implementation of NumPy functions.
+
+    Args:
+        functions: NumPy's functions.
+        gradient: whether there is anything to differentiate.
+        host: whether a kernel calls a routine of NumPy's for it.
+        refused: parameters of the implementation that it refuses.
+    """
+
+    def register(implementation: F) -> F:
         for function in functions:
             FUNCTIONS[function] = implementation
+            enter(
+                full_name(function),
+                "function",
+                implementation,
+                gradient=gradient,
+                host=host,
+                refused=refused,
+            )
         return implementation
 
-    return enter
+    return register
 
 
 def hint(way_out: str, *functions: Callable[..., Any]) -> None:

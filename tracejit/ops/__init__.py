@@ -1,11 +1,13 @@
 """The table of primitives; importing this package registers all rows."""
 
 from . import (
+    branch,
     complex,
     contraction,
     control,
     elementwise,
     factorised,
+    host,
     indexing,
     linalg,
     logic,
@@ -15,11 +17,13 @@ from . import (
 )
 
 __all__ = [
+    "branch",
     "complex",
     "contraction",
     "control",
     "elementwise",
     "factorised",
+    "host",
     "indexing",
     "linalg",
     "logic",

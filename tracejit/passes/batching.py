@@ -18,15 +18,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
+from ..avals import Aval
 from ..errors import UnsupportedError, message
+from ..ops.branch import branch
 from ..ops.control import checkpoint, custom_jvp, custom_vjp
+from ..ops.host import host_call
 from ..ops.loop import loop
 from ..ops.structural import reshape, stacked
 from ..tape import Builder, Instr, Ref, guard
 from ..text import rule_name
-from .loops import batch_loop
+from .branches import batch_branch
+from .loops import BatchedDecisionError, batch_loop
 
-__all__ = ["BatchedRule", "batch"]
+__all__ = ["BatchedDecisionError", "BatchedRule", "batch"]
 
 
 def batch(
@@ -54,12 +60,13 @@ def batch(
                 builder.replay(instr, env)
                 continue
             builder.source = instr.source
-            if instr.prim is loop:
+            if instr.prim is loop or instr.prim is branch:
                 args, flags = (
                     [env[a] for a in instr.args],
                     [a in batched for a in instr.args],
                 )
-                found, which = batch_loop(builder, instr.params, args, flags, batch)
+                rule = batch_loop if instr.prim is loop else batch_branch
+                found, which = rule(builder, instr.params, args, flags, batch)
                 env.update(zip(instr.outs, found, strict=True))
                 pairs = zip(instr.outs, which, strict=True)
                 batched.update(out for out, flag in pairs if flag)
@@ -86,9 +93,37 @@ def _batch_one(
     elif prim in (custom_vjp, custom_jvp, checkpoint):
         params = {**instr.params, "rule": BatchedRule(instr.params["rule"])}
         out = builder.emit(prim, stacked(args, flags), params)
+    elif prim is host_call:
+        out = _batch_host(builder, instr, args, flags)
     else:
-        raise UnsupportedError(_why_not(instr))
+        kind = BatchedDecisionError if prim is guard else UnsupportedError
+        raise kind(_why_not(instr))
     return (out,) if prim.n_out == 1 else tuple(out)
+
+
+def _batch_host(
+    builder: Builder, instr: Instr, args: list[Ref], flags: tuple[bool, ...]
+) -> Any:
+    """A function that knows no batches: a loop that calls it for every entry."""
+    pairs = list(zip(args, flags, strict=True))
+    size = next(a.shape[0] for a, flag in pairs if flag)
+    fixed = [a for a, flag in pairs if not flag]
+    rows = [a for a, flag in pairs if flag]
+    body = Builder("entry")
+    body.source = instr.source
+    body.input(Aval((), np.dtype(np.int64)))
+    given = iter([body.input(a.aval) for a in fixed])
+    entries = iter([body.input(Aval(a.shape[1:], a.dtype)) for a in rows])
+    inner = [next(entries if flag else given) for flag in flags]
+    outs = body.emit(host_call, inner, instr.params)
+    params = {
+        "body": body.finish(outs),
+        "trip": size,
+        "consts": len(fixed),
+        "carries": 0,
+        "reverse": False,
+    }
+    return builder.emit(loop, [*fixed, *rows], params)
 
 
 def _aligned(args: list[Ref], flags: tuple[bool, ...]) -> list[Ref]:

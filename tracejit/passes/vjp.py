@@ -19,23 +19,27 @@ the program from the passes that follow.
    their identity and dropped at sums and contractions.
 5. Slices of one value are transposed together: see `windows`.
 6. Every instr is visited at most once: linear in the length of the tape.
-7. A loop is pulled back through a loop; see `loops`.
+7. A loop is pulled back through a loop, a branch through a branch; see `loops` and
+   `branches`.
 """
 
 from __future__ import annotations
 
 import cmath
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..avals import is_float
 from ..errors import InvalidTapeError
+from ..ops.branch import branch
 from ..ops.control import custom_jvp
+from ..ops.host import host_call
 from ..ops.logic import mulz
 from ..ops.loop import loop
 from ..ops.rows import unbroadcast, zeros
 from ..ops.structural import slice_
 from ..tape import Builder, Instr, Ref, const
+from .branches import pull_branch
 from .loops import Cotangent, activated, pull_loop
 from .windows import Window, assemble
 
@@ -142,8 +146,8 @@ class _Walk:
         if prim is slice_:
             self._note_window(instr, cts[0])
             return
-        if prim is loop:
-            self._pull_loop(instr, cts)
+        if prim is loop or prim is branch:
+            self._pull_inner(instr, cts)
             return
         args = [self.builder.ref(a) for a in instr.args]
         outs = [self.builder.ref(o) for o in instr.outs]
@@ -155,7 +159,16 @@ class _Walk:
         elif prim.expand is not None:
             parts = self._expanded(instr, cts, args)
         elif prim is custom_jvp and not hasattr(instr.params["rule"], "vjp"):
-            parts = self._transposed_rule(instr, cts, args)
+            n = instr.params["n"]
+            push = instr.params["rule"].jvp
+            parts = (None,) * n + self._transposed(
+                lambda tangents: push(self.builder, tangents, args[n:]), cts, args[n:]
+            )
+        elif prim is host_call and not hasattr(instr.params["rule"], "vjp"):
+            push = instr.params["rule"].jvp
+            parts = self._transposed(
+                lambda tangents: push(self.builder, tangents, outs, args), cts, args
+            )
         elif prim.n_out == 1:
             parts = prim.vjp(cts[0], outs[0], *args, **instr.params)  # type: ignore
             if name == "mulz" and masked:
@@ -178,13 +191,15 @@ class _Walk:
                 )
             self.add(arg.index, ct, masked)
 
-    def _pull_loop(self, instr: Instr, cts: list[Ref | None]) -> None:
+    def _pull_inner(self, instr: Instr, cts: list[Ref | None]) -> None:
+        """A loop or a branch, through the tapes in it."""
         given = [
             None if ct is None else Cotangent(ct, out in self.masked)
             for ct, out in zip(cts, instr.outs, strict=True)
         ]
         active = [arg in self.active for arg in instr.args]
-        found = pull_loop(self.builder, instr, given, active, _pull)
+        rule = pull_loop if instr.prim is loop else pull_branch
+        found = rule(self.builder, instr, given, active, _pull)
         for arg, part in zip(instr.args, found, strict=True):
             if part is not None:
                 self.add(arg, part.ref, part.masked)
@@ -232,16 +247,20 @@ class _Walk:
         found = iter(vjp(self.builder, outs, cts, wrt, start))
         return [next(found) if arg.index in self.active else None for arg in args]
 
-    def _transposed_rule(
-        self, instr: Instr, cts: list[Ref | None], args: list[Ref]
+    def _transposed(
+        self,
+        push: Callable[[list[Ref | None]], Sequence[Ref | None]],
+        cts: list[Ref | None],
+        xs: list[Ref],
     ) -> tuple:
         """Reverse mode through a forward rule: run it once at zero tangents, which is
         as good as anywhere since it is linear in them, and transpose what it emits."""
-        rule, n = instr.params["rule"], instr.params["n"]
-        xs = args[n:]
-        tangents = [zeros(x) if is_float(x.aval) else None for x in xs]
+        tangents = [
+            zeros(x) if is_float(x.aval) and x.index in self.active else None
+            for x in xs
+        ]
         start = len(self.builder.instrs)
-        outs = rule.jvp(self.builder, list(tangents), xs)
+        outs = push(list(tangents))
         pairs = [
             (out, ct)
             for out, ct in zip(outs, cts, strict=True)
@@ -251,4 +270,4 @@ class _Walk:
         found = iter(
             vjp(self.builder, [o for o, _ in pairs], [c for _, c in pairs], wrt, start)
         )
-        return (None,) * n + tuple(None if t is None else next(found) for t in tangents)
+        return tuple(None if t is None else next(found) for t in tangents)

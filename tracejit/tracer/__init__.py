@@ -9,9 +9,11 @@ from .recorder import (
     Recorder,
     active_recorder,
     check_dtype,
+    paused,
     recording,
 )
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
+from .warn import call_noisy
 
 __all__ = [
     "FUNCTIONS",
@@ -23,9 +25,11 @@ __all__ = [
     "Recorder",
     "Tracer",
     "active_recorder",
+    "call_noisy",
     "check_dtype",
     "full_name",
     "is_inside",
+    "paused",
     "recording",
     "refuse",
     "user_frame",

@@ -35,6 +35,7 @@ __all__ = [
     "Recorder",
     "active_recorder",
     "check_dtype",
+    "paused",
     "recording",
 ]
 
@@ -425,6 +426,22 @@ _recordings = 0
 #: through all of them again and again: most of the time of a long loop.
 _collecting = False
 _originals: dict[tuple[ModuleType, str], Callable[..., Any]] = {}
+
+
+class paused:
+    """Let this thread run code that is not recorded.
+
+    Example:
+        >>> with recording(Recorder()), paused():
+        ...     active_recorder() is None
+        True
+    """
+
+    def __enter__(self) -> None:
+        _local.__dict__.setdefault("stack", []).append(None)
+
+    def __exit__(self, *_: object) -> None:
+        _local.stack.pop()
 
 
 def active_recorder() -> Recorder | None:

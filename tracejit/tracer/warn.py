@@ -17,7 +17,7 @@ import numpy as np
 from ..primitive import Primitive
 from .frames import user_frame
 
-__all__ = ["run_noisy", "warn"]
+__all__ = ["call_noisy", "run_noisy", "warn"]
 
 #: NumPy's word for a primitive in its warnings, where it is not the primitive's name.
 _NUMPY_WORDS = {
@@ -113,6 +113,30 @@ def run_noisy(
         _error_state.reset(token)
 
 
+#: The same memo for calls that belong to no recording; it is emptied when it grows.
+_states: dict[Any, Any] = {}
+
+
+def call_noisy(name: str, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Call a NumPy function, its warnings pointing at the user's line.
+
+    Args:
+        name: how the warning's text calls the function.
+    """
+    users = _error_state.get(None)
+    ours = _states.get(users)
+    if ours is None:
+        if len(_states) > 64:
+            _states.clear()
+        ours = _states[users] = _calling_back()
+    _running.name = name
+    token = _error_state.set(ours)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _error_state.reset(token)
+
+
 def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
     """Issue a warning at the user's line."""
     frame = user_frame()
@@ -121,6 +145,7 @@ def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
         category,
         frame.f_code.co_filename,
         frame.f_lineno,
-        module=frame.f_globals.get("__name__"),
+        # Python drops a warning whose module is None.
+        module=frame.f_globals.get("__name__") or frame.f_code.co_filename,
         registry=frame.f_globals.setdefault("__warningregistry__", {}),
     )

@@ -27,9 +27,10 @@ What must hold, and where it is seen to:
 
 from __future__ import annotations
 
-from ...program import Program
+from ...program import Buffer, Program
 from ...tape import Tape
 from ..contract import contract
+from ..split import split
 from .emit import emit
 
 __all__ = ["fuse"]
@@ -37,4 +38,12 @@ __all__ = ["fuse"]
 
 def fuse(tape: Tape, captures: int = 0) -> Program:
     """Fuse a simplified tape whose last `captures` inputs are captured arrays."""
-    return emit(contract(tape), captures)
+    real = split(tape)
+    program = emit(contract(real.tape), captures)
+    for k in real.inputs:
+        program.args[k].complex = True
+    for k in real.outputs:
+        output = program.outputs[k]
+        assert isinstance(output, Buffer)
+        output.complex = True
+    return program

@@ -130,7 +130,11 @@ class _Rewrite:
             "reverse": False,
         }
         if self.ending is not None:
+            family = builder.new(Aval((), INT64)).index  # a number of its own
             params |= {"trip": self.ending.bound, "test": True}
+            params["family"] = family
+            if self.ending.most:
+                params["most"] = self.ending.most
         self.append(PRIMITIVES["loop"], args, params, outs)
         self.rest = _unstack(self, rows_of, taken)
         builder.source = None

@@ -13,8 +13,10 @@ fuse, vectorise and simplify like all others, and no emitter needs a second form
    by itself (what moves, repeats or adds elements).
 2. Complex inputs and outputs keep NumPy's memory: the parts side by side along a last
    axis of length two.  `Split` says which they are.
-3. Loops are split inside; a complex carry becomes two.
-4. A tape without complex values is returned as it is.
+3. Loops and branches are split inside; a complex carry becomes two.
+4. What has no formula (Fourier transforms, factorisations, sorting) is a host call of
+   its NumPy reference, on the parts side by side, which is NumPy's own memory.
+5. A tape without complex values is returned as it is.
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...avals import Aval, real_of
+from ...ops.branch import branch
 from ...ops.control import barrier
 from ...ops.loop import loop
-from ...ops.structural import concatenate, reshape, window
 from ...tape import Builder, Instr, Ref, Tape, const
 from ..simplify import simplify
 from .formulas import Pair
-from .rules import split_instr
+from .rules import apart, joined, split_instr
 
 __all__ = ["Split", "split"]
 
@@ -66,8 +68,8 @@ def split(tape: Tape) -> Split:
 def _is_complex(tape: Tape) -> bool:
     if any(aval.dtype.kind == "c" for aval in tape.avals):
         return True
-    bodies = [i.params["body"] for i in tape.instrs if i.prim is loop]
-    return any(map(_is_complex, bodies))
+    inner = [v for i in tape.instrs for v in i.params.values() if isinstance(v, Tape)]
+    return any(map(_is_complex, inner))
 
 
 def _positions(tape: Tape, refs: Iterable[int]) -> frozenset[int]:
@@ -112,9 +114,7 @@ class _Walk:
             self.env[ref] = self.builder.input(aval)
             return
         both = self.builder.input(Aval((*aval.shape, 2), real_of(aval.dtype)))
-        self.whole[ref] = both
-        parts = [window(both, aval.ndim, k, 1) for k in (0, 1)]
-        self.env[ref] = Pair(*[reshape(p, shape=aval.shape) for p in parts])
+        self.env[ref] = apart(both)
 
     def joined(self, ref: int) -> Ref:
         """A value as it lies in memory."""
@@ -122,9 +122,7 @@ class _Walk:
         if not isinstance(value, Pair):
             return value
         if ref not in self.whole:
-            shape = (*value.re.shape, 1)
-            parts = [reshape(part, shape=shape) for part in value[:2]]
-            self.whole[ref] = concatenate(*parts, axis=len(shape) - 1)
+            self.whole[ref] = value.both if value.both is not None else joined(value)
         return self.whole[ref]
 
     def run(self) -> None:
@@ -132,6 +130,8 @@ class _Walk:
             self.builder.source = instr.source
             if instr.prim is loop:
                 self.loop(instr)
+            elif instr.prim is branch:
+                self.branch(instr)
             elif instr.prim is const and instr.params["dtype"].kind == "c":
                 value = instr.params["value"]
                 dtype = real_of(instr.params["dtype"])
@@ -141,7 +141,8 @@ class _Walk:
                 self.env[instr.outs[0]] = Pair(re, im, flat, value)
             elif self.is_complex(instr):
                 args = [self.env[a] for a in instr.args]
-                outs = split_instr(self.builder, instr, args)
+                avals = [self.tape.avals[ref] for ref in instr.outs]
+                outs = split_instr(self.builder, instr, args, avals)
                 self.env.update(zip(instr.outs, outs, strict=True))
             else:
                 self.builder.replay(instr, self.env)
@@ -153,32 +154,46 @@ class _Walk:
     def loop(self, instr: Instr) -> None:
         """A loop over pairs; parts follow each other in all its lists."""
         params = instr.params
-        body, consts, carries = params["body"], params["consts"], params["carries"]
-        inner = _Walk(body)
-        for ref in body.inputs:
-            aval = body.avals[ref]
-            if aval.dtype.kind == "c":
-                part = Aval(aval.shape, real_of(aval.dtype))
-                re, im = inner.builder.input(part), inner.builder.input(part)
-                inner.env[ref] = Pair(re, im)
-            else:
-                inner.env[ref] = inner.builder.input(aval)
-        inner.run()
-        outs = [part for ref in body.outputs for part in _parts(inner.env[ref])]
+        consts, carries = params["consts"], params["carries"]
         args = [self.env[a] for a in instr.args]
         params = {
             **params,
-            "body": inner.builder.finish(outs),
+            "body": _in_parts(params["body"]),
             "consts": sum(len(_parts(a)) for a in args[:consts]),
             "carries": sum(len(_parts(a)) for a in args[consts : consts + carries]),
         }
+        self.emit(instr, args, params)
+
+    def branch(self, instr: Instr) -> None:
+        """Both sides take and give pairs."""
+        sides = {side: _in_parts(instr.params[side]) for side in ("yes", "no")}
+        args = [self.env[a] for a in instr.args]
+        self.emit(instr, args, {**instr.params, **sides})
+
+    def emit(self, instr: Instr, args: list[Any], params: dict[str, Any]) -> None:
+        """An instr whose operands and outputs are parts, one after the other."""
         flat = [part for arg in args for part in _parts(arg)]
-        results = iter(self.builder.emit(loop, flat, params))
+        results = iter(self.builder.emit(instr.prim, flat, params))
         for out in instr.outs:
             if self.tape.avals[out].dtype.kind == "c":
                 self.env[out] = Pair(next(results), next(results))
             else:
                 self.env[out] = next(results)
+
+
+def _in_parts(tape: Tape) -> Tape:
+    """A tape within an instr: inputs and outputs are parts, one after the other."""
+    inner = _Walk(tape)
+    for ref in tape.inputs:
+        aval = tape.avals[ref]
+        if aval.dtype.kind == "c":
+            part = Aval(aval.shape, real_of(aval.dtype))
+            inner.env[ref] = Pair(inner.builder.input(part), inner.builder.input(part))
+        else:
+            inner.env[ref] = inner.builder.input(aval)
+    inner.run()
+    outs = [part for ref in tape.outputs for part in _parts(inner.env[ref])]
+    return inner.builder.finish(outs)
 
 
 def _parts(value: Any) -> tuple[Ref, ...]:

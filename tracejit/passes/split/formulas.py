@@ -40,12 +40,14 @@ class Pair(NamedTuple):
 
     flat: whether it is a real one by construction.
     number: its value, if it is a constant.
+    both: the parts side by side along a last axis, if they lie in memory so.
     """
 
     re: Ref
     im: Ref
     flat: bool = False
     number: complex | None = None
+    both: Ref | None = None
 
 
 #: Name of a primitive -> its formula on pairs (and on refs, where it mixes them).

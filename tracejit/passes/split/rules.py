@@ -1,4 +1,4 @@
-"""How one instr is split: by formula, part by part, or as a few real instrs."""
+"""How one instr is split: by formula, by parts, as real instrs or as a host call."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from ...avals import real_of
-from ...errors import UnsupportedError, message
+from ...avals import Aval, complex_of, real_of
+from ...interpret import evaluate
 from ...ops.contraction import dot
+from ...ops.host import host_call
 from ...ops.loop import loop
-from ...ops.structural import broadcast_to, inverse, iota, reshape, transpose
+from ...ops.structural import (
+    broadcast_to,
+    concatenate,
+    inverse,
+    iota,
+    reshape,
+    transpose,
+    window,
+)
 from ...tape import Builder, Instr, Ref
+from ...text import rule_name
 from .formulas import FORMULAS, Pair, mul
 
-__all__ = ["split_instr"]
+__all__ = ["apart", "joined", "split_instr"]
 
 #: Linear over the reals and the same for both parts.
 _BY_PARTS = frozenset(
@@ -28,7 +38,7 @@ Rule = Callable[..., tuple]
 
 
 def split_instr(
-    builder: Builder, instr: Instr, args: Sequence[Any]
+    builder: Builder, instr: Instr, args: Sequence[Any], outs: Sequence[Aval]
 ) -> tuple[Ref | Pair, ...]:
     """The outputs of an instr with a complex operand or output."""
     prim, params = instr.prim, instr.params
@@ -38,12 +48,76 @@ def split_instr(
         return (FORMULAS[prim.name](*args, **params),)
     if prim.name in _RULES:
         return _RULES[prim.name](builder, *args, **params)
-    raise UnsupportedError(
-        message(
-            f"{prim.name} of complex numbers cannot be compiled",
-            where=str(instr.source or ""),
-            way_out="Compute with real parts there",
+    return _hosted(builder, instr, args, outs)
+
+
+def apart(both: Ref) -> Pair:
+    """The parts of what lies in memory side by side."""
+    axis = both.ndim - 1
+    re, im = [reshape(window(both, axis, k, 1), shape=both.shape[:-1]) for k in (0, 1)]
+    return Pair(re, im, both=both)
+
+
+def joined(z: Pair) -> Ref:
+    """The parts side by side."""
+    if z.both is not None:
+        return z.both
+    shape = (*z.re.shape, 1)
+    parts = [reshape(part, shape=shape) for part in z[:2]]
+    return concatenate(*parts, axis=len(shape) - 1)
+
+
+# --- what NumPy computes itself
+
+
+class _Reference:
+    """A row's reference on parts side by side: a rule of `host_call`."""
+
+    def __init__(
+        self, instr: Instr, pairs: tuple[bool, ...], outs: Sequence[Aval]
+    ) -> None:
+        self.prim, self.params = instr.prim, instr.params
+        self.function = instr.params["rule"] if instr.prim is host_call else None
+        self.name = (
+            instr.prim.name if self.function is None else rule_name(self.function)
         )
+        self.pairs = pairs
+        self.outs = tuple(outs)
+
+    def run(self, *arrays: Any) -> tuple:
+        operands = [
+            a.view(complex_of(a.dtype))[..., 0] if pair else a
+            for a, pair in zip(arrays, self.pairs, strict=True)
+        ]
+        found = evaluate(self.prim, operands, self.params)
+        return tuple(map(_in_memory, found))
+
+
+def _in_memory(value: Any) -> Any:
+    """A complex result as NumPy stores it, its parts along a last axis."""
+    if value.dtype.kind != "c":
+        return value
+    array = np.ascontiguousarray(value).reshape(*np.shape(value), 1)
+    return array.view(real_of(array.dtype))
+
+
+def _hosted(
+    builder: Builder, instr: Instr, args: Sequence[Any], outs: Sequence[Aval]
+) -> tuple[Ref | Pair, ...]:
+    pairs = tuple(isinstance(a, Pair) for a in args)
+    given = [joined(a) if isinstance(a, Pair) else a for a in args]
+    stored = [
+        Aval((*a.shape, 2), real_of(a.dtype)) if a.dtype.kind == "c" else a
+        for a in outs
+    ]
+    params = {
+        "rule": _Reference(instr, pairs, outs),
+        "outs": tuple(repr(aval) for aval in stored),
+    }
+    results = builder.emit(host_call, given, params)
+    return tuple(
+        apart(result) if aval.dtype.kind == "c" else result
+        for result, aval in zip(results, outs, strict=True)
     )
 
 
