@@ -30,7 +30,7 @@ from .codegen.host import Descriptor, descriptors
 from .codegen.layout import ALIGNMENT, RELEASE, WORKSPACE, Layout
 from .codegen.pool import LARGE, Pool
 from .codegen.source import Printed, print_program
-from .passes.fuse import fuse
+from .passes.lower import lower
 from .program import Call, For, If, Program, Statement, walk
 from .tape import Tape
 
@@ -198,7 +198,7 @@ class Executable:
 
 def compile_tape(tape: Tape, captures: list[np.ndarray]) -> Executable:
     """Compile `tape`, whose last `len(captures)` inputs are captured arrays."""
-    return compile_program(fuse(tape, len(captures)), captures, tape)
+    return compile_program(lower(tape, len(captures)), captures, tape)
 
 
 def compile_program(

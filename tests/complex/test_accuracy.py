@@ -1,4 +1,4 @@
-"""Compiled complex functions against NumPy's, far from and near their delicate points."""
+"""Compiled complex functions against NumPy's, at and away from delicate points."""
 
 from __future__ import annotations
 
@@ -114,9 +114,8 @@ def test_signed_zeros_choose_the_side_of_a_branch_cut():
 def test_infinities_where_numpy_has_limits():
     big = np.array([complex(np.inf, 1.0), complex(-np.inf, 1.0), complex(2.0, np.inf)])
     functions = (np.log, np.sqrt, np.absolute, np.reciprocal, np.arctan, np.isinf)
-    for f, answer in zip(
-        functions, jit(lambda z: [f(z) for f in functions])(big), strict=True
-    ):
+    answers = jit(lambda z: [f(z) for f in functions])(big)
+    for f, answer in zip(functions, answers, strict=True):
         np.testing.assert_array_equal(answer, f(big), str(f))
     zero = np.zeros(1, complex)
     with np.errstate(all="ignore"):

@@ -27,10 +27,9 @@ What must hold, and where it is seen to:
 
 from __future__ import annotations
 
-from ...program import Buffer, Program
+from ...program import Program
 from ...tape import Tape
 from ..contract import contract
-from ..split import split
 from .emit import emit
 
 __all__ = ["fuse"]
@@ -38,12 +37,4 @@ __all__ = ["fuse"]
 
 def fuse(tape: Tape, captures: int = 0) -> Program:
     """Fuse a simplified tape whose last `captures` inputs are captured arrays."""
-    real = split(tape)
-    program = emit(contract(real.tape), captures)
-    for k in real.inputs:
-        program.args[k].complex = True
-    for k in real.outputs:
-        output = program.outputs[k]
-        assert isinstance(output, Buffer)
-        output.complex = True
-    return program
+    return emit(contract(tape), captures)
