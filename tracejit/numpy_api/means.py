@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..avals import real_of
 from ..tracer import Tracer
 from .complex import squared_size
 from .reductions import any as any_
@@ -101,7 +102,7 @@ def var(
         mean = _ratio(sum_(x, axis, dtype, keepdims=True, where=where), n)
     # The differences are in the dtype of both, as NumPy's are.
     apart = squared_size(call(np.subtract, x, mean))
-    total = sum_(apart, axis, dtype, keepdims=keepdims, where=where)
+    total = sum_(apart, axis, real_of(dtype), keepdims=keepdims, where=where)
     if type(n) is int:
         return _ratio(total, n - ddof if n > ddof else 0)
     n = n if keepdims else emit("reshape", n, shape=total.shape)

@@ -10,7 +10,7 @@ import numpy as np
 from ..tracer import FUNCTIONS, Tracer, refuse
 from .indexing import take
 from .shape import permute, ravel, reshape, transpose
-from .table import cast
+from .table import cast, emit
 
 __all__: list[str] = []
 
@@ -91,6 +91,7 @@ def _astype(
             "Casting complex values to real discards the imaginary part",
             np.exceptions.ComplexWarning,
         )
+        return emit("cast", self, dtype=dtype)
     return self if not copy and self.dtype == dtype else cast(self, dtype)
 
 

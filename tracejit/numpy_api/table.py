@@ -203,6 +203,12 @@ def cast(x: Tracer, dtype: Any) -> Tracer:
     if x.ref.aval.dtype == dtype:
         return Tracer(x.rec, x.ref, None, False)
     check_dtype(dtype)
+    if x.ref.aval.dtype.kind == "c" and dtype.kind in "iuf":
+        # Nobody but `astype` may drop imaginary parts.
+        refuse(
+            f"a function of a complex array (of {x.dtype}) that needs {dtype}",
+            "Use .real or .astype, if the real part is meant",
+        )
     return emit("cast", x, dtype=dtype)
 
 
