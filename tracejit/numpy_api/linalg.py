@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer, refuse
+from .complex import squared_size
 from .products import matmul
 from .reductions import axis_of, reduce
 from .reductions import sum as sum_
@@ -20,7 +21,7 @@ __all__ = ["solve"]
 def _float(a: Any) -> Tracer:
     """An array as floats: integers become f64."""
     x = as_tracer(recorder_of(a), a)
-    return x if x.dtype.kind == "f" else cast(x, F64)
+    return x if x.dtype.kind in "fc" else cast(x, F64)
 
 
 def _squares(x: Tracer) -> Tracer:
@@ -83,7 +84,7 @@ def solve(a: Any, b: Any) -> Any:
 
 def _float_of(rec: Any, a: Any) -> Tracer:
     x = as_tracer(rec, a)
-    return x if x.dtype.kind == "f" else cast(x, F64)
+    return x if x.dtype.kind in "fc" else cast(x, F64)
 
 
 def _solved(a: Tracer, b: Tracer) -> Tracer:
@@ -139,6 +140,10 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     if axis is None:
         if ord is None or (ord == 2 and x.ndim == 1) or (ord == "fro" and x.ndim == 2):
             flat = x if x.ndim == 1 else emit("reshape", x, shape=(x.size,))
+            if x.dtype.kind == "c":
+                flat = emit(
+                    "concatenate", emit("real", flat), emit("imag", flat), axis=0
+                )
             total = emit("dot", flat, flat, contract=((0,), (0,)), batch=((), ()))
             root = call(np.sqrt, total)
             ones = (1,) * x.ndim
@@ -155,7 +160,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 def _vector_norm(x: Tracer, ord: Any, axis: int, keepdims: bool) -> Any:
     if ord is None or ord == 2:
-        return call(np.sqrt, sum_(x * x, axis, keepdims=keepdims))
+        return call(np.sqrt, sum_(squared_size(x), axis, keepdims=keepdims))
     if isinstance(ord, str):
         raise ValueError(f"Invalid norm order '{ord}' for vectors")
     size = call(np.absolute, x)
@@ -164,10 +169,10 @@ def _vector_norm(x: Tracer, ord: Any, axis: int, keepdims: bool) -> Any:
     if ord == -np.inf:
         return reduce("min", size, axis, keepdims)
     if ord == 0:
-        return sum_(cast(x != 0, x.dtype), axis, keepdims=keepdims)
+        return sum_(cast(x != 0, size.dtype), axis, keepdims=keepdims)
     if ord == 1:
         return sum_(size, axis, keepdims=keepdims)
-    return sum_(size**ord, axis, keepdims=keepdims) ** x.dtype.type(1 / ord)
+    return sum_(size**ord, axis, keepdims=keepdims) ** size.dtype.type(1 / ord)
 
 
 def _matrix_norm(x: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -175,7 +180,7 @@ def _matrix_norm(x: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool) -> 
     if row == column:
         raise ValueError("Duplicate axes given.")
     if ord is None or ord == "fro":
-        return call(np.sqrt, sum_(x * x, axes, keepdims=keepdims))
+        return call(np.sqrt, sum_(squared_size(x), axes, keepdims=keepdims))
     if ord not in (1, -1, np.inf, -np.inf):
         refuse(
             f"np.linalg.norm of matrices with ord={ord!r}",

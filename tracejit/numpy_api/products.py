@@ -81,7 +81,8 @@ def matmul(a: Any, b: Any) -> Any:
 
 @composed(np.vecdot)
 def vecdot(a: Any, b: Any) -> Any:
-    return sum_(call(np.multiply, call(np.conjugate, a), b), -1)
+    product = call(np.multiply, call(np.conjugate, a), b)
+    return sum_(product, -1, product.dtype)
 
 
 @composed(np.matvec)

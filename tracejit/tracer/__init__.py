@@ -2,6 +2,7 @@
 
 from .. import ops as ops  # registers the rows
 from .frames import is_inside, user_frame, user_source, where
+from .loop_items import LOOPS, served
 from .recorder import (
     SERVED,
     TAPE_DTYPES,
@@ -12,16 +13,19 @@ from .recorder import (
     paused,
     recording,
 )
+from .rounds import RecordAgain
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
 from .warn import call_noisy
 
 __all__ = [
     "FUNCTIONS",
     "HINTS",
+    "LOOPS",
     "SERVED",
     "TAPE_DTYPES",
     "UFUNC_METHODS",
     "GuardInfo",
+    "RecordAgain",
     "Recorder",
     "Tracer",
     "active_recorder",
@@ -32,6 +36,7 @@ __all__ = [
     "paused",
     "recording",
     "refuse",
+    "served",
     "user_frame",
     "user_source",
     "where",
