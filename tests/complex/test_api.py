@@ -11,7 +11,10 @@ import tracejit
 from tracejit import (
     elementwise_grad,
     grad,
+    hessian,
+    jacfwd,
     jacobian,
+    jacrev,
     jit,
     jvp,
     value_and_grad,
@@ -406,12 +409,42 @@ def test_reductions():
         check_grads(lambda z: z.var(), (x,))
 
 
-def test_jacobian_of_a_real_function_of_complex_numbers():
-    def f(z):
+def test_jacobians():
+    def size(z):
         return np.abs(z) ** 2
 
-    expected = np.diag(2 * np.conj(Z))
-    np.testing.assert_allclose(jacobian(f)(Z), expected, rtol=1e-13)
+    for kind in (jacobian, jacrev):
+        np.testing.assert_allclose(kind(size)(Z), np.diag(2 * np.conj(Z)), rtol=1e-13)
+
+    def wave(x):
+        return np.exp(1j * x[:2] * x[2])
+
+    found = jacobian(wave)(X)
+    np.testing.assert_allclose(found, jacfwd(wave)(X))
+    h = 1e-6
+    numeric = [(wave(X + s) - wave(X - s)) / (2 * h) for s in h * np.eye(3)]
+    np.testing.assert_allclose(found, np.transpose(numeric), rtol=1e-8)
+    for kind in (jacobian, jacfwd, jacrev):
+        found = kind(np.sin, holomorphic=True)(Z)
+        np.testing.assert_allclose(found, np.diag(np.cos(Z)), rtol=1e-13)
+
+
+def test_jacobians_that_are_refused():
+    assert raised(jacobian(np.sin), Z).startswith(
+        "jacobian: sin returned c128[3], and the derivative of a complex result is no"
+    )
+    assert raised(jacrev(lambda x: x * 1j), X).startswith(
+        "jacrev: <lambda> returned c128[3], and the derivative of a complex result is"
+    )
+    assert raised(jacfwd(np.abs), Z) == (
+        "jacfwd: absolute takes c128[3], and a column for each input says nothing "
+        "about imaginary directions. Use jacrev, or pass holomorphic=True if the "
+        "function is complex differentiable."
+    )
+    assert raised(hessian(lambda z: np.sum(np.abs(z))), Z) == (
+        "hessian: <lambda> takes or returns complex numbers. Write it as a function of "
+        "the real and the imaginary part."
+    )
 
 
 def test_a_tape_with_complex_constants_reads_back():

@@ -30,6 +30,7 @@ __all__ = [
     "check_holomorphic",
     "elementwise_grad",
     "grad",
+    "is_complex",
     "jit",
     "normal_argnums",
     "pulled",
@@ -157,7 +158,7 @@ def check_holomorphic(
     name = function_name(fun)
     if not holomorphic:
         for out in outs:
-            if _is_complex(out):
+            if is_complex(out):
                 raise DifferentiationError(
                     message(
                         f"{kind}: {name} returned {shape_text(out)}, and the "
@@ -169,7 +170,7 @@ def check_holomorphic(
                 )
         return
     what = [*xs, *outs]
-    real = next((x for x in what if not _is_complex(x)), None)
+    real = next((x for x in what if not is_complex(x)), None)
     if real is not None:
         side = "an argument" if what.index(real) < len(xs) else "a result"
         got = repr(real.aval) if isinstance(real, Ref) else shape_text(real)
@@ -183,7 +184,7 @@ def check_holomorphic(
         )
 
 
-def _is_complex(x: Any) -> bool:
+def is_complex(x: Any) -> bool:
     return (x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype).kind == "c"
 
 

@@ -87,11 +87,10 @@ def np_imag(val: Any) -> Any:
 @implements(np.angle)
 def angle(z: Any, deg: bool = False) -> Any:
     x = as_tracer(recorder_of(z), z)
-    x = x if x.dtype.kind in "fc" else x * 1.0
     if x.dtype.kind == "c":
         found = call(np.arctan2, emit("imag", x), emit("real", x))
-    else:
-        found = call(np.arctan2, np.zeros_like(x), x)
+    else:  # 0 or pi, by the sign: a constant almost everywhere
+        found = call(np.arctan2, 0, emit("stop_gradient", x))
     return found * (180 / math.pi) if deg else found
 
 

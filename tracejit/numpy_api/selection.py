@@ -129,13 +129,6 @@ def real_if_close(a: Any, tol: Any = 100) -> Any:
     return of(a)
 
 
-@implements(np.angle, gradient=False)
-def angle(z: Any, deg: bool = False) -> Any:
-    """0 or pi, by the sign: a constant almost everywhere."""
-    found = call(np.arctan2, 0, emit("stop_gradient", of(z)))
-    return found * (180 / np.pi) if deg else found
-
-
 @implements(np.array_equiv, gradient=False)
 def array_equiv(a1: Any, a2: Any) -> bool:
     rec = recorder_of(a1, a2)
