@@ -232,9 +232,8 @@ class Rounds:
 
     def _all_seen(self, proof: Proof, handed: frozenset[int], visit: _Visit) -> bool:
         """Whether all that the rounds made and that is still alive has a name."""
-        made = proof.place_of.keys()
-        alive = {ref for ref in self.rec.alive() if ref in made}
-        return alive <= handed | visit.dead
+        alive = proof.places.among(self.rec.alive())
+        return alive.keys() <= handed | visit.dead
 
     # --- after the last round ---------------------------------------------------------
 
@@ -259,9 +258,9 @@ class Rounds:
                 break
         else:
             raise RecordAgain
-        before = rec.alive() & proof.place_of.keys()
+        alive = proof.places.among(rec.alive())
         last = self.count - first - 1
-        if not {r for r in before if proof.place_of[r][0] < last} <= plan.handed:
+        if not {r for r, (rep, *_) in alive.items() if rep < last} <= plan.handed:
             raise RecordAgain
         rec.put_loop(proof)
 
@@ -304,14 +303,15 @@ def _handed(visits: list[_Visit], proof: Proof) -> frozenset[int] | None:
         missing = len(visits) - len(history)
         for place, ref in enumerate(refs):
             past = [held[place] for held in history]
-            if ref not in proof.place_of:
+            made = proof.places.get(ref)
+            if made is None:
                 if set(past) != {ref}:
                     return None
                 continue
-            rep, *spot = proof.place_of[ref]
+            rep, *spot = made
             lag = len(visits) - 1 - rep
             for j, old in enumerate(past, missing):
-                found = proof.place_of.get(old)
+                found = proof.places.get(old)
                 if found != ((j - lag, *spot) if j >= lag else None):
                     return None
             if len(visits) - max(lag, missing) < 3:
