@@ -14,6 +14,7 @@ from . import (
     logic,
     loop,
     reduction,
+    spectral,
     structural,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "logic",
     "loop",
     "reduction",
+    "spectral",
     "structural",
 ]
