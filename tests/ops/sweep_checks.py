@@ -26,14 +26,21 @@ Arrays = Sequence[np.ndarray]
 #: Operands that a row refuses to be differentiated by.
 REFUSED = {"zeta": {0}}
 #: References that take complex numbers and are not analytic in them.
-<<<<<<< HEAD
-NOT_ANALYTIC = {"abs", "cast", "complex", "cholesky", "slogdet"}
-=======
 NOT_ANALYTIC = {
-    *("abs", "cast", "cholesky", "eigh", "eigvalsh", "lstsq", "pinv", "qr", "slogdet"),
+    *(
+        "abs",
+        "cast",
+        "complex",
+        "cholesky",
+        "eigh",
+        "eigvalsh",
+        "lstsq",
+        "pinv",
+        "qr",
+        "slogdet",
+    ),
     *("svd", "svdvals"),
 }
->>>>>>> main
 
 
 class Case:
