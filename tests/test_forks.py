@@ -438,6 +438,21 @@ HARD = [
 ]  # fmt: skip
 
 
+def test_explain_says_why() -> None:
+    reasons = {
+        counts_one_side: "the untraced value of n changes in the loop",
+        appends_one_side: "a list changes in the loop",
+        counter_decides: "a number that changes in the loop may run any code",
+        untraced_behind: "step is read behind the loop and may be untraced",
+    }
+    for f, reason in reasons.items():
+        compiled = jit(f)
+        compiled(0.4, np.linspace(-0.9, 0.9, 16))
+        (line,) = [w for w in str(compiled.explain()).splitlines() if "branches" in w]
+        assert line.startswith("trace 1: the loop at test_forks.py:")
+        assert line.endswith(reason)
+
+
 @pytest.mark.parametrize("f", HARD, ids=lambda f: f.__name__)
 def test_the_answer_is_that_of_a_fresh_recording(f: Callable[..., Any]) -> None:
     compiled = jit(f)
