@@ -77,6 +77,9 @@ class Trace:
             else ("loop", 0 if grown(tape, g.exit, UNLIMITED) else g.bound)
             for g in session.guards
         )
+        if session.forks:
+            # What branches a loop has is no outcome, but makes another program.
+            self.path += (("forks", frozenset(session.forks)),)
         self.executable: Executable | None = None
         self.parent: Trace | None = None
         self.at = 0

@@ -34,9 +34,12 @@ from .branches import (
     Block,
     Differ,
     Formulas,
+    Outer,
     Round,
+    Step,
     forks,
     guards_in,
+    moved,
     read_rounds,
     united,
 )
@@ -48,9 +51,9 @@ from .stretch import Formula, prove_rounds, stretch
 from .weave import weave
 
 __all__ = [
-    "Block", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Proof", "Round",
-    "forks", "guards_in", "prove_rounds", "read_rounds", "reroll", "reroll_tape",
-    "rewrite", "stretch", "united", "weave",
+    "Block", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Outer", "Proof",
+    "Round", "Step", "forks", "guards_in", "moved", "prove_rounds", "read_rounds",
+    "reroll", "reroll_tape", "rewrite", "stretch", "united", "weave",
 ]  # fmt: skip
 
 MAX_ROUNDS = 8
