@@ -35,10 +35,11 @@ from .find import Run, Tokens, find
 from .prove import Proof, prove
 from .rewrite import rewrite
 from .stretch import Formula, prove_rounds, stretch
+from .unstack import join_rows
 
 __all__ = [
-    "Exits", "Formula", "Judgement", "Proof", "prove_rounds", "reroll", "reroll_tape",
-    "rewrite", "stretch",
+    "Exits", "Formula", "Judgement", "Proof", "join_rows", "prove_rounds", "reroll",
+    "reroll_tape", "rewrite", "stretch",
 ]  # fmt: skip
 
 MAX_ROUNDS = 8
