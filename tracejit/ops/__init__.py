@@ -12,6 +12,7 @@ from . import (
     logic,
     loop,
     reduction,
+    special,
     structural,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "logic",
     "loop",
     "reduction",
+    "special",
     "structural",
 ]
