@@ -17,6 +17,7 @@ from . import sweep_checks as checks
 
 #: Rows with tests of their own: no operands, no outputs, or a rule as param.
 ELSEWHERE = {
+    "branch",
     "const",
     "guard",
     "custom_vjp",

@@ -193,7 +193,7 @@ def _floats(a: Any) -> Any:
     """An array-like as floats; integers become f64."""
     if not hasattr(a, "dtype"):
         a = np.asarray(a)
-    return a if a.dtype.kind == "f" else a.astype(np.float64)
+    return a if a.dtype.kind in "fc" else a.astype(np.float64)
 
 
 def logsumexp(
@@ -265,7 +265,7 @@ def log_softmax(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
-def polygamma(n: int, x: Any) -> Any:
+def polygamma(n: Any, x: Any) -> Any:
     """The derivative of order n of digamma, n = 0, 1, ... (NIST DLMF 5.15.1).
 
     Args:
@@ -279,7 +279,7 @@ def polygamma(n: int, x: Any) -> Any:
         >>> float(polygamma(1, 1.0).round(6))
         1.644934
     """
-    if type(n) is Tracer:
+    if isinstance(n, Tracer):
         raise UnsupportedError(
             message(
                 "the order of polygamma is traced",

@@ -2,6 +2,7 @@
 
 from .. import ops as ops  # registers the rows
 from .frames import is_inside, user_frame, user_source, where
+from .loop_items import LOOPS, served
 from .recorder import (
     SERVED,
     TAPE_DTYPES,
@@ -12,26 +13,32 @@ from .recorder import (
     paused,
     recording,
 )
+from .rounds import RecordAgain
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
-from .warn import call_noisy
+from .warn import call_noisy, call_silent, has_error_state
 
 __all__ = [
     "FUNCTIONS",
     "HINTS",
+    "LOOPS",
     "SERVED",
     "TAPE_DTYPES",
     "UFUNC_METHODS",
     "GuardInfo",
+    "RecordAgain",
     "Recorder",
     "Tracer",
     "active_recorder",
     "call_noisy",
+    "call_silent",
     "check_dtype",
     "full_name",
+    "has_error_state",
     "is_inside",
     "paused",
     "recording",
     "refuse",
+    "served",
     "user_frame",
     "user_source",
     "where",

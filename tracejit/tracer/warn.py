@@ -17,7 +17,7 @@ import numpy as np
 from ..primitive import Primitive
 from .frames import user_frame
 
-__all__ = ["call_noisy", "run_noisy", "warn"]
+__all__ = ["call_noisy", "call_silent", "has_error_state", "run_noisy", "warn"]
 
 #: NumPy's word for a primitive in its warnings, where it is not the primitive's name.
 _NUMPY_WORDS = {
@@ -136,12 +136,34 @@ def call_noisy(name: str, function: Any, args: Any, kwargs: dict[str, Any]) -> A
         _error_state.reset(token)
 
 
-def warn(text: str) -> None:
-    """Issue a RuntimeWarning at the user's line."""
+def _silent_state() -> Any:
+    with np.errstate(all="ignore"):
+        return _error_state.get()
+
+
+_SILENT = _silent_state()
+
+
+def call_silent(function: Any, *args: Any) -> Any:
+    """Call a function with NumPy's warnings off."""
+    token = _error_state.set(_SILENT)
+    try:
+        return function(*args)
+    finally:
+        _error_state.reset(token)
+
+
+def has_error_state() -> bool:
+    """Whether the user's code runs inside `np.errstate`."""
+    return _error_state.get(None) is not None
+
+
+def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
+    """Issue a warning at the user's line."""
     frame = user_frame()
     warnings.warn_explicit(
         text,
-        RuntimeWarning,
+        category,
         frame.f_code.co_filename,
         frame.f_lineno,
         # Python drops a warning whose module is None.
