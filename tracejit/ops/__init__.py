@@ -2,6 +2,7 @@
 
 from . import (
     branch,
+    complex,
     contraction,
     control,
     elementwise,
@@ -14,11 +15,13 @@ from . import (
     loop,
     reduction,
     special,
+    spectral,
     structural,
 )
 
 __all__ = [
     "branch",
+    "complex",
     "contraction",
     "control",
     "elementwise",
@@ -31,5 +34,6 @@ __all__ = [
     "loop",
     "reduction",
     "special",
+    "spectral",
     "structural",
 ]
