@@ -11,6 +11,7 @@ from . import (
     loop,
     reduction,
     structural,
+    writes,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "loop",
     "reduction",
     "structural",
+    "writes",
 ]
