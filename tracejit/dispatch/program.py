@@ -76,7 +76,7 @@ class Session(Recorder):
         # A view is an object of its own: the same array reached through an object's
         # attribute must not share the hidden input of a name that may be rebound.
         self.slots.append(len(self.captures))
-        return self.tracer(self.capture(array.view()))
+        return self.tracer(self.capture(array.view()), shared=True)
 
     def _is_traced(self, value: Any) -> bool:
         return type(value) is Tracer

@@ -10,7 +10,7 @@ import numpy as np
 from ..tracer import FUNCTIONS, Tracer, refuse
 from .indexing import take
 from .shape import permute, reshape, transpose
-from .table import cast
+from .table import cast, fresh, same_view
 
 __all__: list[str] = []
 
@@ -64,11 +64,11 @@ def _transpose(self: Tracer, *axes: Any) -> Any:
 
 
 def _copy(self: Tracer, order: str = "C") -> Any:
-    return Tracer(self.rec, self.ref, None, False)
+    return fresh(self, contiguous=order == "C")
 
 
 def _flatten(self: Tracer, order: str = "C") -> Any:
-    return _copy(reshape(_copy(self), (self.size,), order))
+    return fresh(reshape(fresh(self), (self.size,), order), contiguous=True)
 
 
 def _astype(
@@ -102,7 +102,11 @@ def _matrix_transpose(self: Tracer) -> Any:
 
 
 def _same(self: Tracer) -> Any:
-    return Tracer(self.rec, self.ref, self.weak, True)
+    return same_view(self)
+
+
+def _itself(self: Tracer) -> Any:
+    return self  # as NumPy does for real arrays
 
 
 def _imaginary(self: Tracer) -> Any:
@@ -116,8 +120,8 @@ for _name, _implementation in {
     "flatten": _flatten,
     "astype": _astype,
     "take": _take,
-    "conj": _copy,
-    "conjugate": _copy,
+    "conj": _itself,
+    "conjugate": _itself,
 }.items():
     setattr(Tracer, _name, _implementation)
 _PROPERTIES: dict[str, Callable[..., Any]] = {

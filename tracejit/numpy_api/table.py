@@ -7,6 +7,7 @@ primitives (`emit`), of other implementations, or of a tracer's own operators.
 from __future__ import annotations
 
 import operator
+import weakref
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, TypeVar
@@ -19,10 +20,15 @@ from ..tape import Ref
 from ..tracer import (
     FUNCTIONS,
     HINTS,
+    Owner,
     Recorder,
     Tracer,
+    base_of,
     check_dtype,
     full_name,
+    joins_axes,
+    link,
+    owner_of,
     refuse,
     where,
 )
@@ -35,6 +41,7 @@ __all__ = [
     "emit",
     "emit_view",
     "filled",
+    "fresh",
     "hint",
     "implements",
     "in_dtype",
@@ -42,6 +49,7 @@ __all__ = [
     "of",
     "promoted",
     "recorder_of",
+    "same_view",
     "stack_nested",
     "static_array",
     "tracers_in",
@@ -119,12 +127,35 @@ def emit(name: str, *operands: Any, **params: Any) -> Any:
 
 
 def emit_view(name: str, x: Tracer, **params: Any) -> Tracer:
-    """Apply a primitive whose NumPy counterpart gives a view of `x`.
+    """Apply a primitive whose NumPy counterpart gives a view of `x`."""
+    kind = joins_axes(x, params["shape"]) if name == "reshape" else "view"
+    ref = x.rec.apply(PRIMITIVES[name], (x.ref,), params)
+    view = Tracer(x.rec, ref, None, x.shared)
+    if kind == "view":
+        return link(view, x, (name, params))
+    view.shared = False
+    if kind == "uncertain":
+        for one, other in ((x, view), (view, x)):
+            owner_of(base_of(one)).uncertain.append(weakref.ref(other))
+    return view
 
-    Neither of the two can be written in place any more: the other would not see it.
+
+def same_view(x: Tracer) -> Tracer:
+    """Another array object on the memory of `x`."""
+    same = Tracer(x.rec, x.ref, x.weak, x.shared)
+    return link(same, x) if x.memory is not None or x.ref.aval.shape else same
+
+
+def fresh(x: Tracer, contiguous: bool = False) -> Tracer:
+    """A copy: the same value, memory of its own.
+
+    Args:
+        contiguous: whether NumPy's copy lies in C order.
     """
-    x.shared = True
-    return Tracer(x.rec, x.rec.apply(PRIMITIVES[name], (x.ref,), params), None, True)
+    copy = Tracer(x.rec, x.ref, None, False)
+    if contiguous:
+        copy.memory = Owner(True)
+    return copy
 
 
 def cast(x: Tracer, dtype: Any) -> Tracer:
@@ -188,8 +219,7 @@ _NUMBERS = {
 def filled(rec: Recorder, shape: tuple[int, ...], value: Any, dtype: Any) -> Tracer:
     """An array of one value."""
     fill = cast(as_tracer(rec, value), dtype)
-    # Its own memory: other than a broadcast view, it may be written in place.
-    return emit("broadcast_to", fill, shape=shape)
+    return fresh(emit("broadcast_to", fill, shape=shape), contiguous=True)
 
 
 def common(tracers: list[Tracer]) -> list[Tracer]:
@@ -264,4 +294,4 @@ def stack_nested(rec: Recorder, x: Any) -> Tracer:
             )
     dtype = np.result_type(*[row.dtype for row in rows])
     lines = [emit("reshape", cast(r, dtype), shape=(1, *shape)) for r in rows]
-    return emit("concatenate", *lines, axis=0)
+    return fresh(emit("concatenate", *lines, axis=0), contiguous=True)

@@ -15,6 +15,7 @@ scatter  indices are in range; `unique` says that no two are equal.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,19 +35,28 @@ from .structural import (
     structural,
 )
 
-__all__ = ["scatter", "update"]
+__all__ = ["scatter", "update", "write_into"]
 
 Shape = tuple[int, ...]
 
 
-def written(x: Any, index: Any, v: Any, add: bool) -> Any:
-    """A copy of `x` in which the elements at `index` are `v`, or have it added."""
-    out = np.array(x)
+def write_into(
+    name: str, out: np.ndarray, v: Any, at: Sequence[Any], params: dict[str, Any]
+) -> None:
+    """Do what the primitive `name` does, to `out` itself."""
+    add = params["add"]
+    if name == "scatter":
+        index: Any = (slice(None),) * params["axis"] + (np.asarray(at[0]),)
+        if add:
+            np.add.at(out, index, v)
+            return
+    else:
+        places = {k: params[k] for k in ("start", "step", "axes")}
+        index = window_index(out.shape, np.shape(v), at, **places)
     if add:
-        np.add.at(out, index, v)
+        out[index] += v
     else:
         out[index] = v
-    return out
 
 
 # --- update
@@ -68,13 +78,9 @@ def window_index(
 def _update_reference(
     x: Any, v: Any, *at: Any, start: Shape, step: Shape, axes: Shape, add: bool
 ) -> Any:
-    x, v = np.asarray(x), np.asarray(v)
-    index = window_index(x.shape, v.shape, at, start=start, step=step, axes=axes)
     out = np.array(x)
-    if add:
-        out[index] += v
-    else:
-        out[index] = v
+    params = {"start": start, "step": step, "axes": axes, "add": add}
+    write_into("update", out, v, at, params)
     return out
 
 
@@ -246,7 +252,9 @@ update: Primitive = structural(
 def _scatter_reference(
     x: Any, v: Any, idx: Any, *, axis: int, unique: bool, add: bool
 ) -> Any:
-    return written(x, (slice(None),) * axis + (np.asarray(idx),), v, add)
+    out = np.array(x)
+    write_into("scatter", out, v, [idx], {"axis": axis, "add": add})
+    return out
 
 
 def _scatter_aval(

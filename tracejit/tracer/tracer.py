@@ -23,6 +23,7 @@ from ..errors import ConcretizationError, TracejitError, UnsupportedError, messa
 from ..primitive import PRIMITIVES
 from ..tape import Ref
 from .frames import Concretized, outermost_library_call, where
+from .memory import derive
 from .recorder import Recorder, _tracer_class, active_recorder
 
 __all__ = ["FUNCTIONS", "HINTS", "UFUNC_METHODS", "Tracer", "full_name", "refuse"]
@@ -71,21 +72,27 @@ class Tracer:
 
     Attributes:
         rec: the recorder it belongs to.
-        ref: its value on the tape; a write in place gives it another one.
+        ref: its value on the tape; a write in place gives it another one.  A view whose
+            owner was written to has none until it is asked for (see `memory`).
         weak: `float`, `int` or `bool` for what would be a Python number, else None.
-        shared: whether another object may see the same memory (an argument, a view, an
-            array with views), so that writing in place is refused.
+        shared: whether somebody outside the recording has the memory (a captured
+            array), so that it cannot be written to.
+        memory: what is known about its memory: an `Owner`, a `View`, or None.
     """
 
-    __slots__ = ("__weakref__", "rec", "ref", "shared", "weak")
+    __slots__ = ("__weakref__", "memory", "rec", "ref", "shared", "weak")
+
+    ref: Ref
+    memory: Any
 
     def __init__(
-        self, rec: Recorder, ref: Ref, weak: type | None = None, shared: bool = True
+        self, rec: Recorder, ref: Ref, weak: type | None = None, shared: bool = False
     ) -> None:
         self.rec = rec
         self.ref = ref
         self.weak = weak
         self.shared = shared
+        self.memory = None
         rec.tracers.append(weakref.ref(self))
 
     if TYPE_CHECKING:
@@ -216,7 +223,7 @@ class Tracer:
         return format(self.value, spec) if spec else str(self)
 
     def __copy__(self) -> Tracer:
-        return Tracer(self.rec, self.ref, self.weak, shared=False)
+        return Tracer(self.rec, self.ref, self.weak)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tracer:
         return self.__copy__()
@@ -225,6 +232,8 @@ class Tracer:
         _refuse_concrete(self, "bytes (pickle)")
 
     def __getattr__(self, name: str) -> Any:
+        if name == "ref":
+            return derive(self)
         if name.startswith("__") or not hasattr(self.__class__, name):
             kind = self.__class__.__name__
             raise AttributeError(f"{kind!r} object has no attribute {name!r}")
