@@ -26,6 +26,7 @@ FAMILIES = {
     "they change an index.",
     "contraction": "Sums of products.",
     "linalg": "On the last two axes, stacked over the others.",
+    "host": "Functions in Python; a kernel calls them back.",
     "control": "What only transforms, guards and passes look at.",
 }
 

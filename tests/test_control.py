@@ -213,3 +213,19 @@ def test_writing_to_an_array_from_outside():
 
     with pytest.raises(UnsupportedError, match="Make the array part of the carry"):
         jit(f)(XS[:, 0])
+
+
+@pytest.mark.compiles
+def test_an_inner_loop_reads_what_the_outer_one_carries():
+    """An element of a carried array is another one in each round."""
+
+    def f(x):
+        for _ in range(5):
+            s = 0.0
+            for _ in range(6):
+                s = s + np.sin(x[0] * s) + x[1]
+            x = x * s * 0.1
+        return x
+
+    x = np.array([1.0, 2.0, 0.3])
+    np.testing.assert_allclose(jit(f)(x), f(x), rtol=1e-9)

@@ -26,11 +26,12 @@ import numpy as np
 from . import config
 from .codegen import assembly, engine, entry, store, symbols, vector_math
 from .codegen.entry import Check, Row, Table, Where
+from .codegen.host import descriptors
 from .codegen.layout import ALIGNMENT, RELEASE, WORKSPACE, Layout
 from .codegen.pool import LARGE, Pool
 from .codegen.source import Printed, print_program
 from .passes.fuse import fuse
-from .program import Call, For, Program, Statement, walk
+from .program import Call, For, If, Program, Statement, walk
 from .tape import Tape
 
 __all__ = [
@@ -58,7 +59,8 @@ class Kernel:
         tape: the tape it was first compiled for; None for a bare program.
         program: the fused program of that tape.
         stats: `compile_seconds` (to get it, from wherever), `from_disk`, and of its
-            program `statements`, `loops`, `calls` (of libraries); `code_bytes`.
+            program `statements`, `loops`, `calls` (of libraries), `host_calls`
+            (back into Python); `code_bytes`.
     """
 
     def __init__(
@@ -75,7 +77,8 @@ class Kernel:
             "from_disk": False,
             "statements": len(everything),
             "loops": sum(isinstance(s, For) for s in everything),
-            "calls": sum(isinstance(s, Call) for s in everything),
+            "calls": sum(isinstance(s, Call) for s in everything) - len(program.hosts),
+            "host_calls": len(program.hosts),
             "code_bytes": 0,
         }
 
@@ -139,7 +142,7 @@ class Executable:
     status -1: NumPy would have raised (index out of range, singular matrix): record
     again, so that NumPy raises at the user's line.
     `compiled` is True when this call compiled new code (else the kernel was reused,
-    in this process or from disk).
+    in this process or from disk).  `hosts` names what the kernel calls in Python.
     """
 
     call: Callable[..., tuple | list[Any]]
@@ -153,6 +156,7 @@ class Executable:
     ) -> None:
         self.kernel = kernel
         self.tape = kernel.tape
+        self.hosts = [host.name for host in layout.program.hosts]
         self.captures = captures
         self.compiled = compiled
         mirrors = [_mirror(array) for array in captures]
@@ -288,8 +292,9 @@ def _mirror(array: np.ndarray) -> np.ndarray:
 
 def _block(kernel: Kernel, layout: Layout, captures: list[np.ndarray]) -> Block:
     """The parameter block of one trace."""
-    params = np.array(layout.values(captures), np.int64).view(Block)
-    kept: list[Any] = [kernel, captures, layout.scalar_dtypes]
+    hosts = descriptors(layout.program)
+    params = np.array(layout.values(captures, list(hosts)), np.int64).view(Block)
+    kept: list[Any] = [kernel, captures, layout.scalar_dtypes, hosts]
     total = layout.workspace()[1]
     if total:
         memory = np.empty(total + ALIGNMENT, np.uint8)
@@ -306,6 +311,8 @@ def _work(body: list[Statement]) -> int:
     for s in body:
         if isinstance(s, For):
             total += max(s.hi - s.lo, 0) * _work(s.body)
+        elif isinstance(s, If):
+            total += 1 + max(_work(s.yes), _work(s.no))
         elif isinstance(s, Call):
             total += 1 + sum(b.size for b in (*s.ins, *s.outs)) * 8
         else:

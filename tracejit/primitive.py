@@ -38,8 +38,8 @@ class Primitive:
 
     Attributes:
         name: the word that stands on the tape.
-        family: `elementwise`, `reduction`, `structural`, `contraction`, `linalg`
-            or `control`; decides how fusion treats it.
+        family: `elementwise`, `reduction`, `structural`, `contraction`, `linalg`,
+            `host` or `control`; decides how fusion treats it.
         reference: NumPy implementation, `reference(*arrays, **params)`; a tuple of
             arrays where `n_out` is not 1.
         aval: abstract rule, `aval(*avals, **params)`, same shape of result.
@@ -52,6 +52,8 @@ class Primitive:
         batch: `batch(args, batched, **params)`, all batched operands having the batch
             axis in front; returns the output with its batch axis in front.
         lower: elementwise only, an expression over a, b, c (see `codegen`).
+        host: a kernel calls the reference itself, back in Python, on whole contiguous
+            arrays; the row needs no lowering.
         samples: callables `rng -> (arrays, params)`, the test sweep's inputs.
     """
 
@@ -67,6 +69,7 @@ class Primitive:
     expand: Callable[..., Any] | None = None
     batch: Callable[..., Any] | None = None
     lower: str = ""
+    host: bool = False
     samples: tuple[Callable[..., Any], ...] = field(default=(), repr=False)
 
     @property

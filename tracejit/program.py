@@ -12,7 +12,7 @@ So whatever was decided on a concrete size is visible in the text, or does not m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,6 +31,8 @@ __all__ = [
     "Counter",
     "Exit",
     "For",
+    "Host",
+    "If",
     "Let",
     "Load",
     "Program",
@@ -199,6 +201,15 @@ class For:
 
 
 @dataclass(slots=True, eq=False)
+class If:
+    """Run `yes` if the bool value is true, else `no`."""
+
+    value: int
+    yes: list[Statement]
+    no: list[Statement]
+
+
+@dataclass(slots=True, eq=False)
 class Break:
     """Leave the innermost For unless the bool value is true."""
 
@@ -237,12 +248,27 @@ class Call:
       lu, lu_solve {trans}, lu_inv   as the primitives
       argsort {axis}       stable, NaN last
       mask_indices         positions of true entries of the flattened mask
+      host {number}        the function `Program.hosts[number]`, in Python
     """
 
     name: str
     ins: tuple[Buffer, ...]
     outs: tuple[Buffer, ...]
     params: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Host:
+    """A function that a kernel calls back in Python.
+
+    `run(*arrays)` gives a tuple of arrays of the avals of the call's `outs`; it is part
+    of a trace and not of the kernel.  trusted: it is one of the tables' references,
+    which keep no operand.
+    """
+
+    name: str
+    run: Callable[..., tuple]
+    trusted: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -263,6 +289,7 @@ Statement = (
     | Accumulate
     | Read
     | For
+    | If
     | Break
     | Exit
     | Check
@@ -285,6 +312,7 @@ class Program:
         works, locals: the other buffers.
         body: the statements.
         dtypes: dtype of every scalar value.
+        hosts: what `Call`s of the name `host` call.
     """
 
     name: str
@@ -295,11 +323,15 @@ class Program:
     locals: list[Buffer] = field(default_factory=list)
     body: list[Statement] = field(default_factory=list)
     dtypes: list[np.dtype] = field(default_factory=list)
+    hosts: list[Host] = field(default_factory=list)
 
 
 def walk(body: list[Statement]) -> Iterator[Statement]:
-    """All statements, in program order, loops before what they contain."""
+    """All statements, in program order, loops and Ifs before what they contain."""
     for statement in body:
         yield statement
         if isinstance(statement, For):
             yield from walk(statement.body)
+        elif isinstance(statement, If):
+            yield from walk(statement.yes)
+            yield from walk(statement.no)

@@ -21,7 +21,10 @@ import numpy as np
 from .avals import Aval
 from .primitive import PRIMITIVES, Primitive, register
 
-__all__ = ["Builder", "Instr", "Ref", "Source", "Tape", "const", "guard"]
+__all__ = [
+    "Builder", "Instr", "Ref", "Source", "Tape", "const", "guard", "has_guard",
+    "inner_tapes",
+]  # fmt: skip
 
 
 class Source(NamedTuple):
@@ -97,6 +100,11 @@ class Tape:
     def __repr__(self) -> str:
         # The one syntax lives in text.py, which imports this module.
         return _printer[0](self) if _printer else object.__repr__(self)
+
+
+def inner_tapes(instr: Instr) -> list[Tape]:
+    """The tapes among an instr's params: the body of a loop, the sides of a branch."""
+    return [value for value in instr.params.values() if isinstance(value, Tape)]
 
 
 _printer: list[Callable[[Tape], str]] = []
@@ -295,3 +303,9 @@ guard = register(
         n_out=0,
     )
 )
+
+
+def has_guard(instr: Instr) -> bool:
+    """Whether an instr is a guard or has one in it."""
+    bodies = inner_tapes(instr)
+    return instr.prim is guard or any(has_guard(i) for b in bodies for i in b.instrs)

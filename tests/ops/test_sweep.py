@@ -16,7 +16,15 @@ from tracejit.primitive import PRIMITIVES
 from . import sweep_checks as checks
 
 #: Rows with tests of their own: no operands, no outputs, or a rule as param.
-ELSEWHERE = {"const", "guard", "custom_vjp", "custom_jvp", "checkpoint", "loop"}
+ELSEWHERE = {
+    "const",
+    "guard",
+    "custom_vjp",
+    "custom_jvp",
+    "checkpoint",
+    "loop",
+    "host_call",
+}
 #: Results whose shape or exit depends on the data.
 UNBATCHED = {"mask_indices", "iota"}
 

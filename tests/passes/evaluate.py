@@ -18,6 +18,7 @@ from tracejit.program import (
     Counter,
     Exit,
     For,
+    If,
     Let,
     Load,
     Program,
@@ -118,6 +119,8 @@ def evaluate(program: Program, inputs: list[Any]) -> list[Any]:
                             run(s.body)
                         except Broken:
                             break
+                case If():
+                    run(s.yes if values[s.value] else s.no)
                 case Break():
                     if not values[s.value]:
                         raise Broken

@@ -18,7 +18,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from . import entry, symbols, vector_math, wrapper
+from . import entry, host, symbols, vector_math, wrapper
 
 __all__ = [
     "address",
@@ -65,7 +65,7 @@ def _engine() -> Any:
 
 def _register_interface() -> None:
     """Make known to LLVM what a kernel's wrapper calls of Python and NumPy."""
-    for name in {*wrapper.SYMBOLS, *entry.SYMBOLS}:
+    for name in {*wrapper.SYMBOLS, *entry.SYMBOLS, *host.SYMBOLS}:
         function = getattr(ctypes.pythonapi, name)
         llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
     # Slots of NumPy's C API are part of its binary interface, version 2.

@@ -266,6 +266,16 @@ def argsort(x, out, outer, n, inner):
             z[i, :, j] = np.argsort(y[i, :, j].copy(), kind="mergesort")
     return True
 ''',
+    "host": '''\
+#: The functions that the program calls, by number; see `Program.hosts`.
+HOSTS = []
+
+
+def host(number, *arrays):
+    """Results first, then operands."""
+    HOSTS[number](*arrays)
+    return True
+''',
     "mask_indices": """\
 @njit
 def mask_indices(mask, out):

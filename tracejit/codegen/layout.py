@@ -9,7 +9,8 @@ knows the slots by number only, so it serves every trace of its structure:
     3..5   addresses of None, of the type ndarray, unused
     then   ints, constants, captured arrays (addresses of the Python objects),
            offsets of the work buffers in the workspace, shapes of the arrays to be
-           returned, addresses of the dtypes of the scalars to be returned
+           returned, addresses of the dtypes of the scalars to be returned, addresses
+           of the descriptors of host calls
 """
 
 from __future__ import annotations
@@ -106,8 +107,12 @@ class Layout:
         return self.shape_slot(len(self.fresh))
 
     @cached_property
-    def size(self) -> int:
+    def host_base(self) -> int:
         return self.dtype_base + len(self.scalar_dtypes)
+
+    @cached_property
+    def size(self) -> int:
+        return self.host_base + len(self.program.hosts)
 
     def workspace(self) -> tuple[list[int], int]:
         """Offsets of the work buffers, and bytes in all."""
@@ -117,7 +122,7 @@ class Layout:
             end += -(-buffer.size * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT
         return offsets, end
 
-    def values(self, captured: list[np.ndarray]) -> list[int]:
+    def values(self, captured: list[np.ndarray], hosts: list[np.ndarray]) -> list[int]:
         """The block's content for this trace, workspace address still 0."""
         offsets, total = self.workspace()
         shapes = [n for b in self.fresh for n in b.shape]
@@ -129,4 +134,5 @@ class Layout:
             *offsets,
             *shapes,
             *dtypes,
+            *[host.ctypes.data for host in hosts],
         ]  # fmt: skip

@@ -33,6 +33,7 @@ from ..program import (
     Counter,
     Exit,
     For,
+    If,
     Index,
     Let,
     Load,
@@ -43,6 +44,7 @@ from ..program import (
 )
 from .contraction import summed_products
 from .expressions import evaluate
+from .host import emit_host
 from .ir import BOOL, F64, I64, Loop, Module, Value, Writer, literal, memory_type
 from .ir import register_type as register
 from .layout import FIRST, Layout
@@ -344,6 +346,16 @@ class Emitter:
         self.open.pop()
         with_loop.leave()
 
+    def branch(self, s: If) -> None:
+        writer = self.writer
+        yes, no, done = (writer.label(name) for name in ("yes", "no", "done"))
+        writer.branch(self.values[s.value], yes, no)
+        for label, body in ((yes, s.yes), (no, s.no)):
+            writer.start(label)
+            self.statements(body)
+            writer.jump(done)
+        writer.start(done)
+
     def leave_loop(self, s: Break) -> None:
         stay = self.writer.label("stay")
         self.writer.branch(self.values[s.value], stay, self.open[-1].exit)
@@ -377,7 +389,11 @@ class Emitter:
         writer.start(stay)
 
     def call(self, s: Call) -> None:
-        emit_call(self, s)
+        if s.name == "host":
+            slot = self.layout.host_base + s.params["number"]
+            emit_host(self, s, self.param(slot).text)
+        else:
+            emit_call(self, s)
 
     def swap(self, s: Swap) -> None:
         for buffer, other in ((s.a, self.pointer(s.b)), (s.b, self.pointer(s.a))):
@@ -439,6 +455,7 @@ _EMIT: dict[type, Callable[[Emitter, Any], None]] = {
     Accumulate: Emitter.accumulate,
     Read: Emitter.read,
     For: Emitter.loop,
+    If: Emitter.branch,
     Break: Emitter.leave_loop,
     Exit: Emitter.exit,
     Check: Emitter.check,

@@ -38,6 +38,7 @@ from ..program import (
     Counter,
     Exit,
     For,
+    If,
     Index,
     Let,
     Load,
@@ -312,9 +313,19 @@ class _Printer:
         if s.count is not None:
             hi = self.value(s.count)
         self.line(f"for {name} in range({lo}, {hi}):")
+        self.block(s.body)
+
+    def branch(self, s: If) -> None:
+        self.line(f"if {self.value(s.value)}:")
+        self.block(s.yes)
+        if s.no:
+            self.line("else:")
+            self.block(s.no)
+
+    def block(self, body: list[Any]) -> None:
         self.depth += 1
         before = len(self.lines)
-        self.statements(s.body)
+        self.statements(body)
         if len(self.lines) == before:
             self.line("pass")
         self.depth -= 1
@@ -339,7 +350,10 @@ class _Printer:
     def call(self, s: Call) -> None:
         params = dict(s.params)
         args = [self.name(b) for b in (*s.ins, *s.outs)]
-        if s.name == "argsort":
+        if s.name == "host":
+            outs = [self.name(b) for b in s.outs]
+            args = [str(params.pop("number")), *outs, *args[: len(s.ins)]]
+        elif s.name == "argsort":
             shape = s.ins[0].shape
             axis = params.pop("axis")
             for part in (shape[:axis], shape[axis : axis + 1], shape[axis + 1 :]):
@@ -399,6 +413,7 @@ _PRINT: dict[type, Callable[[_Printer, Any], None]] = {
     Accumulate: _Printer.accumulate,
     Read: _Printer.read,
     For: _Printer.loop,
+    If: _Printer.branch,
     Break: _Printer.leave_loop,
     Exit: _Printer.exit,
     Check: _Printer.check,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from ..program import Buffer
 from . import layout as block
+from .host import FAILED
 from .ir import Module, memory_type
 from .ir import register_type as register
 from .layout import HEAD, Layout
@@ -335,6 +336,10 @@ class _Wrapper:
         self.label("success")
         self.raw(f"ret ptr {self.success(fresh)}")
         self.label("left")
+        # An error is set already.
+        raised = self.op(f"icmp eq i64 %status, {FAILED}")
+        self.branch(raised, "fail", "exit")
+        self.label("exit")
         self.drop(fresh)
         number = self.call("PyLong_FromLongLong", "%status")
         exit_ = self.sequence("List", [number, self.outcome()])

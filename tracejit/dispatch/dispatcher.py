@@ -363,6 +363,11 @@ class Dispatcher:
             return "kernel reused"
         self.stats.compile_seconds += time.perf_counter() - started
         assert trace.executable is not None
+        hosts = trace.executable.hosts
+        if hosts:
+            self.stats.host_calls += len(hosts)
+            names = ", ".join(dict.fromkeys(hosts))
+            self.events.add(f"trace {trace.number}: calls {names} in Python")
         if trace.executable.compiled:
             self.stats.kernels_compiled += 1
             return "kernel compiled"

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..captures import define
 from ..errors import UnsupportedError, message
+from ..numpy_api.buffers import Buffer
 from ..signature import caller, flatten, unflatten
 from ..tape import Ref
 from ..tracer import Recorder, Tracer
@@ -48,6 +49,8 @@ class Outputs:
 
     def _place(self, recorder: Recorder, leaf: Any) -> str:
         """Where this leaf comes from, as an expression over the kernel's outputs."""
+        if isinstance(leaf, Buffer):
+            leaf = leaf.constant(recorder)
         traced = type(leaf) is Tracer
         if not traced and isinstance(leaf, np.ndarray):
             if leaf.dtype == object:

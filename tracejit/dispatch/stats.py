@@ -33,6 +33,7 @@ class Stats:
         kernels_reused: traces that found their kernel compiled already.
         hits: calls answered by a kernel without running the Python function.
         interpreted: calls answered by NumPy on the tape.
+        host_calls: places in the traces' kernels where they call back into Python.
         record_seconds: time spent in recording and in the passes.
         compile_seconds: time spent in compiling.
     """
@@ -44,6 +45,7 @@ class Stats:
     kernels_reused: int = 0
     hits: int = 0
     interpreted: int = 0
+    host_calls: int = 0
     record_seconds: float = 0.0
     compile_seconds: float = 0.0
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..tracer import Tracer, refuse
 from .joining import concatenate
-from .reductions import axis_of
+from .reductions import axes_in_order, axis_of
 from .reductions import sum as sum_
 from .selection import pad, where
 from .shape import flip, window
@@ -19,7 +19,6 @@ from .table import (
     cast,
     emit,
     implements,
-    no_keywords,
     of,
     promoted,
     recorder_of,
@@ -69,9 +68,25 @@ def _edge(x: Tracer, value: Any, axis: int) -> Tracer:
 
 @implements(np.ediff1d)
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
-    no_keywords(np.ediff1d, to_end=to_end, to_begin=to_begin)
-    x = of(ary)
-    return diff(emit("reshape", x, shape=(x.size,)))
+    x = of(ary, to_end, to_begin)
+    flat = emit("reshape", x, shape=(x.size,))
+    n = builtins.max(x.size - 1, 0)
+    apart = call(
+        np.subtract, window(flat, 0, builtins.min(1, x.size), n), window(flat, 0, 0, n)
+    )
+    parts = [apart]
+    for name, end, at in (("to_begin", to_begin, 0), ("to_end", to_end, 2)):
+        if end is None:
+            continue
+        t = as_tracer(x.rec, end)
+        if not np.can_cast(t.dtype, x.dtype, "same_kind"):
+            raise TypeError(
+                f"dtype of `{name}` must be compatible with input `ary` under the "
+                "`same_kind` rule."
+            )
+        t = emit("reshape", cast(t, x.dtype), shape=(t.size,))
+        parts.insert(at, t)
+    return apart if len(parts) == 1 else emit("concatenate", *parts, axis=0)
 
 
 @implements(np.trapezoid)
@@ -126,28 +141,55 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 @implements(np.gradient)
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     x = of(f, *varargs)
-    x = x if x.dtype.kind == "f" else cast(x, F64)
-    if edge_order != 1 or builtins.any(np.ndim(h) for h in varargs):
-        refuse(
-            "np.gradient with edge_order=2 or coordinates",
-            "Use even spacing, or np.diff",
-        )
-    if axis is None:
-        axes = tuple(range(x.ndim))
+    x = cast(x, F64) if x.dtype.kind in "iu" else x
+    axes = axes_in_order(axis, x.ndim)
+    if not varargs:
+        steps: list[Any] = [1.0] * len(axes)
+    elif len(varargs) == 1 and np.ndim(varargs[0]) == 0:
+        steps = list(varargs) * len(axes)
+    elif len(varargs) == len(axes):
+        steps = [_spacing(x, h, i) for h, i in zip(varargs, axes, strict=True)]
     else:
-        wanted = axis if isinstance(axis, tuple) else (axis,)
-        axes = tuple([axis_of(i, x.ndim) for i in wanted])
-    steps = varargs * len(axes) if len(varargs) == 1 else varargs or (1.0,) * len(axes)
-    if len(steps) != len(axes):
         raise TypeError("invalid number of arguments")
-    found = tuple([_slope(x, i, h) for i, h in zip(axes, steps, strict=True)])
+    if edge_order > 2:
+        raise ValueError("'edge_order' greater than 2 not supported")
+    found = tuple(
+        [
+            cast(_slope(x, i, h, edge_order), x.dtype)
+            for i, h in zip(axes, steps, strict=True)
+        ]
+    )
     return found[0] if len(found) == 1 else found
 
 
-def _slope(x: Tracer, axis: int, h: Any) -> Tracer:
-    """Central differences inside, one-sided ones at both ends."""
+def _spacing(x: Tracer, given: Any, axis: int) -> Any:
+    """The distance of points, or the distances between uneven ones."""
+    if np.ndim(given) == 0:
+        return given
+    if np.ndim(given) != 1:
+        raise ValueError("distances must be either scalars or 1d")
+    if len(given) != x.shape[axis]:
+        raise ValueError(
+            "when 1d, distances must match the length of the corresponding dimension"
+        )
+    traced = as_tracer(x.rec, given) if type(given) is not np.ndarray else given
+    if traced.dtype.kind in "iu":
+        traced = traced.astype(F64)
+    apart = np.diff(traced)
+    # The formulas for uneven points give what those for even ones give.
+    if type(apart) is np.ndarray and (apart == apart[0]).all():
+        return apart[0]
+    return apart
+
+
+def _slope(x: Tracer, axis: int, h: Any, edge_order: int) -> Tracer:
+    """Second-order differences inside, those of `edge_order` at both ends.
+
+    B. Fornberg, "Generation of finite difference formulas on arbitrarily spaced
+    grids", Mathematics of Computation 51 (1988).
+    """
     n = x.shape[axis]
-    if n < 2:
+    if n < edge_order + 1:
         raise ValueError(
             "Shape of array too small to calculate a numerical gradient, at least "
             "(edge_order + 1) elements are required."
@@ -156,9 +198,44 @@ def _slope(x: Tracer, axis: int, h: Any) -> Tracer:
     def part(start: int, size: int) -> Tracer:
         return window(x, axis, start, size)
 
-    inside = (part(2, n - 2) - part(0, n - 2)) / (2.0 * h)
-    first, last = (part(1, 1) - part(0, 1)) / h, (part(n - 1, 1) - part(n - 2, 1)) / h
-    return concatenate([first, inside, last], axis)
+    def along(coefficient: Any) -> Any:
+        shape = [1] * x.ndim
+        shape[axis] = -1
+        return coefficient.reshape(tuple(shape))
+
+    before, here, after = part(0, n - 2), part(1, n - 2), part(2, n - 2)
+    even = np.ndim(h) == 0
+    if even:
+        inside = (after - before) / (2.0 * h)
+        near, far = (h, h), (h, h)
+    else:
+        d, e = h[:-1], h[1:]
+        inside = (
+            along(-e / (d * (d + e))) * before
+            + along((e - d) / (d * e)) * here
+            + along(d / (e * (d + e))) * after
+        )
+        near, far = (
+            (h[0], h[builtins.min(1, n - 2)]),
+            (h[-1], h[builtins.max(-2, 1 - n)]),
+        )
+    first, last = part(0, 1), part(n - 1, 1)
+    if edge_order == 1:
+        start = (part(1, 1) - first) / near[0]
+        end = (last - part(n - 2, 1)) / far[0]
+    else:
+        start = _edge_slope(*near, first, part(1, 1), part(2, 1))
+        end = -_edge_slope(*far, last, part(n - 2, 1), part(n - 3, 1))
+    return concatenate([start, inside, end], axis)
+
+
+def _edge_slope(d: Any, e: Any, a: Tracer, b: Tracer, c: Tracer) -> Tracer:
+    """The slope at `a` of the parabola through three points, d and e apart."""
+    return (
+        -(2.0 * d + e) / (d * (d + e)) * a
+        + (d + e) / (d * e) * b
+        - d / (e * (d + e)) * c
+    )
 
 
 @implements(np.sinc)

@@ -95,8 +95,6 @@ def iscomplex(x: Any) -> Any:
     return np.zeros(x.shape, bool)[()]
 
 
-hint("Use np.where(mask, values, a)", np.copyto, np.putmask, np.place, np.put)
-hint("Use a * (1 - np.eye(n)) + np.diag(values)", np.fill_diagonal)
 hint("Use np.sort", np.partition, np.unique)
 hint("Use np.linalg.solve(a.T @ a, a.T @ b)", np.linalg.lstsq, np.linalg.pinv)
 hint("Call the function on slices and use np.stack", np.apply_along_axis)

@@ -21,10 +21,8 @@ _SAME = (
     np.diagonal, np.dot, np.max, np.mean, np.min, np.nonzero, np.prod, np.ravel,
     np.repeat, np.round, np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.var,
 )
-_WRITES = (
-    "byteswap", "fill", "itemset", "partition", "put", "resize", "setfield", "setflags",
-    "sort",
-)
+#: What changes more than the elements (`mutators` has what writes these).
+_WRITES = ("byteswap", "itemset", "partition", "resize", "setfield", "setflags")
 # fmt: on
 
 
@@ -42,8 +40,10 @@ for _function in _SAME:
 
 def _write(name: str) -> Callable[..., Any]:
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
-        way_out = "Use np.sort(a)" if name == "sort" else "Make a new array instead"
-        refuse(f"a.{name}(), which writes into the traced array,", way_out)
+        refuse(
+            f"a.{name}(), which writes into the traced array,",
+            "Make a new array instead",
+        )
 
     return method
 
@@ -113,7 +113,7 @@ def _imaginary(self: Tracer) -> Any:
     return np.zeros(self.shape, self.dtype)[()]
 
 
-for _name, _implementation in {
+_METHODS: dict[str, Callable[..., Any]] = {
     "reshape": _reshape,
     "transpose": _transpose,
     "copy": _copy,
@@ -122,7 +122,8 @@ for _name, _implementation in {
     "take": _take,
     "conj": _itself,
     "conjugate": _itself,
-}.items():
+}
+for _name, _implementation in _METHODS.items():
     setattr(Tracer, _name, _implementation)
 _PROPERTIES: dict[str, Callable[..., Any]] = {
     "T": transpose,

@@ -13,10 +13,19 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer
-from .table import as_tracer, cast, emit, implements, in_dtype, no_keywords, of
+from .table import (
+    as_tracer,
+    cast,
+    emit,
+    filled,
+    implements,
+    in_dtype,
+    no_keywords,
+    of,
+)
 from .ufuncs import BOOL, I64, call
 
-__all__ = ["axes_of", "axis_of", "keep", "reduce", "reduced_size"]
+__all__ = ["axes_in_order", "axes_of", "axis_of", "keep", "reduce", "reduced_size"]
 
 U64 = np.dtype(np.uint64)
 
@@ -43,6 +52,17 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     return (axis_of(axis, ndim),)
 
 
+def axes_in_order(axis: Any, ndim: int) -> tuple[int, ...]:
+    """`axis=` as non-negative ints in the order given; all axes for None."""
+    if axis is None:
+        return tuple(range(ndim))
+    wanted = axis if isinstance(axis, (tuple, list)) else (axis,)
+    axes = tuple([axis_of(i, ndim) for i in wanted])
+    if len(set(axes)) < len(axes):
+        raise ValueError("repeated axis")
+    return axes
+
+
 def keep(x: Tracer, shape: tuple[int, ...], axes: Sequence[int]) -> Tracer:
     """Put the reduced axes back with length 1 (`keepdims=True`)."""
     kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
@@ -60,12 +80,12 @@ def reduce(
 
 def _masked(x: Tracer, where: Any, neutral: Any) -> Tracer:
     """`x` with the neutral element where the mask is false."""
-    if where is True:
+    if where is True or where is np._NoValue:
         return x
-    rec = x.rec
-    mask = as_tracer(rec, where, BOOL)
-    fill = Tracer(rec, rec.constant(neutral, x.dtype))
-    return emit("select", mask, x, fill)
+    mask = as_tracer(x.rec, where, BOOL)
+    if mask.ndim > x.ndim:
+        np.add.reduce(x.value, where=mask.value)  # NumPy words the error
+    return emit("select", mask, x, as_tracer(x.rec, neutral, x.dtype))
 
 
 def _sum_dtype(x: Tracer, dtype: Any) -> np.dtype:
@@ -91,7 +111,7 @@ def sum(
     x = of(a, where)
     x = _masked(in_dtype(x, _sum_dtype(x, dtype)), where, 0)
     total = reduce("sum", x, axis, keepdims)
-    return total if initial is None else total + initial
+    return _joined(np.add, total, initial)
 
 
 @implements(np.prod)
@@ -109,7 +129,14 @@ def prod(
     total = reduce(
         "prod", _masked(cast(x, _sum_dtype(x, dtype)), where, 1), axis, keepdims
     )
-    return total if initial is None else total * initial
+    return _joined(np.multiply, total, initial)
+
+
+def _joined(ufunc: np.ufunc, total: Tracer, initial: Any) -> Tracer:
+    """A reduction's result and its initial value, in the dtype of the result."""
+    if initial is None or initial is np._NoValue:
+        return total
+    return call(ufunc, total, as_tracer(total.rec, initial, total.dtype))
 
 
 def _extremum(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,21 +151,22 @@ def _extremum(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         where: Any = True,
     ) -> Any:
         no_keywords(function, out=out)
-        x = of(a, where)
+        x = of(a, where, initial)
+        initial = None if initial is np._NoValue else initial
+        where = True if where is np._NoValue else where
         if where is not True and initial is None:
             raise ValueError(
                 f"reduction operation '{pick.__name__}' does not have an identity, so "
                 "to use a where mask one has to specify 'initial'"
             )
         if initial is not None and reduced_size(x, axis) == 0:
-            full = np.full(_reduced_shape(x, axis, keepdims), initial, x.dtype)
-            return as_tracer(x.rec, full)
+            return filled(x.rec, _reduced_shape(x, axis, keepdims), initial, x.dtype)
         if x.dtype == BOOL:
             name_of_bool = "any" if name == "max" else "all"
             found = reduce(name_of_bool, _masked(x, where, initial), axis, keepdims)
         else:
             found = reduce(name, _masked(x, where, initial), axis, keepdims)
-        return found if initial is None else call(pick, found, initial)
+        return _joined(pick, found, initial)
 
     return extremum
 
@@ -185,11 +213,11 @@ def _truth(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return truth
 
 
-any = implements(np.any)(_truth("any", np.any))
-all = implements(np.all)(_truth("all", np.all))
+any = implements(np.any, gradient=False)(_truth("any", np.any))
+all = implements(np.all, gradient=False)(_truth("all", np.all))
 
 
-@implements(np.count_nonzero)
+@implements(np.count_nonzero, gradient=False)
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
     return sum(of(a) != 0, axis, keepdims=keepdims)
 
@@ -214,8 +242,8 @@ def _position(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return position
 
 
-argmax = implements(np.argmax)(_position("argmax", np.argmax))
-argmin = implements(np.argmin)(_position("argmin", np.argmin))
+argmax = implements(np.argmax, gradient=False)(_position("argmax", np.argmax))
+argmin = implements(np.argmin, gradient=False)(_position("argmin", np.argmin))
 
 
 def _running(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -235,7 +263,9 @@ cumsum = implements(np.cumsum)(_running("cumsum", np.cumsum))
 cumprod = implements(np.cumprod)(_running("cumprod", np.cumprod))
 
 
-def _cumulative(function: Callable[..., Any], running: Callable[..., Any]) -> None:
+def _cumulative(
+    function: Callable[..., Any], running: Callable[..., Any], neutral: int
+) -> None:
     @implements(function)
     def cumulative(
         x: Any,
@@ -246,14 +276,25 @@ def _cumulative(function: Callable[..., Any], running: Callable[..., Any]) -> No
         out: Any = None,
         include_initial: bool = False,
     ) -> Any:
-        no_keywords(function, out=out, include_initial=include_initial or None)
-        if of(x).ndim > 1 and axis is None:
+        no_keywords(function, out=out)
+        t = of(x)
+        if t.ndim == 0:
+            raise ValueError(
+                "At least one-dimensional array must be provided, but got a scalar."
+            )
+        if t.ndim > 1 and axis is None:
             raise ValueError(
                 "For arrays which have more than one dimension ``axis`` argument is "
                 "required."
             )
-        return running(x, axis, dtype)
+        found = running(t, axis, dtype)
+        if not include_initial:
+            return found
+        axis = axis_of(0 if axis is None else axis, t.ndim)
+        shape = tuple([1 if i == axis else n for i, n in enumerate(found.shape)])
+        head = filled(t.rec, shape, neutral, found.dtype)
+        return emit("concatenate", head, found, axis=axis)
 
 
-_cumulative(np.cumulative_sum, cumsum)
-_cumulative(np.cumulative_prod, cumprod)
+_cumulative(np.cumulative_sum, cumsum, 0)
+_cumulative(np.cumulative_prod, cumprod, 1)

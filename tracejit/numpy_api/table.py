@@ -6,9 +6,13 @@ primitives (`emit`), of other implementations, or of a tracer's own operators.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import operator
+import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -34,12 +38,16 @@ from ..tracer import (
 )
 
 __all__ = [
+    "ENTRIES",
+    "WRITE_OUT",
+    "Entry",
     "as_array",
     "as_tracer",
     "cast",
     "common",
     "emit",
     "emit_view",
+    "enter",
     "filled",
     "fresh",
     "hint",
@@ -58,15 +66,107 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def implements(*functions: Callable[..., Any]) -> Callable[[F], F]:
-    """Enter the decorated function as the implementation of NumPy functions."""
+@dataclass(frozen=True)
+class Entry:
+    """What is served under one of NumPy's names; a row of docs/numpy-support.md.
 
-    def enter(implementation: F) -> F:
+    Attributes:
+        name: `np.linalg.norm`, `ndarray.sum`, `np.add.reduce`.
+        kind: `function`, `ufunc`, `method` or `ufunc method`.
+        keywords: the parameters that are served, as NumPy names them.
+        gradient: whether it is differentiable somewhere, in both modes.
+        host: whether a kernel calls NumPy's routine for it.
+    """
+
+    name: str
+    kind: str
+    keywords: tuple[str, ...] = ()
+    gradient: bool = True
+    host: bool = False
+
+
+#: All of what is served, by name.
+ENTRIES: dict[str, Entry] = {}
+
+#: Parameters that a signature has for NumPy's sake: `no_keywords` refuses some of them,
+#: the others say nothing about traced values.
+_NOT_LISTED = {"out", "like", "subok", "device", "args", "kwargs", "self"}
+
+
+def enter(
+    name: str,
+    kind: str,
+    implementation: Callable[..., Any] | None = None,
+    *,
+    gradient: bool = True,
+    host: bool = False,
+    refused: Iterable[str] = (),
+) -> None:
+    """Enter a name into the table, with the keywords of the implementation."""
+    keywords: list[str] = []
+    if implementation is not None:
+        found = inspect.signature(implementation).parameters.values()
+        hidden = _NOT_LISTED | set(refused)
+        keywords = [p.name for p in found if p.name not in hidden]
+    ENTRIES[name] = Entry(name, kind, tuple(keywords), gradient, host)
+
+
+def implements(
+    *functions: Callable[..., Any],
+    gradient: bool = True,
+    host: bool = False,
+    refused: Iterable[str] = (),
+) -> Callable[[F], F]:
+    """Enter the decorated function as the implementation of NumPy functions.
+
+    Args:
+        functions: NumPy's functions.
+        gradient: whether there is anything to differentiate.
+        host: whether a kernel calls a routine of NumPy's for it.
+        refused: parameters of the implementation that it refuses.
+    """
+
+    def register(implementation: F) -> F:
+        served = _with_out(functions, implementation)
         for function in functions:
-            FUNCTIONS[function] = implementation
+            FUNCTIONS[function] = served
+            enter(
+                full_name(function),
+                "function",
+                implementation,
+                gradient=gradient,
+                host=host,
+                refused=refused,
+            )
         return implementation
 
-    return enter
+    return register
+
+
+#: Writes a result to where `out=` says, `(function, out, result)`; `writes` fills it.
+WRITE_OUT: list[Callable[..., Any]] = []
+
+
+def _with_out(functions: Sequence[Any], implementation: Any) -> Any:
+    """An implementation that serves `out=`, if the function has it."""
+    parameters = list(inspect.signature(implementation).parameters.values())
+    found = [k for k, p in enumerate(parameters) if p.name == "out"]
+    if not found:
+        return implementation
+    by_position = parameters[found[0]].kind is not inspect.Parameter.KEYWORD_ONLY
+    place = found[0] if by_position else sys.maxsize
+
+    @functools.wraps(implementation)
+    def served(*args: Any, **kwargs: Any) -> Any:
+        if len(args) <= place and "out" not in kwargs:
+            return implementation(*args, **kwargs)
+        out = kwargs.pop("out", None)
+        if len(args) > place:
+            out, args = args[place], (*args[:place], None, *args[place + 1 :])
+        result = implementation(*args, **kwargs)
+        return result if out is None else WRITE_OUT[0](functions[0], out, result)
+
+    return served
 
 
 def hint(way_out: str, *functions: Callable[..., Any]) -> None:
@@ -200,6 +300,8 @@ def _untraced(rec: Recorder, x: Any) -> Tracer:
     kind = type(x)
     if kind in _NUMBERS:
         return Tracer(rec, rec.constant(x, _NUMBERS[kind]), None, False)
+    if issubclass(kind, Tracer):  # an array that the function made, see `buffers`
+        return x.constant(rec)
     if isinstance(x, np.generic):
         x.dtype.kind in "biuf" or refuse(f"a constant of dtype {x.dtype}")
         return Tracer(rec, rec.constant(x, x.dtype), None, False)

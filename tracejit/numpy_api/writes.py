@@ -19,6 +19,7 @@ import numpy as np
 
 from ..tape import Ref
 from ..tracer import (
+    UFUNC_METHODS,
     Tracer,
     View,
     base_of,
@@ -29,6 +30,8 @@ from ..tracer import (
     rewrite,
     steps_of,
 )
+from . import ufunc_methods as ufunc_methods  # before its entries are taken over
+from .buffers import Buffer
 from .indexing import (
     _Array,
     _basic,
@@ -44,9 +47,17 @@ from .indexing import (
     basic_steps,
 )
 from .shape import permute
-from .table import as_tracer, cast, emit, fresh, of
+from .table import WRITE_OUT, as_tracer, cast, emit, fresh, of, tracers_in
+from .ufuncs import call
 
-__all__ = ["assign", "check_writable", "setitem", "write_out"]
+__all__ = [
+    "assign",
+    "check_writable",
+    "refuse_ordinary",
+    "setitem",
+    "writable",
+    "write_out",
+]
 
 
 # --- what may be written to -----------------------------------------------------------
@@ -126,9 +137,9 @@ def setitem(x: Tracer, key: Any, value: Any) -> None:
     given = key
     key = key if isinstance(key, tuple) else (key,)
     key = tuple([_traced_list(x, k) for k in key])
-    if len(key) == 1 and _is_mask(key[0]) and _ndim(key[0]):
-        if _set_where(x, key[0], value):
-            return
+    is_mask = len(key) == 1 and _is_mask(key[0]) and _ndim(key[0])
+    if is_mask and _set_where(x, key[0], value):
+        return
     content = fresh(x)
     key = _expanded(content, key)
     try:
@@ -274,18 +285,17 @@ def write_out(function: Any, out: Any, result: Any, casting: str = "same_kind") 
     Args:
         function: the NumPy function, for errors.
     """
-    if type(out) is not Tracer:
-        refuse_ordinary(function, out)
-    check_writable(out, "output array")
-    result = of(result, out)
-    if not np.can_cast(result.dtype, out.dtype, casting):  # type: ignore[arg-type]
-        raise _no_cast(function, result.dtype, out.dtype, casting)
-    if result.shape != out.shape:
+    x = writable(function, out, "output array")
+    result = of(result, x)
+    if not np.can_cast(result.dtype, x.dtype, casting):  # type: ignore[arg-type]
+        raise _no_cast(function, result.dtype, x.dtype, casting)
+    stretched = zip(reversed(result.shape), reversed(x.shape), strict=False)
+    if result.ndim > x.ndim or any(n not in (1, m) for n, m in stretched):
         raise ValueError(
-            f"non-broadcastable output operand with shape {_show(out.shape)} "
+            f"non-broadcastable output operand with shape {_show(x.shape)} "
             f"doesn't match the broadcast shape {_show(result.shape)}"
         )
-    rewrite(out, cast(result, out.dtype).ref)
+    rewrite(x, _fitted(x, result, x.shape).ref)
     return out
 
 
@@ -293,11 +303,102 @@ def _show(shape: tuple[int, ...]) -> str:
     return str(shape).replace(" ", "")
 
 
-def refuse_ordinary(function: Any, out: Any) -> NoReturn:
+def writable(function: Any, x: Any, what: str = "assignment destination") -> Tracer:
+    """An array that a function is to write into, as a tracer.
+
+    A buffer that the recorded function made becomes one; other ordinary arrays are
+    refused.
+    """
+    if isinstance(x, Buffer):
+        x.promote()
+    if type(x) is not Tracer:
+        refuse_ordinary(function)
+    check_writable(x, what)
+    return x
+
+
+def refuse_ordinary(function: Any) -> NoReturn:
     """Refuse to write a traced value into an ordinary array."""
+    name = full_name(function)
+    symbol = (
+        _SYMBOLS.get(getattr(function, "__name__", "")) if name[:3] == "np." else ""
+    )
+    what = f"a {symbol}= t" if symbol else f"{name}"
     refuse(
-        "writing a traced value into an ordinary array in place "
-        f"({full_name(function)}(..., out=a))",
-        "Assign the result to a name",
+        "writing a traced value into an array that was not made by the function "
+        f"({what})",
+        f"Write a = a {symbol} t" if symbol else "Write into a copy: a = np.copy(a)",
     )
 
+
+#: What may stand in front of `=`.
+_SYMBOLS = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "divide": "/",
+    "power": "**",
+    "floor_divide": "//",
+    "remainder": "%",
+    "matmul": "@",
+    "bitwise_and": "&",
+    "bitwise_or": "|",
+    "bitwise_xor": "^",
+    "left_shift": "<<",
+    "right_shift": ">>",
+}
+
+
+def _ufunc_into(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:
+    """A ufunc call, with `out=` and then perhaps `where=`."""
+    if not kwargs:
+        return call(ufunc, *inputs)
+    outs = kwargs.get("out")
+    if outs is None or all(o is None for o in outs):
+        return _plain_call(ufunc, inputs, kwargs)
+    targets = [None if o is None else writable(ufunc, o, "output array") for o in outs]
+    rest = {k: v for k, v in kwargs.items() if k not in ("out", "where", "casting")}
+    if next(iter(tracers_in(inputs)), None) is None:
+        found = ufunc(*inputs, **rest)
+    else:
+        found = _plain_call(ufunc, inputs, rest)
+    where, casting = kwargs.get("where", True), kwargs.get("casting", "same_kind")
+    results = list(found) if isinstance(found, tuple) else [found]
+    for k, x in enumerate(targets):
+        if x is None:
+            continue
+        result = of(results[k], x)
+        if where is not True:
+            if not np.can_cast(result.dtype, x.dtype, casting):
+                raise _no_cast(ufunc, result.dtype, x.dtype, casting)
+            mask = as_tracer(x.rec, where, np.dtype(np.bool_))
+            result = emit("select", mask, cast(result, x.dtype), fresh(x))
+        results[k] = outs[k]
+        write_out(ufunc, outs[k], result, casting)
+    return tuple(results) if isinstance(found, tuple) else results[0]
+
+
+_plain_call = UFUNC_METHODS["__call__"]
+UFUNC_METHODS["__call__"] = _ufunc_into
+WRITE_OUT.append(write_out)
+
+
+def _into(method: str) -> None:
+    """Serve `out=` of a ufunc's method."""
+    plain = UFUNC_METHODS[method]
+
+    def served(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:
+        outs = kwargs.get("out")
+        out = outs[0] if isinstance(outs, tuple) else outs
+        if out is None:
+            return plain(ufunc, inputs, kwargs)
+        rest = {k: v for k, v in kwargs.items() if k != "out"}
+        if next(iter(tracers_in(inputs)), None) is None:
+            return write_out(ufunc, out, getattr(ufunc, method)(*inputs, **rest))
+        return write_out(ufunc, out, plain(ufunc, inputs, rest))
+
+    UFUNC_METHODS[method] = served
+
+
+for _method in ("reduce", "accumulate", "outer"):
+    _into(_method)

@@ -1,10 +1,12 @@
 """The table of primitives; importing this package registers all rows."""
 
 from . import (
+    branch,
     contraction,
     control,
     elementwise,
     factorised,
+    host,
     indexing,
     linalg,
     logic,
@@ -15,10 +17,12 @@ from . import (
 )
 
 __all__ = [
+    "branch",
     "contraction",
     "control",
     "elementwise",
     "factorised",
+    "host",
     "indexing",
     "linalg",
     "logic",

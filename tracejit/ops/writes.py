@@ -271,9 +271,7 @@ def _winners(v: Any, idx: Any, axis: int, n: int) -> Any:
     """Of each update whether it is the last one at its place; broadcasts to `v`."""
     count = idx.aval.size
     flat = reshape(idx, shape=(count,))
-    numbers = idx.builder.emit(
-        iota, (), {"shape": (count,), "axis": 0, "dtype": INT64}
-    )
+    numbers = idx.builder.emit(iota, (), {"shape": (count,), "axis": 0, "dtype": INT64})
     none = PRIMITIVES["broadcast_to"](idx.builder.const(0, INT64), shape=(n,))
     last = scatter(none, numbers, flat, axis=0, unique=False, add=False)
     won = PRIMITIVES["eq"](gather(last, flat, axis=0), numbers)

@@ -15,15 +15,19 @@ products; a loop around the program would pay for every small instr again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from ..avals import Aval, parse_aval
 from ..errors import UnsupportedError, message
+from ..ops.branch import branch
 from ..ops.control import checkpoint, custom_jvp, custom_vjp
+from ..ops.host import BatchedHost, host_call
 from ..ops.loop import loop
 from ..ops.structural import reshape, stacked
 from ..tape import Builder, Instr, Ref, guard
 from ..text import rule_name
+from .branches import batch_branch
 from .loops import batch_loop
 
 __all__ = ["BatchedRule", "batch"]
@@ -54,12 +58,13 @@ def batch(
                 builder.replay(instr, env)
                 continue
             builder.source = instr.source
-            if instr.prim is loop:
+            if instr.prim is loop or instr.prim is branch:
                 args, flags = (
                     [env[a] for a in instr.args],
                     [a in batched for a in instr.args],
                 )
-                found, which = batch_loop(builder, instr.params, args, flags, batch)
+                rule = batch_loop if instr.prim is loop else batch_branch
+                found, which = rule(builder, instr.params, args, flags, batch)
                 env.update(zip(instr.outs, found, strict=True))
                 pairs = zip(instr.outs, which, strict=True)
                 batched.update(out for out, flag in pairs if flag)
@@ -86,9 +91,27 @@ def _batch_one(
     elif prim in (custom_vjp, custom_jvp, checkpoint):
         params = {**instr.params, "rule": BatchedRule(instr.params["rule"])}
         out = builder.emit(prim, stacked(args, flags), params)
+    elif prim is host_call:
+        out = _batch_host(builder, instr, stacked(args, flags))
     else:
         raise UnsupportedError(_why_not(instr))
     return (out,) if prim.n_out == 1 else tuple(out)
+
+
+def _batch_host(builder: Builder, instr: Instr, args: Sequence[Ref]) -> Any:
+    """The host function for every entry; its rules, batched."""
+    rule, outs = instr.params["rule"], instr.params["outs"]
+    if hasattr(rule, "batch"):
+        return rule.batch(builder, args, outs)
+    size = args[0].shape[0]
+    batched = BatchedHost(rule, size, outs)
+    for kind in ("vjp", "jvp"):
+        if hasattr(rule, kind):
+            setattr(batched, kind, _HostRule(getattr(rule, kind), batched.name))
+    small = map(parse_aval, outs)
+    avals = [Aval((size, *a.shape), a.dtype) for a in small]
+    params = {"rule": batched, "outs": tuple(map(repr, avals))}
+    return builder.emit(host_call, args, params)
 
 
 def _aligned(args: list[Ref], flags: tuple[bool, ...]) -> list[Ref]:
@@ -117,6 +140,31 @@ def _why_not(instr: Instr) -> str:
     )
 
 
+class _HostRule:
+    """A rule of a host function, applied to every entry of a batch.
+
+    `rule(builder, moves, outs, xs)` is run once on refs without the batch axis.
+    """
+
+    def __init__(self, rule: Callable[..., Any], name: str) -> None:
+        self.rule, self.name = rule, name
+
+    def __call__(
+        self,
+        builder: Builder,
+        moves: list[Ref | None],
+        outs: list[Ref],
+        xs: list[Ref],
+    ) -> list[Ref | None]:
+        def rule(
+            inner: Builder, moves: list[Ref | None], known: list[Ref]
+        ) -> list[Ref | None]:
+            return self.rule(inner, moves, known[: len(outs)], known[len(outs) :])
+
+        batched = BatchedRule(rule)
+        return batched.run(rule, builder, moves, [*outs, *xs])
+
+
 class BatchedRule:
     """A rule of `custom_vjp` and its kin, applied to every entry of a batch.
 
@@ -138,14 +186,14 @@ class BatchedRule:
     def _vjp(
         self, builder: Builder, cts: list[Ref | None], xs: list[Ref]
     ) -> list[Ref | None]:
-        return self._run(self.rule.vjp, builder, cts, xs)
+        return self.run(self.rule.vjp, builder, cts, xs)
 
     def _jvp(
         self, builder: Builder, tangents: list[Ref | None], xs: list[Ref]
     ) -> list[Ref | None]:
-        return self._run(self.rule.jvp, builder, tangents, xs)
+        return self.run(self.rule.jvp, builder, tangents, xs)
 
-    def _run(
+    def run(
         self, rule: Any, builder: Builder, moves: list[Ref | None], xs: list[Ref]
     ) -> list[Ref | None]:
         inner = Builder(self.name)

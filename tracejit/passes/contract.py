@@ -23,7 +23,7 @@ from math import prod
 
 from ..primitive import PRIMITIVES
 from ..program import STATIC_LIMIT
-from ..tape import Builder, Instr, Ref, Tape
+from ..tape import Builder, Instr, Ref, Tape, inner_tapes
 
 __all__ = ["contract"]
 
@@ -32,7 +32,7 @@ TINY = 64
 
 def contract(tape: Tape) -> Tape:
     """Rewrite every `dot` of the tape, loop bodies included."""
-    if not any(i.prim.name in ("dot", "loop") for i in tape.instrs):
+    if not any(i.prim.name == "dot" or inner_tapes(i) for i in tape.instrs):
         return tape
     builder = Builder(tape.name)
     env: dict[int, Ref] = {}
@@ -44,8 +44,11 @@ def contract(tape: Tape) -> Tape:
             builder.source = instr.source
             env[instr.outs[0]] = _dot(builder, instr, env, made, tape)
         else:
-            if instr.prim.name == "loop":
-                params = {**instr.params, "body": contract(instr.params["body"])}
+            if inner_tapes(instr):
+                params = {
+                    key: contract(value) if isinstance(value, Tape) else value
+                    for key, value in instr.params.items()
+                }
                 instr = Instr(instr.prim, instr.args, params, instr.outs, instr.source)
             builder.replay(instr, env)
             for out in instr.outs:

@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from ..ops.branch import branch
 from ..ops.loop import loop
-from ..tape import Instr, Tape, guard
+from ..tape import Instr, Tape, guard, has_guard
 from .loops.activity import bound_parts, operands, results
 
-__all__ = ["has_guard", "live", "renumbered"]
+__all__ = ["live", "renumbered"]
 
 
 def live(tape: Tape, counts: Counter[str]) -> list[Instr]:
@@ -37,10 +38,11 @@ def _live(
     wanted = set(outputs)
     kept = []
     for instr in reversed(instrs):
-        if instr.prim is loop:
+        if instr.prim is loop or instr.prim is branch:
             needed = not wanted.isdisjoint(instr.outs) or has_guard(instr)
             if needed:
-                instr = _narrowed(instr, wanted, counts)
+                narrow = _narrowed if instr.prim is loop else _narrowed_branch
+                instr = narrow(instr, wanted, counts)
         else:
             needed = instr.prim is guard or not wanted.isdisjoint(instr.outs)
         if needed:
@@ -48,13 +50,6 @@ def _live(
             kept.append(instr)
     counts["dead"] += len(instrs) - len(kept)
     return kept[::-1]
-
-
-def has_guard(instr: Instr) -> bool:
-    """Whether an instr is a guard or has one in it."""
-    if instr.prim is loop:
-        return any(map(has_guard, instr.params["body"].instrs))
-    return instr.prim is guard
 
 
 def _narrowed(instr: Instr, wanted: set[int], counts: Counter[str]) -> Instr:
@@ -102,6 +97,35 @@ def _narrowed(instr: Instr, wanted: set[int], counts: Counter[str]) -> Instr:
     }
     args = tuple(_chosen(instr.args, kept))
     return Instr(loop, args, params, tuple(_chosen(instr.outs, needed)), instr.source)
+
+
+def _narrowed_branch(instr: Instr, wanted: set[int], counts: Counter[str]) -> Instr:
+    """The branch without the results, operands and instrs that are not needed."""
+    needed = [out in wanted for out in instr.outs]
+    kept: dict[str, list[Instr]] = {}
+    used = [False] * (len(instr.args) - 1)
+    dead = False
+    for name in ("yes", "no"):
+        side = instr.params[name]
+        outs = _chosen(side.outputs, needed)
+        kept[name] = _live(side.instrs, outs, counts)
+        dead = dead or len(kept[name]) < len(side.instrs)
+        read = {a for i in kept[name] for a in i.args} | set(outs)
+        pairs = zip(used, side.inputs, strict=True)
+        used = [flag or ref in read for flag, ref in pairs]
+    if all(needed) and all(used) and not dead:
+        return instr
+    counts["branch-operand"] += used.count(False)
+    counts["branch-result"] += needed.count(False)
+    params = {}
+    for name, instrs in kept.items():
+        side = instr.params[name]
+        inputs = tuple(_chosen(side.inputs, used))
+        kept_outs = tuple(_chosen(side.outputs, needed))
+        narrow = Tape(inputs, tuple(instrs), kept_outs, side.avals, side.name)
+        params[name] = renumbered(narrow, instrs)
+    args = (instr.args[0], *_chosen(instr.args[1:], used))
+    return Instr(branch, args, params, tuple(_chosen(instr.outs, needed)), instr.source)
 
 
 def _chosen(values: Sequence[int], flags: Sequence[bool]) -> list[int]:

@@ -20,9 +20,11 @@ from typing import Any
 
 from ..avals import is_float
 from ..errors import InvalidTapeError
+from ..ops.branch import branch
 from ..ops.loop import loop
 from ..ops.structural import broadcast_to
 from ..tape import Builder, Instr, Ref
+from .branches import push_branch
 from .loops import push_loop
 
 __all__ = ["jvp"]
@@ -74,9 +76,10 @@ def needed(instrs: Sequence[Instr], outs: Sequence[Ref]) -> list[Instr]:
 def _push(builder: Builder, instr: Instr, env: dict[int, Ref]) -> dict[int, Ref]:
     """The tangents of one instr's outputs."""
     prim = instr.prim
-    if prim is loop:
-        moves = push_loop(builder, instr, [env.get(a) for a in instr.args], _push_all)
-        # An extended loop has more outputs than before.
+    if prim is loop or prim is branch:
+        rule = push_loop if prim is loop else push_branch
+        moves = rule(builder, instr, [env.get(a) for a in instr.args], _push_all)
+        # An extended one has more outputs than before.
         pairs = zip(instr.outs, moves, strict=False)
         return {out: move for out, move in pairs if move is not None}
     args = [builder.ref(a) for a in instr.args]

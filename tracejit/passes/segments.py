@@ -27,7 +27,7 @@ from ..ops.control import checkpoint
 from ..ops.elementwise import add, mul
 from ..ops.loop import loop
 from ..ops.structural import concatenate, reshape, slice_
-from ..tape import Builder, Instr, Ref, Tape, guard
+from ..tape import Builder, Instr, Ref, Tape, guard, inner_tapes
 from .loops.activity import is_dynamic, operands, results
 from .vjp import vjp
 
@@ -151,9 +151,12 @@ def _without(tape: Tape, prims: tuple[Any, ...]) -> Tape:
     builder = Builder(tape.name)
     env = {ref: builder.input(tape.avals[ref]) for ref in tape.inputs}
     for instr in tape.instrs:
-        if instr.prim is loop:
-            inner = {**instr.params, "body": _without(instr.params["body"], prims)}
-            instr = Instr(loop, instr.args, inner, instr.outs, instr.source)
+        if inner_tapes(instr):
+            inner = {
+                key: _without(value, prims) if isinstance(value, Tape) else value
+                for key, value in instr.params.items()
+            }
+            instr = Instr(instr.prim, instr.args, inner, instr.outs, instr.source)
         if instr.prim in prims:
             env.update(zip(instr.outs, [env[a] for a in instr.args], strict=False))
         else:

@@ -16,6 +16,7 @@ straight line.
 3. Guards stay, in order; a `wrap_index` or a factorisation that nothing uses goes.
 4. `barrier` is opaque: neither merged with an equal one nor looked through.
 5. A loop is simplified inside, and loses what it does not need; see `loops.reduce`.
+   So is a branch; see `branches.reduce`.
 6. Identities that stand for the sake of a derivative (`copy`, `stop_gradient`,
    `custom_vjp`, `custom_jvp`, `checkpoint`) have served, and are replaced.
 
@@ -29,11 +30,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ..ops.branch import branch
 from ..ops.control import barrier
 from ..ops.loop import loop
 from ..primitive import Primitive
 from ..tape import Builder, Instr, Ref, Tape, const, guard
 from ..text import print_tape
+from .branches import reduce_branch
 from .dead import live, renumbered
 from .loops import reduce_loop
 from .rules import RULES, Rule, Site
@@ -95,6 +98,8 @@ class _Rewriter(Builder):
         refs = self.as_refs(args)
         if prim is loop:
             return reduce_loop(self, refs, params, self._simplify)
+        if prim is branch:
+            return reduce_branch(self, refs, params, self._simplify)
         site = Site(self, prim, refs, params)
         for r in self.rules.get(prim, ()):
             found = r.apply(site)
@@ -140,6 +145,9 @@ def _key(prim: Primitive, args: Sequence[Ref], params: dict[str, Any]) -> Any:
     indices = [a.index for a in args]
     if prim.name in _COMMUTATIVE:
         indices.sort()
-    if prim is loop:
-        params = {**params, "body": print_tape(params["body"], sources=False)}
+    if prim is loop or prim is branch:
+        params = {
+            key: print_tape(value, sources=False) if isinstance(value, Tape) else value
+            for key, value in params.items()
+        }
     return prim, tuple(indices), tuple(params.items())

@@ -19,7 +19,8 @@ the program from the passes that follow.
    their identity and dropped at sums and contractions.
 5. Slices of one value are transposed together: see `windows`.
 6. Every instr is visited at most once: linear in the length of the tape.
-7. A loop is pulled back through a loop; see `loops`.
+7. A loop is pulled back through a loop, a branch through a branch; see `loops` and
+   `branches`.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from typing import Any
 
 from ..avals import is_float
 from ..errors import InvalidTapeError
+from ..ops.branch import branch
 from ..ops.control import custom_jvp
 from ..ops.logic import mulz
 from ..ops.loop import loop
 from ..ops.rows import unbroadcast, zeros
 from ..ops.structural import slice_
 from ..tape import Builder, Instr, Ref, const
+from .branches import pull_branch
 from .loops import Cotangent, activated, pull_loop
 from .windows import Window, assemble
 
@@ -142,8 +145,8 @@ class _Walk:
         if prim is slice_:
             self._note_window(instr, cts[0])
             return
-        if prim is loop:
-            self._pull_loop(instr, cts)
+        if prim is loop or prim is branch:
+            self._pull_inner(instr, cts)
             return
         args = [self.builder.ref(a) for a in instr.args]
         outs = [self.builder.ref(o) for o in instr.outs]
@@ -178,13 +181,15 @@ class _Walk:
                 )
             self.add(arg.index, ct, masked)
 
-    def _pull_loop(self, instr: Instr, cts: list[Ref | None]) -> None:
+    def _pull_inner(self, instr: Instr, cts: list[Ref | None]) -> None:
+        """A loop or a branch, through the tapes in it."""
         given = [
             None if ct is None else Cotangent(ct, out in self.masked)
             for ct, out in zip(cts, instr.outs, strict=True)
         ]
         active = [arg in self.active for arg in instr.args]
-        found = pull_loop(self.builder, instr, given, active, _pull)
+        rule = pull_loop if instr.prim is loop else pull_branch
+        found = rule(self.builder, instr, given, active, _pull)
         for arg, part in zip(instr.args, found, strict=True):
             if part is not None:
                 self.add(arg, part.ref, part.masked)

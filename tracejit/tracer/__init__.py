@@ -1,16 +1,7 @@
 """Recording: tracers that stand for the arguments, and the recorder they write to."""
 
 from .. import ops as ops  # registers the rows
-from .frames import is_inside, user_frame, user_source, where
-from .recorder import (
-    SERVED,
-    TAPE_DTYPES,
-    GuardInfo,
-    Recorder,
-    active_recorder,
-    check_dtype,
-    recording,
-)
+from .frames import is_calling, is_inside, user_frame, user_source, where
 from .memory import (
     Owner,
     View,
@@ -25,7 +16,17 @@ from .memory import (
     same_memory,
     steps_of,
 )
+from .recorder import (
+    SERVED,
+    TAPE_DTYPES,
+    GuardInfo,
+    Recorder,
+    active_recorder,
+    check_dtype,
+    recording,
+)
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
+from .warn import run_noisy
 
 __all__ = [
     "FUNCTIONS",
@@ -42,6 +43,7 @@ __all__ = [
     "base_of",
     "check_dtype",
     "full_name",
+    "is_calling",
     "is_inside",
     "is_uncertain",
     "joins_axes",
@@ -52,6 +54,7 @@ __all__ = [
     "refuse",
     "replaced",
     "rewrite",
+    "run_noisy",
     "same_memory",
     "steps_of",
     "user_frame",

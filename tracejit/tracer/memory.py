@@ -404,4 +404,3 @@ def is_uncertain(x: Any) -> bool:
 def same_memory(a: Any, b: Any) -> bool:
     """Whether two tracers are one and the same part of one memory."""
     return base_of(a) is base_of(b) and steps_of(a) == steps_of(b)
-

@@ -106,6 +106,7 @@ class Recorder(Builder):
         refusals: the errors raised for what cannot be recorded; the user's code may
             have caught them and gone another way.
         printed: whether the text of a traced value was asked for.
+        buffers: ordinary arrays that the function made, by the id of their memory.
 
     Example:
         >>> rec = Recorder("double")
@@ -127,8 +128,9 @@ class Recorder(Builder):
         self.refusals: list[TracejitError] = []
         self.printed = False
         self.tracers: list[weakref.ref] = []
+        self.buffers: dict[int, list[weakref.ref]] = {}
         self._captured: dict[int, _Capture] = {}
-        self._error_states: dict[Any, Any] = {}
+        self.error_states: dict[Any, Any] = {}
 
     # --- inputs -----------------------------------------------------------------------
 
@@ -246,7 +248,7 @@ class Recorder(Builder):
         frame = user_frame()
         self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
         if prim.family in _NOISY:
-            out = run_noisy(prim, args, params, self._error_states)
+            out = run_noisy(prim, args, params, self.error_states)
         else:
             out = prim.reference(*args, **params)
         first = len(values)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextvars
 import threading
 import warnings
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..primitive import Primitive
 from .frames import user_frame
 
 __all__ = ["run_noisy", "warn"]
@@ -92,12 +92,22 @@ def _calling_back() -> Any:
         return _error_state.get()
 
 
+class _Computes(Protocol):
+    """A primitive, or another function with a name."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def reference(self) -> Callable[..., Any]: ...
+
+
 def run_noisy(
-    prim: Primitive, args: list[Any], params: dict[str, Any], states: dict[Any, Any]
+    prim: _Computes, args: Sequence[Any], params: dict[str, Any], states: dict[Any, Any]
 ) -> Any:
     """Compute a primitive, its warnings pointing at the user's line.
 
     Args:
+        prim: what computes; NumPy's text has its name.
         states: a memo from the user's error states to ours, kept for one recording.
     """
     users = _error_state.get(None)
@@ -120,6 +130,7 @@ def warn(text: str) -> None:
         RuntimeWarning,
         frame.f_code.co_filename,
         frame.f_lineno,
-        module=frame.f_globals.get("__name__"),
+        # Python drops a warning whose module is None.
+        module=frame.f_globals.get("__name__") or frame.f_code.co_filename,
         registry=frame.f_globals.setdefault("__warningregistry__", {}),
     )

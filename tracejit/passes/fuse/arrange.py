@@ -56,9 +56,7 @@ def _often_cut(analysis: Analysis, visits: list[Visit]) -> set[int]:
                 analysis.written.add(root.ref)
                 found.add(root.ref)
             found.update(
-                ref
-                for ref in visited
-                if analysis.instr_of[ref].prim.name in PIECED
+                ref for ref in visited if analysis.instr_of[ref].prim.name in PIECED
             )
     return found
 

@@ -33,7 +33,8 @@ class Elements:
         memory: the buffer behind each result that needs one.
         base: the depth of the block that the tape's statements belong to; what its
             buffers hold changes there.
-        steady: inputs whose buffers do not change in that block.
+        steady: for inputs whose buffers do not change in that block, the depth of the
+            outermost block in which they do not.
         range_of: the values that each loop variable takes.
     """
 
@@ -43,7 +44,7 @@ class Elements:
         self.out = out
         self.base = out.depth
         self.args: dict[int, Buffer] = {}
-        self.steady: set[int] = set()
+        self.steady: dict[int, int] = {}
         self.memory: dict[int, Memory] = {}
         self.views: dict[int, Buffer] = {}
         self.range_of: dict[int, tuple[int, int]] = {}
@@ -74,7 +75,7 @@ class Elements:
         depends: tuple[Any, ...] = (),
     ) -> int:
         """Load in the outermost block where the element is what it is here."""
-        depth = 0 if ref in self.steady else self.base
+        depth = self.steady.get(ref, self.base)
         for entry in (*index, *depends):
             depth = max(depth, self.out.depth_of_entry(entry))
         return self.out.load(buffer, index, depth)

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ...interpret import evaluate
+from ...ops.host import checked, host_call
 from ...program import (
     STATIC_LIMIT,
     Accumulate,
@@ -19,16 +21,18 @@ from ...program import (
     Buffer,
     Call,
     Exit,
+    Host,
     Program,
     Size,
 )
 from ...tape import Instr, Tape
+from ...text import rule_name
 from .access import DYNAMIC, ZERO_INDEX
 from .arrange import arrange
+from .branched import Branches
 from .place import Level, Loop, flat_axes
-from .rolled import RolledLoops
 from .roots import Analysis, Root
-from .storage import plan
+from .storage import new_buffer, plan
 from .writer import BOOL, INT64, ZERO, Writer
 
 __all__ = ["emit"]
@@ -42,7 +46,7 @@ def emit(tape: Tape, captures: int) -> Program:
     for number, ref in enumerate(tape.inputs):
         aval = analysis.avals[ref]
         emitter.args[ref] = Buffer("arg", number, aval.shape, aval.dtype)
-        emitter.steady.add(ref)
+        emitter.steady[ref] = 0
         program.args.append(emitter.args[ref])
     outputs: dict[int, Buffer] = {}
     for number, ref in enumerate(tape.outputs):
@@ -58,7 +62,7 @@ def emit(tape: Tape, captures: int) -> Program:
     return program
 
 
-class Emitter(RolledLoops):
+class Emitter(Branches):
     """Writes one tape's roots.
 
     Attributes:
@@ -94,6 +98,8 @@ class Emitter(RolledLoops):
                 self.guard(item.instr)
             elif item.kind == "call":
                 self.call(item)
+            elif item.kind == "branch":
+                self.branched(item)
             else:
                 self.rolled(item)
 
@@ -349,7 +355,12 @@ class Emitter(RolledLoops):
         return self.open_accs[root, point]
 
     def close(self, root: Root) -> None:
-        if root.kind in ("scatter", "put", "write", "scan") or self.accumulates_in_memory(root):
+        if root.kind in (
+            "scatter",
+            "put",
+            "write",
+            "scan",
+        ) or self.accumulates_in_memory(root):
             return
         flat = self.kept_flat(root)
         dtype = self.avals[root.ref].dtype
@@ -386,18 +397,43 @@ class Emitter(RolledLoops):
         instr = root.instr
         name = instr.prim.name
         outs = tuple(self.memory[r].buffer for r in instr.outs)
-        ins = tuple(self.whole(a) for a in instr.args)
+        ins = tuple(self.in_memory(a) for a in instr.args)
         params = instr.params
+        if instr.prim.host:
+            hosts = self.out.program.hosts
+            name, params = "host", {"number": len(hosts)}
+            hosts.append(_host(instr))
         if name == "dot":
             (a_axes, b_axes), rank = params["contract"], self.avals[instr.args[0]].ndim
             name = "gemm"
             params = {"ta": a_axes == (rank - 2,), "tb": b_axes == (rank - 1,)}
         self.out.body.append(Call(name, ins, outs, dict(params)))
 
+    def in_memory(self, ref: int) -> Buffer:
+        """All of `ref` in memory: a scalar is put there."""
+        aval = self.avals[ref]
+        if aval.shape != ():
+            return self.whole(ref)
+        cell = new_buffer(self.out.program, (), aval.dtype)
+        self.out.store(cell, (), self.real(self.element(ref, ()), aval.dtype))
+        return cell
+
     def save(self, ref: int, result: tuple[Affine, ...], value: int) -> None:
         memory = self.memory.get(ref)
         if memory is not None:
             self.out.store(memory.buffer, tuple(result[j] for j in memory.axes), value)
+
+
+def _host(instr: Instr) -> Host:
+    """What a kernel calls for an instr of a host row."""
+    rule = instr.params.get("rule")
+    name = instr.prim.name if rule is None else rule_name(rule)
+    prim, params = instr.prim, instr.params
+    if prim is host_call:
+        return Host(name, checked(rule, params["outs"]), trusted=False)
+    return Host(
+        name, lambda *arrays: evaluate(prim, list(arrays), params), trusted=True
+    )
 
 
 def _edge(at: int, size: int) -> int:

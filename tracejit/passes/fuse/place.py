@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...program import Affine, Size
-from ...tape import Instr
+from ...tape import has_guard
 from .roots import Root, is_flat
 
 __all__ = ["Level", "Loop", "flat_axes", "place", "shared_depth"]
@@ -93,14 +93,7 @@ def _place(roots: list[Root], depth: int) -> Level:
 
 def _may_leave(root: Root) -> bool:
     """Whether what follows relies on a guard here: nothing may move in front of it."""
-    return root.kind == "guard" or (root.kind == "loop" and _guarded(root.instr))
-
-
-def _guarded(loop: Instr | None) -> bool:
-    return loop is not None and any(
-        instr.prim.name == "guard" or (instr.prim.name == "loop" and _guarded(instr))
-        for instr in loop.params["body"].instrs
-    )
+    return root.instr is not None and has_guard(root.instr)
 
 
 def _joinable(

@@ -82,7 +82,7 @@ class RolledLoops(Elements):
         inner.remember(counter, (), now)
         for ref, given in zip(fixed_in, fixed, strict=True):
             inner.take(ref, operands[given])
-            inner.steady.add(ref)
+            inner.steady[ref] = self.steady.get(given, self.base)
         for ref, place in state.items():
             if isinstance(place, int):
                 inner.remember(ref, (), out.read(place, body.avals[ref].dtype))

@@ -28,7 +28,7 @@ from .access import (
 )
 from .sizes import labelled
 
-__all__ = ["CALLS", "Analysis", "Root", "is_flat"]
+__all__ = ["CALLS", "INNER", "Analysis", "Root", "is_call", "is_flat"]
 
 CALLS = frozenset(
     "dot cholesky cholesky_vjp triangular_solve solve inv det slogdet lu lu_solve"
@@ -37,6 +37,8 @@ CALLS = frozenset(
 REDUCTIONS = frozenset("sum prod max min any all".split())
 ARG_REDUCTIONS = frozenset(("argmax", "argmin"))
 SCANS = frozenset(("cumsum", "cumprod"))
+#: Primitives with tapes in them; their operands are in memory, like those of calls.
+INNER = ("loop", "branch")
 
 #: More parts than this are written part by part instead of chosen per element.
 MAX_PIECES = 4
@@ -52,7 +54,7 @@ class Root:
 
     Attributes:
         kind: reduce, arg, scan, scatter, store, put, write, scalar, or a step that
-            stands alone: guard, call, loop.
+            stands alone: guard, call, loop, branch.
         ref: the result (-1 for a guard; the first output of a call or loop, -1 for a
             loop that holds nothing but guards).
         space: sizes of the iteration space.
@@ -80,7 +82,12 @@ class Root:
 
     @property
     def is_step(self) -> bool:
-        return self.kind in ("guard", "call", "loop")
+        return self.kind in ("guard", "call", *INNER)
+
+
+def is_call(instr: Instr) -> bool:
+    """Whether a library, or the row's reference in Python, does it on whole arrays."""
+    return instr.prim.host or instr.prim.name in CALLS
 
 
 def identity(space: Sequence[int]) -> tuple[Affine, ...]:
@@ -114,8 +121,8 @@ class Analysis:
         #: Results of `update` that are written part by part, into a copy.
         self.written: set[int] = set()
         self.placed: set[int] = set()
-        #: Operands of loops, which have memory of their own shape.
-        self.rows = {a for i in tape.instrs if i.prim.name == "loop" for a in i.args}
+        #: Operands of loops and branches, which have memory of their own shape.
+        self.rows = {a for i in tape.instrs if i.prim.name in INNER for a in i.args}
         self._choose_stored()
 
     # -- what has to be in memory ---------------------------------------------
@@ -150,9 +157,9 @@ class Analysis:
     def whole_operands(self, instr: Instr) -> list[int]:
         """The refs that have to be in memory as a whole for this instr."""
         name, args = instr.prim.name, instr.args
-        if name in CALLS:
+        if is_call(instr):
             return [self.under(a) for a in args if self.avals[a].shape != ()]
-        if name == "loop":
+        if name in INNER:
             # Not a view: its rows are rows of the memory.
             return [a for a in args if self.avals[a].shape != ()]
         if name == "gather" or (
@@ -188,7 +195,7 @@ class Analysis:
         if instr is None:
             return False
         name, family = instr.prim.name, instr.prim.family
-        if name in CALLS or name in ("scatter_add", "loop") or family == "reduction":
+        if is_call(instr) or name in ("scatter_add", *INNER) or family == "reduction":
             return False
         return not (family == "elementwise" and self.avals[ref].shape == ())
 
@@ -211,13 +218,13 @@ class Analysis:
         if name == "guard":
             needs = [(a, ()) for a in instr.args]
             return [Root("guard", instr, -1, (), [], needs=needs)]
-        if name in CALLS:
+        if is_call(instr):
             needs = [(a, (DYNAMIC,) * avals[a].ndim) for a in instr.args]
             return [Root("call", instr, instr.outs[0], (), [], needs=needs)]
-        if name == "loop":
+        if name in INNER:
             needs = [(a, (DYNAMIC,) * avals[a].ndim) for a in instr.args]
             first = instr.outs[0] if instr.outs else -1  # a loop of guards alone
-            return [Root("loop", instr, first, (), [], needs=needs)]
+            return [Root(name, instr, first, (), [], needs=needs)]
         (ref,) = instr.outs
         if name in REDUCTIONS:
             return [self._reduction(instr, "reduce", instr.params["axes"])]

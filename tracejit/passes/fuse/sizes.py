@@ -79,7 +79,7 @@ class _Sizes:
 
     def visit(self, instr: Instr) -> None:
         name, family = instr.prim.name, instr.prim.family
-        if not instr.outs or not instr.args:
+        if not instr.outs or not instr.args or instr.prim.host:
             return
         out = instr.outs[0]
         rank = len(self.avals[out].shape)
@@ -92,6 +92,8 @@ class _Sizes:
         elif name == "transpose":
             for k, axis in enumerate(instr.params["perm"]):
                 self.tie((instr.args[0], axis), (out, k))
+        elif name == "branch":
+            pass  # its operands have nothing to do with each other
         elif name == "loop":
             self.loop(instr)
         elif name == "dot":

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...program import STATIC_LIMIT, Affine, Buffer, Program
 from .place import flat_axes, shared_depth
-from .roots import Analysis, Root
+from .roots import INNER, Analysis, Root
 
 __all__ = ["Memory", "new_buffer", "plan"]
 
@@ -67,7 +67,7 @@ def plan(
             )
         else:
             continue
-        if root.kind in ("scalar", "guard") or (root.kind == "loop" and shape == ()):
+        if root.kind in ("scalar", "guard") or (root.kind in INNER and shape == ()):
             continue
         buffer = outputs.get(ref) or new_buffer(
             program, tuple(shape[j] for j in axes), analysis.avals[ref].dtype

@@ -46,7 +46,11 @@ class Scope:
 
 
 class Writer:
-    """Appends statements; `scopes` are the open blocks, outermost first."""
+    """Appends statements; `scopes` are the open blocks, outermost first.
+
+    Nothing but constants is written further out than `floor`: the side of a branch does
+    no work, and checks nothing, if it is not taken.
+    """
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -55,6 +59,7 @@ class Writer:
         self.depth_of_value: list[int] = []
         self.accs = 0
         self.vars = 0
+        self.floor = 0
 
     @property
     def body(self) -> list[Statement]:
@@ -76,6 +81,17 @@ class Writer:
         scope = self.scopes.pop()
         self.body.append(For(var, lo, hi, scope.body, count))
 
+    def enter_side(self) -> int:
+        """Open the block of a side; returns what `leave_side` is to be given."""
+        before, self.floor = self.floor, len(self.scopes)
+        self.scopes.append(Scope([]))
+        return before
+
+    def leave_side(self, before: int) -> list[Statement]:
+        """Close the block; returns its statements."""
+        self.floor = before
+        return self.scopes.pop().body
+
     def new_var(self) -> int:
         self.vars += 1
         return self.vars - 1
@@ -86,7 +102,7 @@ class Writer:
         return len(self.program.dtypes) - 1
 
     def append(self, statement: Statement, depth: int) -> None:
-        self.scopes[depth].body.append(statement)
+        self.scopes[max(depth, self.floor)].body.append(statement)
 
     def accumulator(self, dtype: np.dtype, start: Any) -> int:
         return self.new_accumulator(dtype, self.constant(start, dtype))
@@ -108,6 +124,7 @@ class Writer:
 
     def load(self, buffer: Buffer, index: tuple[Any, ...], depth: int) -> int:
         """Load in the block at `depth`, or deeper where a row of a stack changes."""
+        depth = max(depth, self.floor)
         for entry in buffer.at:
             depth = max(depth, self.depth_of_entry(entry))
         out = self.new_value(buffer.dtype, depth)
@@ -122,6 +139,7 @@ class Writer:
     def counter(self, entry: Affine) -> int:
         key = ("counter", entry)
         depth = 0 if entry.var is None else self.depth_of_var[entry.var]
+        depth = max(depth, self.floor)
         memo = self.scopes[depth].memo
         if key not in memo:
             memo[key] = self.new_value(INT64, depth)
@@ -148,6 +166,7 @@ class Writer:
         if name != "powi" and name not in PRIMITIVES:
             raise KeyError(name)
         depth = max((self.depth_of_value[a] for a in args), default=0)
+        depth = max(depth, self.floor)
         out = self.new_value(dtype, depth)
         self.scopes[depth].body.append(Let(out, name, args, params or {}))
         return out

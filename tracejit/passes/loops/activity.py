@@ -6,6 +6,7 @@ from collections.abc import Sequence, Set
 from typing import Any, NamedTuple, TypeVar
 
 from ...avals import Aval, is_float
+from ...ops.branch import branch
 from ...ops.loop import loop
 from ...tape import Instr
 
@@ -13,6 +14,7 @@ __all__ = [
     "Operands",
     "activated",
     "bound_parts",
+    "branch_activity",
     "count_of",
     "is_dynamic",
     "loop_activity",
@@ -69,9 +71,24 @@ def activated(instr: Instr, active: Set[int], avals: Sequence[Aval]) -> list[int
         flags = [a in active for a in instr.args]
         found = loop_activity(instr.params, flags)
         return [out for out, flag in zip(instr.outs, found, strict=True) if flag]
+    if instr.prim is branch:
+        found = branch_activity(instr.params, [a in active for a in instr.args[1:]])
+        return [out for out, flag in zip(instr.outs, found, strict=True) if flag]
     if not instr.prim.differentiable:
         return []
     return [out for out in instr.outs if is_float(avals[out])]
+
+
+def branch_activity(params: dict[str, Any], flags: Sequence[bool]) -> list[bool]:
+    """For each result of a branch whether it depends on the flagged operands."""
+    found = [False] * len(params["yes"].outputs)
+    for side in (params["yes"], params["no"]):
+        active = {ref for ref, flag in zip(side.inputs, flags, strict=True) if flag}
+        for instr in side.instrs:
+            active.update(activated(instr, active, side.avals))
+        pairs = zip(found, side.outputs, strict=True)
+        found = [known or out in active for known, out in pairs]
+    return found
 
 
 def loop_activity(params: dict[str, Any], flags: Sequence[bool]) -> list[bool]:

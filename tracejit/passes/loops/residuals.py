@@ -19,15 +19,23 @@ and because further results change nothing for those who know it already.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ...avals import Aval
 from ...ops.loop import loop
-from ...tape import Builder, Instr, Ref, Tape, const
+from ...tape import Builder, Instr, Ref, Tape, const, inner_tapes
 from ..fuse.access import cost_of
 from .activity import count_of, operands, results
 
-__all__ = ["Carried", "Scratch", "Second", "emit_second", "is_cheap", "is_movable"]
+__all__ = [
+    "Carried",
+    "Plan",
+    "Scratch",
+    "Second",
+    "emit_second",
+    "is_cheap",
+    "is_movable",
+]
 
 #: Elementwise work per element up to which a value is computed again.
 CHEAP_COST = 4
@@ -38,6 +46,16 @@ _CHEAP_STRUCTURE = frozenset(
     " tril triu gather".split()
 )
 _RAISING = frozenset("wrap_index mask_indices".split())
+
+
+class First(Protocol):
+    """What `Plan` asks of the copy of a body or a side."""
+
+    builder: Builder
+    first: int
+    counter: Ref
+    consts: list[Ref]
+    xs: list[Ref]
 
 
 class Scratch:
@@ -106,7 +124,7 @@ def emit_second(
     later = _live(scratch.builder.instrs[scratch.first :], wanted)
     made = {out for i in later for out in i.outs} | {ref.index for ref in own}
     read = [a for i in later for a in i.args] + wanted
-    plan = _Plan(scratch, [r for r in dict.fromkeys(read) if r not in made])
+    plan = Plan(scratch, [r for r in dict.fromkeys(read) if r not in made])
 
     outer = operands(instr.params, [builder.ref(a) for a in instr.args])
     env = {c.index: o for c, o in zip(scratch.consts, outer.consts, strict=True)}
@@ -156,7 +174,7 @@ def _live(instrs: Sequence[Instr], wanted: Iterable[int]) -> list[Instr]:
     return found[::-1]
 
 
-class _Plan:
+class Plan:
     """How the second loop comes by what it needs of the first.
 
     Attributes:
@@ -165,7 +183,7 @@ class _Plan:
         outside: instrs of the body that are emitted before the second loop.
     """
 
-    def __init__(self, scratch: Scratch, needed: list[int]) -> None:
+    def __init__(self, scratch: First, needed: list[int]) -> None:
         self.avals = scratch.builder.avals
         first = scratch.builder.instrs[: scratch.first]
         self.maker = {out: i for i in first for out in i.outs}
@@ -245,9 +263,9 @@ def _invariant(instrs: Sequence[Instr], consts: set[int]) -> set[int]:
 def is_movable(instr: Instr) -> bool:
     """Whether it may be computed though the loop would not have come to it."""
     prim = instr.prim
-    if prim is loop:
-        return all(is_movable(i) for i in instr.params["body"].instrs)
-    if prim.family in ("control", "linalg"):
+    if bodies := inner_tapes(instr):
+        return all(is_movable(i) for body in bodies for i in body.instrs)
+    if prim.host or prim.family in ("control", "linalg"):
         return prim is const
     return prim.name not in _RAISING
 
