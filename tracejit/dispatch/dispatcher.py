@@ -30,7 +30,8 @@ from ..signature import (
     read_call,
 )
 from ..tape import Tape
-from ..tracer import recording
+from ..tracer import Owner, recording
+from .effects import Effects, effects_of
 from .fast import MISS, RECORDINGS, Fast, build, never
 from .frames import hide_frames
 from .outputs import Outputs
@@ -147,7 +148,7 @@ class Dispatcher:
                     return answer
         else:
             self.stats.guard_failures += found.failures
-        answer = self._finish(found)
+        answer = self._finish(found, call)
         self._use_fast(found.trace, args, kwargs)
         return answer
 
@@ -196,24 +197,35 @@ class Dispatcher:
             status, _, outputs = trace.interpret([*call.values, *captured])
             if status == 0 and outputs is not None:
                 self.stats.interpreted += 1
-                return trace.assemble(outputs)
+                return self._answer(trace, outputs, call, captured)
         return MISS
 
-    def _finish(self, found: Found) -> Any:
+    def _answer(
+        self, trace: Trace, outputs: tuple, call: Call, captured: Sequence[Any]
+    ) -> Any:
+        """The result of a run that succeeded; the arguments see what it wrote."""
+        effects = trace.effects
+        if effects is not None:
+            effects.check(captured, call, self.program.fun)
+            outputs = effects.deliver(call.raw, outputs)
+        return trace.assemble(outputs)
+
+    def _finish(self, found: Found, call: Call) -> Any:
         """Turn a kernel's outputs into the answer; compile a path that came back."""
         trace = found.trace
         assert trace is not None
         assert found.outputs is not None
+        captured = found.values[len(call.values) :]
         if trace.executable is None:
             self._compile(trace)
             _, _, outputs = trace.run(found.values)
             if outputs is not None:
                 self.stats.hits += 1
-                return trace.assemble(outputs)
+                return self._answer(trace, outputs, call, captured)
             self.stats.interpreted += 1
         else:
             self.stats.hits += 1
-        return trace.assemble(found.outputs)
+        return self._answer(trace, found.outputs, call, captured)
 
     def _use_fast(self, trace: Trace, args: tuple, kwargs: dict[str, Any]) -> None:
         if kwargs or trace.fast_refused:
@@ -246,13 +258,16 @@ class Dispatcher:
 
     # --- recording --------------------------------------------------------------------
 
-    def record(self, call: Call) -> tuple[Session, Outputs, Any]:
+    def record(self, call: Call) -> tuple[Session, Outputs, Any, Effects | None]:
         """Run the function on tracers; everything is put back if it raises."""
         session = Session(self.program.name)
         tracers = [
             session.input_tracer(value, _WEAK.get(kind[0]))
             for value, kind in zip(call.values, _traced_kinds(call), strict=True)
         ]
+        for number, tracer in enumerate(tracers):
+            if tracer.shape:
+                tracer.memory = Owner(argument=number)
         RECORDINGS.append(session)
         try:
             with recording(session):
@@ -262,11 +277,16 @@ class Dispatcher:
                 if session.refusals:  # the user's code caught it and went on
                     raise session.refusals[0]
                 outputs = Outputs(session, result)
+                delivers = self.program.writes_back
+                effects, refs = effects_of(session, tracers, call.raw, delivers)
+                outputs.add(refs)
                 session.roll(0, outputs.refs)
         finally:
             RECORDINGS.remove(session)
         checks = session.outside.close()
-        return session, outputs, checks
+        if effects is not None:
+            effects.check(session.captures, call, self.program.fun)
+        return session, outputs, checks, effects
 
     def _arguments(
         self, call: Call, session: Session, tracers: list[Any]
@@ -291,11 +311,15 @@ class Dispatcher:
                 outside.watched.add_tree(value, name)
         return tuple(fresh), kwargs
 
-    def _record(self, call: Call, failure: Failure | None) -> Any:
-        """Record this call's path, keep it, and answer."""
+    def _record(self, call: Call, failure: Failure | None, asked: bool = True) -> Any:
+        """Record this call's path, keep it, and answer.
+
+        Args:
+            asked: whether it is a call of the user's; else nothing is written.
+        """
         started = time.perf_counter()
-        session, outputs, checks = self.record(call)
-        trace = Trace(self.stats.traces + 1, session, outputs, checks)
+        session, outputs, checks, effects = self.record(call)
+        trace = Trace(self.stats.traces + 1, session, outputs, checks, effects)
         seconds = time.perf_counter() - started
         self.stats.record_seconds += seconds
         entry = self._entry(call.key)
@@ -307,7 +331,7 @@ class Dispatcher:
                 entry.roots = [twin, *entry.roots[: config.MAX_VARIANTS - 1]]
             entry.on_border(twin)
             self.stats.interpreted += 1
-            return self._recorded_answer(session, outputs)
+            return self._recorded_answer(session, outputs, effects, call, asked)
         cause = self._cause(call, session, failure, entry)
         entry.insert(trace, failure)
         self.stats.traces += 1
@@ -318,13 +342,15 @@ class Dispatcher:
             captured = trace.captured()
             assert captured is not None
             _, _, results = trace.run([*call.values, *captured])
-            if results is not None:
-                answer = trace.assemble(results)
-            else:
+            if results is None:
                 entry.on_border(trace)
+            elif asked:
+                answer = self._answer(trace, results, call, captured)
+            else:
+                answer = None
         if answer is MISS:
             self.stats.interpreted += 1
-            answer = self._recorded_answer(session, outputs)
+            answer = self._recorded_answer(session, outputs, effects, call, asked)
         self.events.add(f"trace {trace.number}: {cause}")
         for reason in session.exits.reasons:
             self.events.add(f"trace {trace.number}: {reason}")
@@ -351,11 +377,20 @@ class Dispatcher:
             del kept[next(iter(kept))]
         return kept
 
-    def _recorded_answer(self, session: Session, outputs: Outputs) -> Any:
+    def _recorded_answer(
+        self,
+        session: Session,
+        outputs: Outputs,
+        effects: Effects | None,
+        call: Call,
+        asked: bool,
+    ) -> Any:
         """The answer by the values of the recording itself."""
         values = [session.value(ref) for ref in outputs.refs]
-        fresh = [np.array(v) if np.ndim(v) else np.asarray(v)[()] for v in values]
-        return outputs.assemble(tuple(fresh))
+        fresh = tuple(np.array(v) if np.ndim(v) else np.asarray(v)[()] for v in values)
+        if effects is not None:
+            fresh = effects.deliver(call.raw, fresh, asked)
+        return outputs.assemble(fresh)
 
     def _compile(self, trace: Trace) -> str:
         started = time.perf_counter()
@@ -419,7 +454,7 @@ class Dispatcher:
         found = self._search(call, None)
         if found.trace is None:
             with self._lock:
-                self._record(call, found.failure)
+                self._record(call, found.failure, asked=False)
                 found = self._search(call, None)
         return found.trace if found.trace is not None else self.traces[-1]
 
@@ -450,12 +485,12 @@ class Dispatcher:
             found = self._search(call, None)
             self.stats.guard_failures += found.failures
             if found.trace is None:
-                self._record(call, found.failure)
+                self._record(call, found.failure, asked=False)
                 found = self._search(call, None)
-            session, outputs, _ = self.record(call)
+            session, outputs, _, effects = self.record(call)
             fresh = [session.value(ref) for ref in outputs.refs]
             if found.trace is None or found.outputs is None:
-                return self._recorded_answer(session, outputs)
+                return self._recorded_answer(session, outputs, effects, call, True)
             status, outcome, expected = found.trace.interpret(found.values)
             if status != 0 or expected is None:
                 raise CheckError(
@@ -467,7 +502,7 @@ class Dispatcher:
                 )
             self._compare(found.outputs, expected, "the interpreter")
             self._compare(found.outputs, fresh, "a fresh recording")
-            return self._finish(found)
+            return self._finish(found, call)
 
     def _compare(self, got: Sequence[Any], expected: Sequence[Any], of: str) -> None:
         for i, (a, b) in enumerate(zip(got, expected, strict=True)):

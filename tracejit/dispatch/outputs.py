@@ -47,6 +47,12 @@ class Outputs:
         source = f"def assemble(o):\n    return {result_text}"
         self.assemble: Callable[[tuple], Any] = define(source, "assemble", namespace)
 
+    def add(self, refs: list[Ref]) -> None:
+        """Have the kernel return more, behind the results."""
+        if refs:
+            self.refs += refs
+            self.form = None
+
     def _place(self, recorder: Recorder, leaf: Any) -> str:
         """Where this leaf comes from, as an expression over the kernel's outputs."""
         if isinstance(leaf, Buffer):

@@ -27,12 +27,14 @@ class Program:
             recorder; `fun` is the clone that the recording uses.
         name: how tapes, logs and errors call it.
         statics: which arguments are static.
+        writes_back: whether writes into arguments reach the caller's arrays.
     """
 
     fun: Callable
     inline: Callable[[Callable, tuple, dict[str, Any]], Any]
     name: str
     statics: Statics
+    writes_back: bool = False
 
 
 @functools.cache

@@ -24,6 +24,7 @@ from ..interpret import GuardFailed, interpret
 from ..kernel import Executable, compile_tape
 from ..passes import optimise
 from ..tape import Tape
+from .effects import Effects
 from .outputs import Outputs
 from .program import Session
 
@@ -52,13 +53,20 @@ class Trace:
         executable: the compiled kernel; None while the path is interpreted.
         assemble: rebuilds the result from the kernel's outputs.
         form: says if there is nothing to rebuild, see `Outputs`.
+        effects: its writes into arguments, if there are any.
         parent, at: the trace it branched off, and at which guard.
     """
 
     def __init__(
-        self, number: int, session: Session, outputs: Outputs, checks: Checks
+        self,
+        number: int,
+        session: Session,
+        outputs: Outputs,
+        checks: Checks,
+        effects: Effects | None = None,
     ) -> None:
         self.number = number
+        self.effects = effects
         self.checks = checks
         self.assemble = outputs.assemble
         self.form = outputs.form
@@ -74,7 +82,7 @@ class Trace:
         self.at = 0
         self.children: dict[tuple[int, Any], list[Trace]] = {}
         self.fast: Any = None  # the dispatcher's
-        self.fast_refused = False
+        self.fast_refused = effects is not None
         self._lock = threading.Lock()
 
     def captured(self) -> list[Any] | None:

@@ -323,11 +323,11 @@ def refuse_ordinary(function: Any) -> NoReturn:
     symbol = (
         _SYMBOLS.get(getattr(function, "__name__", "")) if name[:3] == "np." else ""
     )
-    what = f"a {symbol}= t" if symbol else f"{name}"
+    what = f"a {symbol}= t" if symbol else name
     refuse(
-        "writing a traced value into an array that was not made by the function "
-        f"({what})",
-        f"Write a = a {symbol} t" if symbol else "Write into a copy: a = np.copy(a)",
+        f"writing a traced value into an ordinary array ({what})",
+        "Write into an array of the function's own, made by np.zeros, np.empty or "
+        "np.copy",
     )
 
 

@@ -61,14 +61,16 @@ class Owner:
         views: weak references to the views whose refs are of the present value.
         uncertain: the same of results that may be views or copies.
         contiguous: whether it is known to lie in C order.
+        argument: the number of the argument's leaf that it is, or is a copy of.
     """
 
-    __slots__ = ("contiguous", "uncertain", "views")
+    __slots__ = ("argument", "contiguous", "uncertain", "views")
 
-    def __init__(self, contiguous: bool = False) -> None:
+    def __init__(self, contiguous: bool = False, argument: int | None = None) -> None:
         self.views: list[weakref.ref] = []
         self.uncertain: list[weakref.ref] = []
         self.contiguous = contiguous
+        self.argument = argument
 
 
 class View(NamedTuple):
@@ -385,6 +387,8 @@ def replaced(base: Any, ref: Ref) -> None:
     base.ref = ref
     owner = base.memory
     if owner is not None:
+        if owner.argument is not None:
+            base.rec.written.add(owner.argument)
         for known in owner.views:
             view = known()
             if view is not None:

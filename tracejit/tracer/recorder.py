@@ -106,6 +106,7 @@ class Recorder(Builder):
         refusals: the errors raised for what cannot be recorded; the user's code may
             have caught them and gone another way.
         printed: whether the text of a traced value was asked for.
+        written: numbers of the arguments' leaves that were written into.
         buffers: ordinary arrays that the function made, by the id of their memory.
 
     Example:
@@ -129,6 +130,7 @@ class Recorder(Builder):
         self.printed = False
         self.tracers: list[weakref.ref] = []
         self.buffers: dict[int, list[weakref.ref]] = {}
+        self.written: set[int] = set()
         self._captured: dict[int, _Capture] = {}
         self.error_states: dict[Any, Any] = {}
 
@@ -283,12 +285,14 @@ class Recorder(Builder):
         small = type(value) is np.ndarray
         if value is not None and not small:
             value = value()
+        # This name, the argument, the list and the ref have it.
+        held = 2 + small + (type(old) is _Computed and old.value is value)
         if (
             type(value) is not np.ndarray
             or self.producers[old.index] is None
             or not value.flags.owndata
             or not value.flags.writeable
-            or sys.getrefcount(value) > 3 + small
+            or sys.getrefcount(value) > held
         ):
             out: Ref = self.apply(prim, refs, params)
             return out

@@ -332,8 +332,8 @@ def _way_out(name: str, seen: Concretized) -> str:
     last = name.rpartition(".")[2]
     if seen.opcode in {"STORE_SUBSCR", "STORE_SLICE"}:
         return (
-            "Traced values cannot be written into an ordinary array: "
-            "collect them in a list and use np.array(list)"
+            "They can be written into an array of the function's own, made by "
+            "np.zeros, np.empty or np.copy"
         )
     if name.startswith("scipy.special.") and last in _OWN_SPECIAL:
         return f"Use tracejit.scipy.special.{last}"
