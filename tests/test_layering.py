@@ -23,14 +23,14 @@ ROOT = Path(__file__).resolve().parents[1] / "tracejit"
 # A name stands for a module or for a whole package.  Modules of one package may import
 # each other as long as no cycle arises.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "config"),
+    ("errors", "config <- threads"),
     ("avals",),
     ("primitive", "signature"),
     ("tape", "program"),
     ("text <- interpret",),
     ("ops",),
     ("passes",),
-    ("captures", "tracer <- numpy_api <- scipy", "codegen <- kernel"),
+    ("captures", "tracer <- numpy_api <- scipy", "codegen <- kernel <- batches"),
     ("dispatch",),
     ("api",),
     ("autograd", "testing"),

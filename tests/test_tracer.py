@@ -547,13 +547,6 @@ LEAVING = {
             "np.array([...]) makes one of traced values."
         ),
     ),
-    "np.r_": (
-        lambda x: np.r_[x, x],
-        (
-            "(f64[3]) would become an ordinary array in np.r_(). Use np.concatenate or "
-            "np.stack."
-        ),
-    ),
 }
 
 
@@ -613,14 +606,13 @@ REFUSED = {
         lambda x: np.linalg.svd(x[None]),
         f"np.linalg.svd cannot be recorded. {OUT}.",
     ),
-    "interp": (lambda x: np.interp(x, X, X), f"np.interp cannot be recorded. {OUT}."),
-    "unique": (
-        lambda x: np.unique(x),
-        "np.unique cannot be recorded. Use np.sort.",
-    ),
-    "where of one": (
-        lambda x: np.where(x > 0),
-        "np.where with one argument cannot be recorded. Use np.nonzero(condition).",
+    "roots": (lambda x: np.roots(x), f"np.roots cannot be recorded. {OUT}."),
+    "order": (
+        lambda x: np.ravel(x[None], order="K"),
+        (
+            "order='K', which asks for the place in memory, cannot be recorded. Use "
+            "order='C' or order='F'."
+        ),
     ),
     "out": (
         lambda x: np.sum(x, out=np.zeros(())),
@@ -631,8 +623,8 @@ REFUSED = {
         ),
     ),
     "attribute": (
-        lambda x: x.flat,
-        f"the attribute 'flat' of a traced array cannot be recorded. {OUT}.",
+        lambda x: x.ctypes,
+        f"the attribute 'ctypes' of a traced array cannot be recorded. {OUT}.",
     ),
     "resize": (
         lambda x: x.resize(4),
@@ -665,11 +657,8 @@ REFUSED = {
         ),
     ),
     "pad": (
-        lambda x: np.pad(x, 1, mode="mean"),
-        (
-            "np.pad with 'mean' cannot be recorded. Use mode 'constant', 'edge', "
-            "'reflect', 'symmetric' or 'wrap'."
-        ),
+        lambda x: np.pad(x, 1, mode=lambda *args: None),
+        "np.pad with a function cannot be recorded. Use np.concatenate of the parts.",
     ),
     "norm": (
         lambda x: np.linalg.norm(x[None], 2),
@@ -685,13 +674,6 @@ REFUSED = {
             "an integer power with a traced exponent or an array of exponents cannot "
             "be "
             "recorded. Convert the base with .astype(np.float64)."
-        ),
-    ),
-    "arange": (
-        lambda x: np.arange(x[0]),
-        (
-            "np.arange of traced floats cannot be recorded. Write start + step * "
-            "np.arange(n)."
         ),
     ),
     "captured complex": (

@@ -10,6 +10,7 @@ Example:
     (np.float64(5.0), array([2., 4.]))
 """
 
+from . import autograd as autograd
 from . import numpy_api as numpy_api
 from . import ops as ops
 from .api import (
@@ -17,6 +18,8 @@ from .api import (
     cond,
     custom_jvp,
     custom_vjp,
+    defjvp,
+    defvjp,
     detach,
     elementwise_grad,
     fori_loop,
@@ -28,13 +31,17 @@ from .api import (
     jacrev,
     jit,
     jvp,
+    primitive,
     scan,
     stop_gradient,
     value_and_grad,
     vjp,
+    vmap,
+    while_loop,
 )
 from .errors import (
     ArgumentError,
+    AutogradError,
     CheckError,
     ConcretizationError,
     DifferentiationError,
@@ -47,16 +54,20 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError",
+    "AutogradError",
     "CheckError",
     "ConcretizationError",
     "DifferentiationError",
     "RandomDrawError",
     "TracejitError",
     "UnsupportedError",
+    "autograd",
     "checkpoint",
     "cond",
     "custom_jvp",
     "custom_vjp",
+    "defjvp",
+    "defvjp",
     "detach",
     "elementwise_grad",
     "fori_loop",
@@ -68,8 +79,11 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "primitive",
     "scan",
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
+    "while_loop",
 ]

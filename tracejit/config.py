@@ -19,7 +19,10 @@ __all__ = [
     "MAX_SIGNATURES",
     "MAX_TRACES",
     "MAX_VARIANTS",
+    "PARALLEL_WORK",
     "POOL_BYTES",
+    "RESIDUAL_BYTES",
+    "THREADS",
     "cache_dir",
     "log",
 ]
@@ -39,6 +42,34 @@ FULL_TRACEBACK = _flag("TRACEJIT_TRACEBACK")
 #: So many idle bytes of large results are kept for the next call (`TRACEJIT_POOL=0`:
 #: none, every result is fresh memory).
 POOL_BYTES = 2**29 if os.environ.get("TRACEJIT_POOL", "1") != "0" else 0
+
+
+def _threads() -> int:
+    """`TRACEJIT_THREADS`, or as many as the process may use."""
+    given = os.environ.get("TRACEJIT_THREADS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1
+
+
+#: So many threads share the examples of a batch.
+THREADS = _threads()
+#: A thread gets at least so many scalar operations, some hundred microseconds.
+PARALLEL_WORK = 400_000
+
+
+def _memory() -> int:
+    """Bytes of the machine's memory, or a guess."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**33
+
+
+#: What a loop that only the run ends keeps for its derivatives may grow to so many
+#: bytes (`TRACEJIT_RESIDUALS`).
+RESIDUAL_BYTES = int(os.environ.get("TRACEJIT_RESIDUALS", _memory() // 4))
 
 #: So many paths of one signature are compiled at once; a further path is interpreted,
 #: and compiled when it comes back.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = [
     "ArgumentError",
+    "AutogradError",
     "CheckError",
     "ConcretizationError",
     "DifferentiationError",
@@ -42,6 +43,10 @@ class DifferentiationError(TracejitError, TypeError):
 
 class RandomDrawError(TracejitError, RuntimeError):
     """The function drew random numbers while it was recorded."""
+
+
+class AutogradError(TracejitError, RuntimeError):
+    """A variable of `tracejit.autograd` was used against the rules of its history."""
 
 
 class InvalidTapeError(TracejitError, ValueError):

@@ -26,7 +26,7 @@ import numpy as np
 from . import config
 from .codegen import assembly, engine, entry, store, symbols, vector_math
 from .codegen.entry import Check, Row, Table, Where
-from .codegen.host import descriptors
+from .codegen.host import Descriptor, descriptors
 from .codegen.layout import ALIGNMENT, RELEASE, WORKSPACE, Layout
 from .codegen.pool import LARGE, Pool
 from .codegen.source import Printed, print_program
@@ -42,7 +42,10 @@ __all__ = [
     "Where",
     "compile_program",
     "compile_tape",
+    "fresh",
+    "load_code",
     "structural_key",
+    "work_of",
 ]
 
 #: Calls that do at least so many scalar operations release the GIL.
@@ -59,8 +62,7 @@ class Kernel:
         tape: the tape it was first compiled for; None for a bare program.
         program: the fused program of that tape.
         stats: `compile_seconds` (to get it, from wherever), `from_disk`, and of its
-            program `statements`, `loops`, `calls` (of libraries), `host_calls`
-            (back into Python); `code_bytes`.
+            program `statements`, `loops`, `calls` (of libraries); `code_bytes`.
     """
 
     def __init__(
@@ -78,7 +80,6 @@ class Kernel:
             "statements": len(everything),
             "loops": sum(isinstance(s, For) for s in everything),
             "calls": sum(isinstance(s, Call) for s in everything) - len(program.hosts),
-            "host_calls": len(program.hosts),
             "code_bytes": 0,
         }
 
@@ -116,7 +117,7 @@ class Kernel:
         """Get the machine code: from disk, or by compiling."""
         start = time.perf_counter()
         quick = self.stats["loops"] > _MANY_LOOPS
-        size, from_disk = _load(self.key, lambda: self.assembly, quick=quick)
+        size, from_disk = load_code(self.key, lambda: self.assembly, quick=quick)
         self._method = engine.method(self.name, engine.address(self.name))
         self.stats["code_bytes"] = size
         self.stats["from_disk"] = from_disk
@@ -142,7 +143,8 @@ class Executable:
     status -1: NumPy would have raised (index out of range, singular matrix): record
     again, so that NumPy raises at the user's line.
     `compiled` is True when this call compiled new code (else the kernel was reused,
-    in this process or from disk).  `hosts` names what the kernel calls in Python.
+    in this process or from disk).  `hosts` names what the kernel calls in Python,
+    `natives` what Numba compiled.
     """
 
     call: Callable[..., tuple | list[Any]]
@@ -156,11 +158,14 @@ class Executable:
     ) -> None:
         self.kernel = kernel
         self.tape = kernel.tape
-        self.hosts = [host.name for host in layout.program.hosts]
         self.captures = captures
         self.compiled = compiled
         mirrors = [_mirror(array) for array in captures]
-        self._block = _block(kernel, layout, mirrors)
+        hosts = descriptors(layout.program)
+        pairs = list(zip(layout.program.hosts, hosts, strict=True))
+        self.hosts = [host.name for host, made in pairs if not made.is_native]
+        self.natives = [host.name for host, made in pairs if made.is_native]
+        self._block = _block(kernel, layout, mirrors, hosts)
         self._bare = engine.make_function(kernel.method, self._block)
         moved = [
             (mirror, array)
@@ -218,6 +223,16 @@ def compile_program(
     return executable
 
 
+def fresh(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of undefined content for a result."""
+    size = dtype.itemsize
+    for n in shape:
+        size *= n
+    if config.POOL_BYTES > 0 and size >= LARGE:
+        return _POOL.take(shape, dtype)
+    return np.empty(shape, dtype)
+
+
 def structural_key(text: str) -> str:
     """The hash of a canonical text and of all that its code depends on."""
     return hashlib.sha256(f"{_identity()}\n{text}".encode()).hexdigest()
@@ -249,7 +264,9 @@ def _identity() -> str:
     return " ".join(map(str, parts))
 
 
-def _load(key: str, assembly: Callable[[], str], **options: Any) -> tuple[int, bool]:
+def load_code(
+    key: str, assembly: Callable[[], str], **options: Any
+) -> tuple[int, bool]:
     """Load the code of this key from disk, or compile it; its size, if from disk."""
     folder = config.cache_dir()
     found = store.read(folder, key) if folder is not None else None
@@ -269,7 +286,7 @@ def _load(key: str, assembly: Callable[[], str], **options: Any) -> tuple[int, b
 def _entry_method() -> Any:
     key = structural_key(entry.assembly("entry"))
     name = f"tracejit_entry_{key[:40]}"
-    _load(key, lambda: entry.assembly(name), level=0)
+    load_code(key, lambda: entry.assembly(name), level=0)
     return engine.method("tracejit", engine.address(name))
 
 
@@ -290,9 +307,13 @@ def _mirror(array: np.ndarray) -> np.ndarray:
     return np.empty(array.shape, array.dtype.newbyteorder("="))
 
 
-def _block(kernel: Kernel, layout: Layout, captures: list[np.ndarray]) -> Block:
+def _block(
+    kernel: Kernel,
+    layout: Layout,
+    captures: list[np.ndarray],
+    hosts: list[Descriptor],
+) -> Block:
     """The parameter block of one trace."""
-    hosts = descriptors(layout.program)
     params = np.array(layout.values(captures, list(hosts)), np.int64).view(Block)
     kept: list[Any] = [kernel, captures, layout.scalar_dtypes, hosts]
     total = layout.workspace()[1]
@@ -300,19 +321,19 @@ def _block(kernel: Kernel, layout: Layout, captures: list[np.ndarray]) -> Block:
         memory = np.empty(total + ALIGNMENT, np.uint8)
         params[WORKSPACE] = -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
         kept.append(memory)
-    params[RELEASE] = _work(layout.program.body) >= _RELEASE_WORK
+    params[RELEASE] = work_of(layout.program.body) >= _RELEASE_WORK
     params.keep = tuple(kept)
     return params
 
 
-def _work(body: list[Statement]) -> int:
+def work_of(body: list[Statement]) -> int:
     """Roughly the number of scalar operations."""
     total = 0
     for s in body:
         if isinstance(s, For):
-            total += max(s.hi - s.lo, 0) * _work(s.body)
+            total += max(s.hi - s.lo, 0) * work_of(s.body)
         elif isinstance(s, If):
-            total += 1 + max(_work(s.yes), _work(s.no))
+            total += 1 + max(work_of(s.yes), work_of(s.no))
         elif isinstance(s, Call):
             total += 1 + sum(b.size for b in (*s.ins, *s.outs)) * 8
         else:

@@ -1,33 +1,28 @@
-"""`scan`, `fori_loop`, `cond`: loops and branches for those who want them explicit.
+"""`scan`, `fori_loop`, `while_loop`, `cond`: loops and branches made explicit.
 
 A plain Python loop is found again by `reroll`, so none of these is needed for speed.
-They record the body once instead of once per iteration: the instrs that it leaves on
-the recorder are cut off again and become the body of a `loop`; what does not depend
-on the iteration stays in front of it.
+They record the body once instead of once per iteration (`bodies`).
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..avals import Aval
 from ..dispatch import session_function
-from ..errors import ArgumentError, UnsupportedError, message
+from ..errors import ArgumentError, message
 from ..numpy_api.table import as_tracer
-from ..ops.loop import loop
-from ..passes.segments import checkpointed, is_checkpoint
+from ..passes.loops import UNLIMITED
 from ..signature import caller, flatten, unflatten
-from ..tape import Builder, Instr, Ref, Tape, guard
-from ..tracer import Recorder, Tracer, active_recorder, where
-from .leaves import cast, function_name, shape_text
+from ..tracer import Tracer, active_recorder
+from .bodies import record_loop, require_structure
+from .conditional import record_cond
+from .leaves import function_name, shape_text
 
-__all__ = ["cond", "fori_loop", "scan"]
-
-_I64 = np.dtype(np.int64)
+__all__ = ["cond", "fori_loop", "scan", "while_loop"]
 
 
 def scan(
@@ -79,7 +74,9 @@ def scan(
         _require_pair(f, out)
         return out
 
-    return _record(rec, f"scan of {function_name(f)}", step, init, rows, trip, reverse)
+    return record_loop(
+        rec, f"scan of {function_name(f)}", step, init, rows, trip, reverse
+    )
 
 
 def fori_loop(lower: int, upper: int, body_fun: Callable, init_val: Any) -> Any:
@@ -111,20 +108,119 @@ def fori_loop(lower: int, upper: int, body_fun: Callable, init_val: Any) -> Any:
         return fun(counter + lower if lower else counter, value), None
 
     name = f"fori_loop of {function_name(body_fun)}"
-    return _record(rec, name, step, init_val, [], upper - lower, False)[0]
+    return record_loop(rec, name, step, init_val, [], upper - lower, False)[0]
+
+
+class _Rounds(NamedTuple):
+    """What a `while_loop` carries: whether it goes on, its rounds so far, the value."""
+
+    go: Any
+    count: Any
+    value: Any
+
+
+def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
+    """Run `value = body_fun(value)` as long as `cond_fun(value)` is true.
+
+    The test is inside the kernel: another number of rounds is the same path.  Reverse
+    mode needs no bound, since the memory for what the derivatives need grows.
+
+    Args:
+        cond_fun: takes the value, returns a bool of shape ().
+        body_fun: takes the value, returns the next one, of the same structure, shapes
+            and dtypes.
+        init_val: the first value, any pytree.
+
+    Returns:
+        The first value for which `cond_fun` is false.
+
+    Raises:
+        ArgumentError: the value changes its structure, shape or dtype, or `cond_fun`
+            returns something else than a bool.
+        UnsupportedError: Python code in one of the functions decides on the value.
+
+    Example:
+        >>> from tracejit import grad
+        >>> def root(a):
+        ...     def improved(x):
+        ...         return 0.5 * (x + a / x)
+        ...     return while_loop(lambda x: abs(x * x - a) > 1e-12, improved, a)
+        >>> root(2.0)
+        1.414213562373095
+        >>> float(grad(root)(2.0))
+        0.35355339059327...
+    """
+    rec = active_recorder()
+    value = _own(init_val)
+    if rec is None:
+        while _decided(cond_fun, cond_fun(value)):
+            value = body_fun(value)
+        return value
+    test, body = session_function(rec, cond_fun), session_function(rec, body_fun)
+    go = as_tracer(rec, _decided(cond_fun, test(value)))
+    if rec.python_rules and not rec.value(go.ref):
+        # No round, so nothing is known of the body: a path of its own.
+        rec.guard(go.ref, False)
+        return value
+
+    name = f"while_loop of {function_name(body_fun)}"
+
+    def step(counter: Any, before: _Rounds, x: list[Any]) -> tuple[Any, Any]:
+        after = body(before.value)
+        require_structure(name, before.value, after)
+        return _Rounds(_decided(cond_fun, test(after)), before.count + 1, after), None
+
+    start = _Rounds(go, 0, value)
+    return record_loop(rec, name, step, start, [], UNLIMITED, False, test=True)[0].value
+
+
+def _decided(cond_fun: Callable, go: Any) -> Any:
+    """What a test returned, if it is a bool."""
+    traced = type(go) is Tracer
+    found = go.ref.aval if traced else np.asarray(go)
+    if found.dtype != np.bool_ or found.shape:
+        raise ArgumentError(
+            message(
+                f"while_loop: {function_name(cond_fun)} returned {shape_text(go)}",
+                where=caller(),
+                way_out="Return a bool, like x < 3 or np.any(x < 3)",
+            )
+        )
+    return go if traced else bool(go)
 
 
 def cond(pred: Any, true_fun: Callable, false_fun: Callable, *operands: Any) -> Any:
     """`true_fun(*operands)` if `pred` else `false_fun(*operands)`.
 
-    Like a Python `if`: the side taken is recorded, and another outcome of `pred` is
-    another path.
+    If `pred` is traced, both functions are recorded, and the kernel runs one of them:
+    another outcome is the same path.  The values that a function computes with while
+    it is recorded may be such that it would not be called; if it cannot stand them
+    (`np.linalg.cholesky` of a matrix that is not positive, say), the outcomes are two
+    paths, as with a Python `if`.
+
+    Args:
+        pred: a number of shape (), true if it is not 0.
+        true_fun, false_fun: take the operands; return the same structure, shapes and
+            dtypes.
+        operands: any pytrees.
+
+    Raises:
+        ArgumentError: the functions return different things, or `pred` is an array.
+        UnsupportedError: one of them writes to an array from outside.
 
     Example:
         >>> import numpy as np
+        >>> from tracejit import grad
         >>> cond(True, np.sin, np.cos, 0.0)
         np.float64(0.0)
+        >>> slope = grad(lambda x: cond(x > 0, np.log, lambda x: 2 * x, x))
+        >>> float(slope(4.0)), float(slope(-1.0)), slope.stats().traces
+        (0.25, 2.0, 1)
     """
+    rec = active_recorder()
+    if rec is not None and type(pred) is Tracer:
+        funs = session_function(rec, true_fun), session_function(rec, false_fun)
+        return record_cond(rec, pred, funs, operands)
     return true_fun(*operands) if pred else false_fun(*operands)
 
 
@@ -184,257 +280,3 @@ def _scan_now(
             leaves, shape = flatten(f(carry, unflatten(spec, zeros))[1])
         return carry, unflatten(shape, [np.asarray(y)[None][:0] for y in leaves])
     return carry, unflatten(shape, map(np.stack, zip(*found, strict=True)))
-
-
-# --- recording
-
-
-class _Leaf(NamedTuple):
-    """One leaf of a carry: its start, and the Python number type it has, if any."""
-
-    ref: Ref
-    weak: type | None
-
-
-class _Run(NamedTuple):
-    """One run of the body on the recorder.
-
-    Attributes:
-        counter, state, rows: the refs it was given.
-        after, ys: what it returned.
-        after_spec, ys_spec: the structure of that.
-    """
-
-    counter: Ref
-    state: list[Ref]
-    rows: list[Ref]
-    after: list[_Leaf]
-    after_spec: Any
-    ys: list[Ref]
-    ys_spec: Any
-
-
-def _record(
-    rec: Recorder,
-    what: str,
-    step: Callable[[Any, Any, list[Any]], tuple[Any, Any]],
-    init: Any,
-    xs: list[Any],
-    trip: int,
-    reverse: bool,
-) -> tuple[Any, Any]:
-    """Record `carry, y = step(counter, carry, row)` once, as a loop."""
-    leaves, spec = flatten(init)
-    state = [_leaf(rec, leaf) for leaf in leaves]
-    stacks = [as_tracer(rec, x).ref for x in xs]
-    marks = _Marks(rec)
-    first = max(trip - 1, 0) if reverse else 0
-    while True:
-        run = _run(rec, step, state, spec, stacks, first, trip)
-        wanted = _promoted(rec, what, state, leaves, spec, run, marks)
-        if wanted is None:
-            break
-        state = wanted
-    inside = marks.cut(what, [run.counter, *run.state, *run.rows])
-    body, consts = _body_tape(rec, what, run, inside)
-    args = [*consts, *(leaf.ref for leaf in state), *stacks]
-    params = {
-        "body": body,
-        "trip": trip,
-        "consts": len(consts),
-        "carries": len(state),
-        "reverse": reverse,
-    }
-    if is_checkpoint(body):
-        outs = checkpointed(rec, args, params)
-    else:
-        outs = rec.apply(loop, args, params)
-    marks.forget()
-    final = [rec.tracer(o, leaf.weak) for o, leaf in zip(outs, state, strict=False)]
-    stacked = [rec.tracer(o) for o in outs[len(state) :]]
-    return unflatten(spec, final), unflatten(run.ys_spec, stacked)
-
-
-def _leaf(rec: Recorder, leaf: Any) -> _Leaf:
-    if type(leaf) is Tracer:
-        return _Leaf(as_tracer(rec, leaf).ref, leaf.weak)
-    weak = type(leaf) if type(leaf) in (bool, int, float) else None
-    return _Leaf(as_tracer(rec, leaf).ref, weak)
-
-
-def _run(
-    rec: Recorder,
-    step: Callable,
-    state: list[_Leaf],
-    spec: Any,
-    stacks: list[Ref],
-    first: int,
-    trip: int,
-) -> _Run:
-    """Run the body with the values of the first iteration."""
-    counter = _given(rec, np.int64(first))
-    before = [_given(rec, rec.value(leaf.ref)) for leaf in state]
-    rows = []
-    for x in stacks:
-        empty = np.zeros(x.shape[1:], x.dtype)[()]
-        rows.append(_given(rec, rec.value(x)[first] if trip else empty))
-    tracers = [
-        rec.tracer(ref, leaf.weak) for ref, leaf in zip(before, state, strict=True)
-    ]
-    outside, rec.python_rules = rec.python_rules, False
-    try:
-        carry, y = step(
-            rec.tracer(counter, int),
-            unflatten(spec, tracers),
-            [rec.tracer(row) for row in rows],
-        )
-    finally:
-        rec.python_rules = outside
-    after, after_spec = flatten(carry)
-    ys, ys_spec = flatten(y)
-    return _Run(
-        counter,
-        before,
-        rows,
-        [_settled(_leaf(rec, a), b) for a, b in _beside(after, state)],
-        after_spec,
-        [as_tracer(rec, leaf).ref for leaf in ys],
-        ys_spec,
-    )
-
-
-_RANK: dict[type | None, int] = {bool: 0, int: 1, float: 2, None: 3}
-
-
-def _beside(after: list[Any], state: list[_Leaf]) -> list[tuple[Any, _Leaf | None]]:
-    """What comes out beside what went in; a carry of another structure fails later."""
-    return [(a, state[k] if k < len(state) else None) for k, a in enumerate(after)]
-
-
-def _settled(after: _Leaf, before: _Leaf | None) -> _Leaf:
-    """A Python number that comes out takes the dtype that went in."""
-    if before is None or not after.weak or _RANK[before.weak] < _RANK[after.weak]:
-        return after
-    return _Leaf(cast(after.ref, before.ref.dtype), before.weak)
-
-
-def _given(rec: Recorder, value: Any) -> Ref:
-    """A ref of the body alone, with a value."""
-    ref = rec.new(Aval(np.shape(value), value.dtype))
-    rec.values[ref.index] = value
-    return ref
-
-
-def _promoted(
-    rec: Recorder,
-    what: str,
-    state: list[_Leaf],
-    leaves: list[Any],
-    spec: Any,
-    run: _Run,
-    marks: _Marks,
-) -> list[_Leaf] | None:
-    """None if the carry came out as it went in; else the carry to start again with.
-
-    A Python number takes the dtype of what it meets, so it may start as a 0.0 and
-    come out as a float32.
-    """
-    if run.after_spec != spec:
-        _refuse_carry(what, f"the structure {spec}", f"{run.after_spec}")
-    pairs = list(zip(state, run.after, strict=True))
-    for leaf, (before, after) in zip(leaves, pairs, strict=True):
-        same = before.ref.dtype == after.ref.dtype or before.weak
-        if before.ref.shape != after.ref.shape or not same:
-            _refuse_carry(what, shape_text(leaf), repr(after.ref.aval))
-    if all(b.weak == a.weak and b.ref.dtype == a.ref.dtype for b, a in pairs):
-        return None
-    marks.undo()
-    return [_Leaf(cast(b.ref, a.ref.dtype), a.weak) for b, a in pairs]
-
-
-def _refuse_carry(what: str, before: str, after: str) -> NoReturn:
-    raise ArgumentError(
-        message(
-            f"{what}: the carry goes in as {before} and comes out as {after}",
-            where=caller(),
-            way_out="Return a carry of the structure, shapes and dtypes that it has at "
-            "the start",
-        )
-    )
-
-
-class _Marks:
-    """Where the recorder stood before the body was recorded."""
-
-    def __init__(self, rec: Recorder) -> None:
-        self.rec = rec
-        self.instrs, self.guards = len(rec.instrs), len(rec.guards)
-        alive = [t for found in rec.tracers if (t := found()) is not None]
-        self.before = [(t, t.ref.index) for t in alive]
-        self.known = {id(t) for t in alive}
-
-    def undo(self) -> None:
-        """Forget a run of the body."""
-        self.rec.replace(self.instrs, [])
-        del self.rec.guards[self.guards :]
-
-    def cut(self, what: str, inputs: list[Ref]) -> list[Instr]:
-        """Take off what depends on `inputs`; the rest stays, in front of the loop."""
-        rec = self.rec
-        varying = {ref.index for ref in inputs}
-        inside, outside = [], []
-        for instr in rec.instrs[self.instrs :]:
-            if varying.isdisjoint(instr.args):
-                outside.append(instr)
-                continue
-            varying.update(instr.outs)
-            inside.append(instr)
-            if instr.prim is guard:
-                raise UnsupportedError(
-                    message(
-                        f"Python code in a {what} decides on a value that differs "
-                        "between iterations",
-                        where=where(instr.source),
-                        way_out="Write np.where(condition, a, b) instead of if, or a "
-                        "Python loop instead of the scan",
-                    )
-                )
-        if any(t.ref.index != old and t.ref.index in varying for t, old in self.before):
-            raise UnsupportedError(
-                message(
-                    f"the body of a {what} writes to an array from outside",
-                    where=caller(),
-                    way_out="Make the array part of the carry",
-                )
-            )
-        rec.replace(self.instrs, outside)
-        return inside
-
-    def forget(self) -> None:
-        """Values of the body that somebody kept mean nothing outside."""
-        gone = Recorder("the body of a loop")
-        gone.closed = True
-        for found in self.rec.tracers:
-            tracer = found()
-            if tracer is not None and id(tracer) not in self.known:
-                tracer.rec = gone
-
-
-def _body_tape(
-    rec: Recorder, what: str, run: _Run, inside: list[Instr]
-) -> tuple[Tape, list[Ref]]:
-    """The body as a tape, and what it needs from outside."""
-    outs = [leaf.ref.index for leaf in run.after] + [ref.index for ref in run.ys]
-    defined = {ref.index for ref in (run.counter, *run.state, *run.rows)}
-    free: dict[int, None] = {}
-    for instr in inside:
-        free.update(dict.fromkeys(a for a in instr.args if a not in defined))
-        defined.update(instr.outs)
-    free.update(dict.fromkeys(out for out in outs if out not in defined))
-    consts = [rec.ref(index) for index in free]
-    builder = Builder(what.rpartition(" ")[2])
-    given = [run.counter, *consts, *run.state, *run.rows]
-    env = {ref.index: builder.input(ref.aval) for ref in given}
-    for instr in inside:
-        builder.replay(instr, env)
-    return builder.finish([env[out] for out in outs]), consts

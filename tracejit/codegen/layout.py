@@ -15,6 +15,7 @@ knows the slots by number only, so it serves every trace of its structure:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -40,6 +41,8 @@ class Layout:
 
     program: Program
     slots: Slots
+    #: Slots that the programs in front of this one take, if several share a block.
+    shift: int = 0
 
     @cached_property
     def leaves(self) -> list[Buffer]:
@@ -88,7 +91,7 @@ class Layout:
 
     @cached_property
     def capture_base(self) -> int:
-        return self.const_base + len(self.slots.consts)
+        return self.const_base + len(self.slots.consts) + self.shift
 
     @cached_property
     def work_base(self) -> int:
@@ -122,17 +125,21 @@ class Layout:
             end += -(-buffer.size * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT
         return offsets, end
 
-    def values(self, captured: list[np.ndarray], hosts: list[np.ndarray]) -> list[int]:
+    def values(
+        self, captured: Sequence[np.ndarray], hosts: Sequence[np.ndarray]
+    ) -> list[int]:
         """The block's content for this trace, workspace address still 0."""
-        offsets, total = self.workspace()
-        shapes = [n for b in self.fresh for n in b.shape]
-        dtypes = [id(dtype) for dtype in self.scalar_dtypes]
+        head = [0, 0, self.workspace()[1], id(None), id(np.ndarray), 0]
+        return [*head, *self.slots.values(), *self.section(captured, hosts)]
+
+    def section(
+        self, captured: Sequence[np.ndarray], hosts: Sequence[np.ndarray]
+    ) -> list[int]:
+        """What comes behind ints and constants, which several programs may share."""
         return [
-            0, 0, total, id(None), id(np.ndarray), 0,
-            *self.slots.values(),
             *map(id, captured),
-            *offsets,
-            *shapes,
-            *dtypes,
+            *self.workspace()[0],
+            *[n for b in self.fresh for n in b.shape],
+            *[id(dtype) for dtype in self.scalar_dtypes],
             *[host.ctypes.data for host in hosts],
-        ]  # fmt: skip
+        ]

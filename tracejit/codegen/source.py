@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,13 @@ from .helpers import header
 from .python_text import Text, TextBackend, scalar_type
 from .slots import Slots
 
-__all__ = ["Printed", "array_outputs", "print_program", "scalar_outputs"]
+__all__ = [
+    "Printed",
+    "array_outputs",
+    "print_program",
+    "print_together",
+    "scalar_outputs",
+]
 
 
 _INT_LINE = re.compile(r"    n\d+ = ints")
@@ -114,11 +120,19 @@ def scalar_outputs(program: Program) -> list[int]:
     return list(dict.fromkeys(o for o in program.outputs if isinstance(o, int)))
 
 
+def print_together(programs: Sequence[Program]) -> tuple[str, Slots]:
+    """The texts of programs that share their parameters, and these."""
+    slots = Slots()
+    text = "\n".join(_Printer(program, slots).function() for program in programs)
+    slots.freeze()
+    return text, slots
+
+
 def print_program(program: Program) -> Printed:
     """Print `program`; see the module's docstring."""
-    printer = _Printer(program)
+    slots = Slots()
+    printer = _Printer(program, slots)
     text = printer.function()
-    slots = printer.slots
     slots.freeze()
     ints = list(slots.ints)
     ints += [bits for dtype, bits in slots.consts if dtype.kind != "f"]
@@ -133,9 +147,9 @@ def print_program(program: Program) -> Printed:
 
 
 class _Printer:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, slots: Slots) -> None:
         self.program = program
-        self.slots = Slots()
+        self.slots = slots
         self.lines: list[str] = []
         self.helpers: set[str] = set()
         self.depth = 1

@@ -1,6 +1,7 @@
 """From a call to an answer: signature, path tree, kernel, recording."""
 
 from .dispatcher import Dispatcher
+from .examples import Examples, Mapped, Result
 from .fast import MISS
 from .outputs import StaticOutput
 from .program import Program, Session, session_function
@@ -9,7 +10,10 @@ from .stats import Stats
 __all__ = [
     "MISS",
     "Dispatcher",
+    "Examples",
+    "Mapped",
     "Program",
+    "Result",
     "Session",
     "StaticOutput",
     "Stats",

@@ -30,8 +30,8 @@ from ..signature import (
     read_call,
 )
 from ..tape import Tape
-from ..tracer import Owner, recording
-from .effects import Effects, effects_of
+from ..tracer import Owner, RecordAgain, recording
+from .effects import effects_of
 from .fast import MISS, RECORDINGS, Fast, build, never
 from .frames import hide_frames
 from .outputs import Outputs
@@ -76,12 +76,16 @@ class Entry:
         if trace not in self.borders:
             self.borders = [trace, *self.borders[: config.MAX_VARIANTS - 1]]
 
+    def clear(self) -> None:
+        """Forget all traces."""
+        self.roots, self.by_path, self.borders, self.count = [], {}, [], 0
+
     def insert(self, trace: Trace, failure: Failure | None) -> None:
         """Add a trace where the search for it ended."""
         self.count += 1
         if self.count > config.MAX_TRACES:
-            self.roots, self.by_path, failure, self.count = [], {}, None, 1
-            self.borders = []
+            self.clear()
+            failure, self.count = None, 1
         if failure is not None and not failure.trace.leads_to(trace, failure.guard):
             failure = None
         if failure is None:
@@ -117,6 +121,9 @@ class Dispatcher:
         self.events = Events()
         self.fast: Callable[..., Any] = never
         self.entries: dict[tuple, Entry] = {}
+        #: Of `vmap`: the path trees of single examples, and signatures that need them.
+        self.examples: Any = None
+        self.by_path: set[tuple] = set()
         self._last_key: tuple | None = None
         self._lock = threading.RLock()
 
@@ -135,11 +142,11 @@ class Dispatcher:
         call = read_call(args, kwargs, program.statics, program.fun)
         if config.CHECK:
             return self._checked(call)
-        found = self._search(call, start)
+        found = self.search(call, start)
         if found.trace is None:
             with self._lock:
                 # Another thread may have recorded this path in the meantime.
-                found = self._search(call, start)
+                found = self.search(call, start)
                 self.stats.guard_failures += found.failures
                 if found.trace is None:
                     answer = self._by_numpy(call)
@@ -152,7 +159,7 @@ class Dispatcher:
         self._use_fast(found.trace, args, kwargs)
         return answer
 
-    def _search(self, call: Call, start: Failure | None) -> Found:
+    def search(self, call: Call, start: Failure | None) -> Found:
         """Walk down the path tree with these values."""
         entry = self.entries.get(call.key)
         if entry is None:
@@ -248,7 +255,7 @@ class Dispatcher:
     def _side_exit(self, trace: Trace, args: tuple, status: int, outcome: Any) -> Any:
         """A kernel that the fast path ran did not answer."""
         start = None
-        if status != RECORD_AGAIN:
+        if status != RECORD_AGAIN and not trace.grow(status - 1):
             start = Failure(trace, status - 1, normal(outcome))
         try:
             return self._call(args, {}, start)
@@ -258,9 +265,26 @@ class Dispatcher:
 
     # --- recording --------------------------------------------------------------------
 
-    def record(self, call: Call) -> tuple[Session, Outputs, Any, Effects | None]:
-        """Run the function on tracers; everything is put back if it raises."""
+    def record(self, call: Call, may_skip: bool = True) -> tuple[Session, Outputs, Any]:
+        """Run the function on tracers; everything is put back if it raises.
+
+        Args:
+            may_skip: whether rounds of loops may be left out (`tracer.rounds`).
+        """
         session = Session(self.program.name)
+        session.may_skip = may_skip
+        try:
+            outputs, checks = self._run(call, session)
+        except RecordAgain:
+            return self.record(call, may_skip=False)
+        except Exception:
+            # It may be about values that are those of another round.
+            if session.skips:
+                return self.record(call, may_skip=False)
+            raise
+        return session, outputs, checks
+
+    def _run(self, call: Call, session: Session) -> tuple[Outputs, Any]:
         tracers = [
             session.input_tracer(value, _WEAK.get(kind[0]))
             for value, kind in zip(call.values, _traced_kinds(call), strict=True)
@@ -274,19 +298,22 @@ class Dispatcher:
                 function = session.outside.function(self.program.fun)
                 args, kwargs = self._arguments(call, session, tracers)
                 result = self.program.inline(function, args, kwargs)
+                if session.holes:  # a loop was left in its last round
+                    raise RecordAgain
                 if session.refusals:  # the user's code caught it and went on
                     raise session.refusals[0]
                 outputs = Outputs(session, result)
                 delivers = self.program.writes_back
-                effects, refs = effects_of(session, tracers, call.raw, delivers)
-                outputs.add(refs)
+                session.effects = effects_of(session, tracers, call.raw, delivers)
+                if session.effects is not None:
+                    outputs.add([tracers[i].ref for i in session.effects.delivered])
                 session.roll(0, outputs.refs)
         finally:
             RECORDINGS.remove(session)
         checks = session.outside.close()
-        if effects is not None:
-            effects.check(session.captures, call, self.program.fun)
-        return session, outputs, checks, effects
+        if session.effects is not None:
+            session.effects.check(session.captures, call, self.program.fun)
+        return outputs, checks
 
     def _arguments(
         self, call: Call, session: Session, tracers: list[Any]
@@ -311,18 +338,25 @@ class Dispatcher:
                 outside.watched.add_tree(value, name)
         return tuple(fresh), kwargs
 
-    def _record(self, call: Call, failure: Failure | None, asked: bool = True) -> Any:
+    def _record(
+        self,
+        call: Call,
+        failure: Failure | None,
+        may_skip: bool = True,
+        asked: bool = True,
+    ) -> Any:
         """Record this call's path, keep it, and answer.
 
         Args:
-            asked: whether it is a call of the user's; else nothing is written.
+            may_skip: see `record`.
+            asked: whether it is a call of the user's; else no argument is written to.
         """
         started = time.perf_counter()
-        session, outputs, checks, effects = self.record(call)
-        trace = Trace(self.stats.traces + 1, session, outputs, checks, effects)
+        session, outputs, checks = self.record(call, may_skip)
+        trace = Trace(self.stats.traces + 1, session, outputs, checks)
         seconds = time.perf_counter() - started
         self.stats.record_seconds += seconds
-        entry = self._entry(call.key)
+        entry = self.entry(call.key)
         if (twin := entry.twin(trace)) is not None:
             # A value on the border of a comparison, which the kernel and NumPy round
             # to different sides; or an error that NumPy did not raise after all; or
@@ -331,11 +365,15 @@ class Dispatcher:
                 entry.roots = [twin, *entry.roots[: config.MAX_VARIANTS - 1]]
             entry.on_border(twin)
             self.stats.interpreted += 1
-            return self._recorded_answer(session, outputs, effects, call, asked)
+            values = self.recorded_values(call, session, outputs)
+            return self._answer(trace, values, call, ()) if asked else None
         cause = self._cause(call, session, failure, entry)
         entry.insert(trace, failure)
         self.stats.traces += 1
-        answer = MISS
+        self.events.add(f"trace {trace.number}: {cause}")
+        for reason in session.exits.reasons:
+            self.events.add(f"trace {trace.number}: {reason}")
+        results: tuple | None = None
         how = "interpreted"
         if len(entry.by_path) <= config.MAX_EAGER_PATHS:
             how = self._compile(trace)
@@ -344,21 +382,18 @@ class Dispatcher:
             _, _, results = trace.run([*call.values, *captured])
             if results is None:
                 entry.on_border(trace)
-            elif asked:
-                answer = self._answer(trace, results, call, captured)
-            else:
-                answer = None
-        if answer is MISS:
+        if results is None:
             self.stats.interpreted += 1
-            answer = self._recorded_answer(session, outputs, effects, call, asked)
-        self.events.add(f"trace {trace.number}: {cause}")
-        for reason in session.exits.reasons:
-            self.events.add(f"trace {trace.number}: {reason}")
+            results = self.recorded_values(call, session, outputs)
+        if session.skips and not all(map(_is_finite, results)):
+            # NumPy may have something to say about the rounds that were left out.
+            self.record(call, may_skip=False)
         self._log(trace, session, how, time.perf_counter() - started)
         session.release()
-        return answer
+        return self._answer(trace, results, call, ()) if asked else None
 
-    def _entry(self, key: tuple) -> Entry:
+    def entry(self, key: tuple) -> Entry:
+        """The path trees of a signature."""
         entry = self.entries.get(key)
         if entry is None:
             entry = Entry(key)
@@ -377,20 +412,19 @@ class Dispatcher:
             del kept[next(iter(kept))]
         return kept
 
-    def _recorded_answer(
-        self,
-        session: Session,
-        outputs: Outputs,
-        effects: Effects | None,
-        call: Call,
-        asked: bool,
-    ) -> Any:
-        """The answer by the values of the recording itself."""
-        values = [session.value(ref) for ref in outputs.refs]
-        fresh = tuple(np.array(v) if np.ndim(v) else np.asarray(v)[()] for v in values)
-        if effects is not None:
-            fresh = effects.deliver(call.raw, fresh, asked)
-        return outputs.assemble(fresh)
+    def recorded_values(
+        self, call: Call, session: Session, outputs: Outputs
+    ) -> tuple[Any, ...]:
+        """What the kernel would return, by the values of the recording itself."""
+        try:
+            values = [session.value(ref) for ref in outputs.refs]
+        except (RecordAgain, Exception):
+            if not session.skips:
+                raise
+            # So that NumPy raises at the user's line.
+            session, outputs, _ = self.record(call, may_skip=False)
+            values = [session.value(ref) for ref in outputs.refs]
+        return tuple([np.array(v) if np.ndim(v) else np.asarray(v)[()] for v in values])
 
     def _compile(self, trace: Trace) -> str:
         started = time.perf_counter()
@@ -403,6 +437,9 @@ class Dispatcher:
             self.stats.host_calls += len(hosts)
             names = ", ".join(dict.fromkeys(hosts))
             self.events.add(f"trace {trace.number}: calls {names} in Python")
+        if trace.executable.natives:
+            names = ", ".join(dict.fromkeys(trace.executable.natives))
+            self.events.add(f"trace {trace.number}: calls {names} of Numba")
         if trace.executable.compiled:
             self.stats.kernels_compiled += 1
             return "kernel compiled"
@@ -451,11 +488,11 @@ class Dispatcher:
         """The trace that these arguments take; recorded if it is not known."""
         program = self.program
         call = read_call(args, kwargs, program.statics, program.fun)
-        found = self._search(call, None)
+        found = self.search(call, None)
         if found.trace is None:
             with self._lock:
                 self._record(call, found.failure, asked=False)
-                found = self._search(call, None)
+                found = self.search(call, None)
         return found.trace if found.trace is not None else self.traces[-1]
 
     @property
@@ -482,15 +519,18 @@ class Dispatcher:
     def _checked(self, call: Call) -> Any:
         """Answer, and compare with the interpreter and with a fresh recording."""
         with self._lock:
-            found = self._search(call, None)
+            found = self.search(call, None)
             self.stats.guard_failures += found.failures
             if found.trace is None:
                 self._record(call, found.failure, asked=False)
-                found = self._search(call, None)
-            session, outputs, _, effects = self.record(call)
+                found = self.search(call, None)
+            session, outputs, _ = self.record(call, may_skip=False)
             fresh = [session.value(ref) for ref in outputs.refs]
             if found.trace is None or found.outputs is None:
-                return self._recorded_answer(session, outputs, effects, call, True)
+                values = self.recorded_values(call, session, outputs)
+                if session.effects is not None:
+                    values = session.effects.deliver(call.raw, values)
+                return outputs.assemble(values)
             status, outcome, expected = found.trace.interpret(found.values)
             if status != 0 or expected is None:
                 raise CheckError(
@@ -523,6 +563,10 @@ _WEAK: dict[str, type] = {"float": float, "int": int}
 def _traced_kinds(call: Call) -> list[tuple]:
     kinds = call.key[1]
     return [kinds[i] for i in call.traced]
+
+
+def _is_finite(value: Any) -> bool:
+    return bool(np.isfinite(value).all())
 
 
 def _first_valid(

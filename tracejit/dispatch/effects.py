@@ -19,8 +19,7 @@ import numpy as np
 
 from ..errors import UnsupportedError, message
 from ..signature import Call, caller, leaf_names
-from ..tape import Ref
-from .program import Session
+from ..tracer import Recorder
 
 __all__ = ["Effects", "effects_of"]
 
@@ -55,14 +54,13 @@ class Effects:
                     )
                 )
 
-    def deliver(self, raw: Sequence[Any], outputs: tuple, asked: bool = True) -> tuple:
+    def deliver(self, raw: Sequence[Any], outputs: tuple) -> tuple:
         """Copy into the caller's arrays what became of them; gives the results."""
         if not self.delivered:
             return outputs
         first = len(outputs) - len(self.delivered)
         for i, value in zip(self.delivered, outputs[first:], strict=True):
-            if asked:
-                np.copyto(raw[i], value)
+            np.copyto(raw[i], value)
         return outputs[:first]
 
 
@@ -72,9 +70,9 @@ def _share(a: Any, b: Any) -> bool:
 
 
 def effects_of(
-    session: Session, tracers: Sequence[Any], raw: Sequence[Any], delivers: bool
-) -> tuple[Effects | None, list[Ref]]:
-    """What a recording did to its arguments, and what the kernel returns for that.
+    session: Recorder, tracers: Sequence[Any], raw: Sequence[Any], delivers: bool
+) -> Effects | None:
+    """What a recording did to its arguments; None if it did nothing to them.
 
     Args:
         tracers: those of the arguments' leaves.
@@ -82,7 +80,7 @@ def effects_of(
         delivers: whether the caller's arrays are to see it.
     """
     if not session.written:
-        return None, []
+        return None
     changed: list[int] = []
     if delivers:
         inputs = enumerate(session.inputs)
@@ -90,4 +88,4 @@ def effects_of(
     for i in changed:
         if not raw[i].flags.writeable:
             raise ValueError("assignment destination is read-only")
-    return Effects(sorted(session.written), changed), [tracers[i].ref for i in changed]
+    return Effects(sorted(session.written), changed)

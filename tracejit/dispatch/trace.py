@@ -19,12 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from .. import config
 from ..captures import Checks
+from ..errors import message
 from ..interpret import GuardFailed, interpret
 from ..kernel import Executable, compile_tape
 from ..passes import optimise
+from ..passes.loops import UNLIMITED, grown
 from ..tape import Tape
-from .effects import Effects
 from .outputs import Outputs
 from .program import Session
 
@@ -63,26 +65,28 @@ class Trace:
         session: Session,
         outputs: Outputs,
         checks: Checks,
-        effects: Effects | None = None,
     ) -> None:
         self.number = number
-        self.effects = effects
+        self.effects = session.effects
         self.checks = checks
         self.assemble = outputs.assemble
         self.form = outputs.form
-        # A loop of any number of rounds is a step of its own on the path.
-        self.path = tuple(
-            ("loop", g.bound) if g.bound else normal(g.expected) for g in session.guards
-        )
         raw = session.finish_trace(outputs.refs)
         tape, self.looked_up, self.constants = _bind(optimise(raw), session)
         self.tape = tape
+        # A loop of any number of rounds is a step of its own on the path.
+        self.path = tuple(
+            normal(g.expected)
+            if not g.bound
+            else ("loop", 0 if grown(tape, g.exit, UNLIMITED) else g.bound)
+            for g in session.guards
+        )
         self.executable: Executable | None = None
         self.parent: Trace | None = None
         self.at = 0
         self.children: dict[tuple[int, Any], list[Trace]] = {}
         self.fast: Any = None  # the dispatcher's
-        self.fast_refused = effects is not None
+        self.fast_refused = session.effects is not None
         self._lock = threading.Lock()
 
     def captured(self) -> list[Any] | None:
@@ -102,9 +106,47 @@ class Trace:
 
     def run(self, values: Sequence[Any]) -> tuple[int, Any, tuple | None]:
         """Status, outcome and outputs, from the kernel or else from NumPy."""
-        if self.executable is not None:
-            return self.executable.run(*values)
-        return self.interpret(values)
+        while True:
+            if self.executable is not None:
+                answer = self.executable.run(*values)
+            else:
+                answer = self.interpret(values)
+            if answer[0] <= 0 or not self.grow(answer[0] - 1):
+                return answer
+
+    def grow(self, exit: int) -> bool:
+        """Make room for more rounds of the loop behind which a guard failed.
+
+        Returns:
+            Whether there is some now, so that the same values are worth another run.
+
+        Raises:
+            MemoryError: there is no more; perhaps the loop never ends.
+        """
+        if exit >= len(self.path) or not isinstance(self.path[exit], tuple):
+            return False
+        with self._lock:
+            try:
+                larger = grown(self.tape, exit, config.RESIDUAL_BYTES)
+                if larger is None:
+                    return False
+                if self.executable is not None:
+                    self.executable = compile_tape(larger, self.constants)
+            except MemoryError as error:
+                raise MemoryError(self._too_long(exit)) from error
+            self.tape = larger
+            self.fast = None
+            return True
+
+    def _too_long(self, exit: int) -> str:
+        guards = (i for i in self.tape.instrs if i.params.get("exit") == exit)
+        return message(
+            "a loop has so many rounds that there is no memory for what its "
+            "derivatives need of each",
+            where=next((str(i.source) for i in guards), self.tape.name),
+            way_out="Does it end? Then find the end under stop_gradient, or go there "
+            "in a counted loop over a function with checkpoint",
+        )
 
     def interpret(self, values: Sequence[Any]) -> tuple[int, Any, tuple | None]:
         """The same by NumPy on the tape."""

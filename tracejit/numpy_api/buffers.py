@@ -35,8 +35,8 @@ from ..tracer import (
     Tracer,
     View,
     active_recorder,
+    call_noisy,
     refuse,
-    run_noisy,
 )
 from .layout import steps_to
 from .table import recorder_of, tracers_in
@@ -183,7 +183,7 @@ class Buffer(Tracer):
         outs = kwargs.get("out")
         name = ufunc.__name__ if method == "__call__" else method
         function = getattr(ufunc, method)
-        result = _computed(self.rec, name, function, plain(inputs), plain(kwargs))
+        result = call_noisy(name, function, plain(inputs), plain(kwargs))
         if outs is not None and any(o is not None for o in outs):
             return outs[0] if len(outs) == 1 else outs
         return _wrapped(self.rec, result)
@@ -194,9 +194,7 @@ class Buffer(Tracer):
         if _traced(*args, *kwargs.values()) is not None:
             return Tracer.__array_function__(self, func, types, args, kwargs)
         name = getattr(func, "__name__", "")
-        return _wrapped(
-            self.rec, _computed(self.rec, name, func, plain(args), plain(kwargs))
-        )
+        return _wrapped(self.rec, call_noisy(name, func, plain(args), plain(kwargs)))
 
     # --- as a value on the tape -------------------------------------------------------
 
@@ -206,7 +204,7 @@ class Buffer(Tracer):
         array = data.array
         if data.known is None or rec is not self.rec or not _same(array, data.known):
             known = array.copy()
-            ref = _constant(rec, known)
+            ref = rec.capture(known)
             if rec is not self.rec:
                 return Tracer(rec, ref)
             data.known, data.ref = known, ref
@@ -273,22 +271,6 @@ class Buffer(Tracer):
         return plain(self).tolist()
 
 
-class _Plain:
-    """A function of ordinary arrays, as `run_noisy` takes it."""
-
-    __slots__ = ("name", "reference")
-
-    def __init__(self, name: str, reference: Callable[..., Any]) -> None:
-        self.name, self.reference = name, reference
-
-
-def _computed(
-    rec: Recorder, name: str, function: Any, args: Any, kwargs: dict[str, Any]
-) -> Any:
-    """Let NumPy compute, its warnings pointing at the user's line."""
-    return run_noisy(_Plain(name, function), args, kwargs, rec.error_states)
-
-
 _set_class: Callable[[Any, type], None] = vars(object)["__class__"].__set__
 
 
@@ -333,7 +315,7 @@ def _call(buffer: Buffer, name: str, *args: Any, **kwargs: Any) -> Any:
         rec = recorder_of(*args, *kwargs.values())
         return getattr(buffer.constant(rec), name)(*args, **kwargs)
     function = getattr(plain(buffer), name)
-    result = _computed(buffer.rec, name, function, plain(args), plain(kwargs))
+    result = call_noisy(name, function, plain(args), plain(kwargs))
     out = kwargs.get("out")
     return _wrapped(buffer.rec, result) if out is None else out
 
@@ -376,7 +358,7 @@ def _operator(name: str) -> Callable[..., Any]:
             constant = self.constant(recorder_of(*others))
             return getattr(Tracer, name)(constant, *others)
         operands = (plain(self), *plain(others))
-        return _wrapped(self.rec, _computed(self.rec, word, of_array, operands, {}))
+        return _wrapped(self.rec, call_noisy(word, of_array, operands, {}))
 
     method.__name__ = name
     return method
@@ -391,7 +373,7 @@ def _in_place(name: str) -> Callable[..., Any]:
             self.promote()
             return getattr(Tracer, name)(self, other)
         operands = (plain(self), plain(other))
-        result = _computed(self.rec, word, of_array, operands, {})
+        result = call_noisy(word, of_array, operands, {})
         return result if result is NotImplemented else self
 
     method.__name__ = name

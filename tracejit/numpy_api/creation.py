@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import Tracer, refuse
+from ..tracer import Tracer
 from .joining import stack
 from .table import as_tracer, cast, emit, filled, fresh, implements, recorder_of
+from .ufuncs import call
 
 __all__: list[str] = []
 
@@ -32,7 +33,7 @@ def _filled(a: Any, value: Any, dtype: Any, shape: Any) -> Any:
 
 
 def _like(function: Callable[..., Any], value: int) -> None:
-    @implements(function)
+    @implements(function, gradient=False)
     def like(
         a: Any,
         dtype: Any = None,
@@ -98,46 +99,15 @@ def meshgrid(
     return tuple(found)
 
 
-@implements(np.linspace)
-def linspace(
-    start: Any,
-    stop: Any,
-    num: Any = 50,
-    endpoint: bool = True,
-    retstep: bool = False,
-    dtype: Any = None,
-    axis: int = 0,
-    *,
-    device: Any = None,
-) -> Any:
-    if retstep or axis != 0:
-        refuse("np.linspace with retstep= or axis=")
-    rec = recorder_of(start, stop, num)
-    num = operator.index(num)
-    first, last = as_tracer(rec, start) * 1.0, as_tracer(rec, stop) * 1.0
-    delta = last - first
-    counter = np.arange(0, num, dtype=delta.dtype).reshape((-1,) + (1,) * delta.ndim)
-    divisor = num - 1 if endpoint else num
-    step = delta / max(divisor, 1)
-    out = counter * step + first
-    if endpoint and num > 1:
-        ends = stack([as_tracer(rec, stop) * 1.0 + 0 * delta])
-        out = emit("concatenate", out[:-1], ends, axis=0)
-    return out if dtype is None else cast(out, dtype)
-
-
 @implements(np.vander)
 def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
+    if x.ndim != 1:
+        raise ValueError("x must be a one-dimensional array or sequence.")
     n = len(x) if N is None else operator.index(N)
+    x = cast(x, np.promote_types(x.dtype, int))
     powers: list[Any] = [filled(x.rec, x.shape, 1, x.dtype)]
     while len(powers) < n:
-        powers.append(powers[-1] * x)
+        powers.append(call(np.multiply, powers[-1], x))
+    if not n:
+        return filled(x.rec, (x.size, 0), 0, x.dtype)
     return stack(powers[:n] if increasing else powers[:n][::-1], 1)
-
-
-@implements(np.polyval)
-def polyval(p: Any, x: Any) -> Any:
-    total: Any = 0
-    for coefficient in p:
-        total = total * x + coefficient
-    return total

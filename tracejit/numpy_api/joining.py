@@ -199,6 +199,13 @@ def vsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
     return split(ary, indices_or_sections, 0)
 
 
+@implements(np.dsplit)
+def dsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
+    if of(ary).ndim < 3:
+        raise ValueError("dsplit only works on arrays of 3 or more dimensions")
+    return split(ary, indices_or_sections, 2)
+
+
 @implements(np.unstack)
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     x = of(x)
@@ -245,7 +252,7 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
 # --- sorting --------------------------------------------------------------------------
 
 
-@implements(np.argsort)
+@implements(np.argsort, gradient=False, refused=("order",))
 def argsort(
     a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> Any:
@@ -256,7 +263,7 @@ def argsort(
     return emit("argsort", x, axis=axis_of(axis, x.ndim))
 
 
-@implements(np.sort)
+@implements(np.sort, refused=("order",))
 def sort(
     a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> Any:

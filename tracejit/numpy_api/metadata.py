@@ -14,17 +14,17 @@ from .table import hint, implements
 __all__: list[str] = []
 
 
-@implements(np.shape)
+@implements(np.shape, gradient=False)
 def shape(a: Any) -> tuple[int, ...]:
     return np.array(_stand_in(a)).shape if isinstance(a, (list, tuple)) else a.shape
 
 
-@implements(np.ndim)
+@implements(np.ndim, gradient=False)
 def ndim(a: Any) -> int:
     return len(shape(a))
 
 
-@implements(np.size)
+@implements(np.size, gradient=False)
 def size(a: Any, axis: Any = None) -> int:
     full = shape(a)
     if axis is None:
@@ -47,7 +47,7 @@ def _stand_in(a: Any) -> Any:
 def _ask(function: Any) -> None:
     """NumPy's answer depends on dtypes and shapes only: ask it about stand-ins."""
 
-    @implements(function)
+    @implements(function, gradient=False)
     def answer(*args: Any, **kwargs: Any) -> Any:
         return function(*[_stand_in(a) for a in args], **kwargs)
 
@@ -66,7 +66,7 @@ for _function in (
 def _show(function: Any) -> None:
     """Text for people: of the concrete value."""
 
-    @implements(function)
+    @implements(function, gradient=False)
     def text(a: Any, *args: Any, **kwargs: Any) -> str:
         return function(a.value, *args, **kwargs)
 
@@ -80,21 +80,19 @@ def real(val: Any) -> Any:
     return val.real
 
 
-@implements(np.imag)
+@implements(np.imag, gradient=False)
 def imag(val: Any) -> Any:
     return val.imag
 
 
-@implements(np.isreal)
+@implements(np.isreal, gradient=False)
 def isreal(x: Any) -> Any:
     return np.ones(x.shape, bool)[()]
 
 
-@implements(np.iscomplex)
+@implements(np.iscomplex, gradient=False)
 def iscomplex(x: Any) -> Any:
     return np.zeros(x.shape, bool)[()]
 
 
-hint("Use np.sort", np.partition, np.unique)
 hint("Use np.linalg.solve(a.T @ a, a.T @ b)", np.linalg.lstsq, np.linalg.pinv)
-hint("Call the function on slices and use np.stack", np.apply_along_axis)

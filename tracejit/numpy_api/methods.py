@@ -9,7 +9,7 @@ import numpy as np
 
 from ..tracer import FUNCTIONS, Tracer, refuse
 from .indexing import take
-from .shape import permute, reshape, transpose
+from .shape import permute, ravel, reshape, transpose
 from .table import cast, fresh, same_view
 
 __all__: list[str] = []
@@ -17,8 +17,10 @@ __all__: list[str] = []
 # fmt: off
 #: Methods that take what the function of the same name takes after the array.
 _SAME = (
-    np.all, np.any, np.argmax, np.argmin, np.argsort, np.clip, np.cumprod, np.cumsum,
-    np.diagonal, np.dot, np.max, np.mean, np.min, np.nonzero, np.prod, np.ravel,
+    np.all, np.any, np.argmax, np.argmin, np.argpartition, np.argsort, np.choose,
+    np.clip,
+    np.cumprod, np.cumsum, np.diagonal, np.dot, np.max, np.mean, np.min, np.nonzero,
+    np.prod, np.ravel,
     np.repeat, np.round, np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.var,
 )
 #: What changes more than the elements (`mutators` has what writes these).
@@ -68,7 +70,7 @@ def _copy(self: Tracer, order: str = "C") -> Any:
 
 
 def _flatten(self: Tracer, order: str = "C") -> Any:
-    return fresh(reshape(fresh(self), (self.size,), order), contiguous=True)
+    return fresh(ravel(fresh(self), order), contiguous=True)
 
 
 def _astype(
@@ -94,6 +96,14 @@ def _take(
     return take(self, indices, axis, out, mode)
 
 
+def _searchsorted(self: Tracer, v: Any, side: str = "left", sorter: Any = None) -> Any:
+    return FUNCTIONS[np.searchsorted](self, v, side, sorter)
+
+
+def _compress(self: Tracer, condition: Any, axis: Any = None, out: Any = None) -> Any:
+    return FUNCTIONS[np.compress](condition, self, axis, out)
+
+
 def _matrix_transpose(self: Tracer) -> Any:
     if self.ndim < 2:
         raise ValueError("matrix transpose with ndim < 2 is undefined")
@@ -109,6 +119,10 @@ def _itself(self: Tracer) -> Any:
     return self  # as NumPy does for real arrays
 
 
+def _flat(self: Tracer) -> Any:
+    return ravel(self)
+
+
 def _imaginary(self: Tracer) -> Any:
     return np.zeros(self.shape, self.dtype)[()]
 
@@ -120,6 +134,8 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "flatten": _flatten,
     "astype": _astype,
     "take": _take,
+    "compress": _compress,
+    "searchsorted": _searchsorted,
     "conj": _itself,
     "conjugate": _itself,
 }
@@ -130,6 +146,7 @@ _PROPERTIES: dict[str, Callable[..., Any]] = {
     "mT": _matrix_transpose,
     "real": _same,
     "imag": _imaginary,
+    "flat": _flat,
 }
 for _name, _getter in _PROPERTIES.items():
     setattr(Tracer, _name, property(_getter))

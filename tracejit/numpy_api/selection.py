@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer, refuse
+from .indexing import flat_nonzero
 from .reductions import all as all_
 from .table import (
     as_tracer,
     cast,
     emit,
+    filled,
     implements,
     no_keywords,
     of,
     promoted,
     recorder_of,
-    static_array,
 )
-from .ufuncs import BOOL, call
+from .ufuncs import BOOL, F64, call
 
 __all__ = ["clip", "where"]
 
@@ -32,7 +33,7 @@ __all__ = ["clip", "where"]
 @implements(np.where)
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     if x is None and y is None:
-        refuse("np.where with one argument", "Use np.nonzero(condition)")
+        return np.nonzero(condition)
     if x is None or y is None:
         raise ValueError("either both or neither of x and y should be given")
     rec = recorder_of(condition, x, y)
@@ -51,6 +52,105 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
         out = emit("select", as_tracer(rec, condition, BOOL), choice, out)
     return out
+
+
+@implements(np.choose)
+def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+    no_keywords(np.choose, out=out)
+    rec = recorder_of(a, choices)
+    parts = promoted(rec, *choices)
+    index = as_tracer(rec, a)
+    if index.dtype.kind not in "biu":
+        raise TypeError(
+            f"Cannot cast array data from {index.dtype!r} to dtype('int64') according "
+            "to the rule 'safe'"
+        )
+    index, n = cast(index, np.int64), len(parts)
+    if mode == "wrap":
+        index = index % n
+    elif mode == "clip":
+        index = call(np.minimum, call(np.maximum, index, 0), n - 1)
+    elif not all_((index >= 0) & (index < n)):
+        raise ValueError("invalid entry in choice array")
+    shape = np.broadcast_shapes(index.shape, *[p.shape for p in parts])
+    found = emit("broadcast_to", parts[0], shape=shape)
+    for k, part in enumerate(parts[1:], 1):
+        found = emit("select", call(np.equal, index, k), part, found)
+    return found
+
+
+@implements(np.piecewise)
+def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
+    """Each function is given the elements that it is for, and no others."""
+    rec = recorder_of(x, condlist, funclist, args, list(kw.values()))
+    t = as_tracer(rec, x)
+    one = np.isscalar(condlist) or (
+        not isinstance(condlist[0], (list, np.ndarray)) and t.ndim
+    )
+    given = [condlist] if one else list(condlist)
+    masks = [as_tracer(rec, c, BOOL) for c in given]
+    n = len(funclist)
+    if len(masks) == n - 1:
+        covered = masks[0]
+        for mask in masks[1:]:
+            covered = covered | mask
+        masks.append(~covered)
+    elif len(masks) != n:
+        k = len(masks)
+        raise ValueError(
+            f"with {k} condition(s), either {k} or {k + 1} functions are expected"
+        )
+    flat = emit("reshape", t, shape=(t.size,))
+    found = zeros_of(flat)
+    for mask, function in zip(masks, funclist, strict=True):
+        where_to = emit("broadcast_to", mask, shape=t.shape)
+        where_to = emit("reshape", where_to, shape=(t.size,))
+        if callable(function):
+            index = flat_nonzero(where_to)
+            if not index.size:
+                continue
+            values = as_tracer(
+                rec, function(emit("gather", flat, index, axis=0), *args, **kw)
+            )
+            values = emit("broadcast_to", cast(values, t.dtype), shape=index.shape)
+            values = emit("scatter_add", values, index, axis=0, n=t.size)
+        else:
+            values = as_tracer(rec, function, t.dtype)
+        found = emit("select", where_to, values, found)
+    return emit("reshape", found, shape=t.shape)
+
+
+def zeros_of(x: Tracer) -> Tracer:
+    return filled(x.rec, x.shape, 0, x.dtype)
+
+
+@implements(np.real_if_close)
+def real_if_close(a: Any, tol: Any = 100) -> Any:
+    return of(a)
+
+
+@implements(np.angle, gradient=False)
+def angle(z: Any, deg: bool = False) -> Any:
+    """0 or pi, by the sign: a constant almost everywhere."""
+    found = call(np.arctan2, 0, emit("stop_gradient", of(z)))
+    return found * (180 / np.pi) if deg else found
+
+
+@implements(np.array_equiv, gradient=False)
+def array_equiv(a1: Any, a2: Any) -> bool:
+    rec = recorder_of(a1, a2)
+    x, y = as_tracer(rec, a1), as_tracer(rec, a2)
+    try:
+        np.broadcast_shapes(x.shape, y.shape)
+    except ValueError:
+        return False
+    return bool(all_(x == y))
+
+
+@implements(np.i0)
+def i0(x: Any) -> Any:
+    t = of(x)
+    return emit("i0", t if t.dtype.kind == "f" else cast(t, F64))
 
 
 @implements(np.clip)
@@ -101,16 +201,18 @@ def _of_like(t: Tracer, value: Any) -> Tracer:
 # --- rounding -------------------------------------------------------------------------
 
 
-@implements(np.round, np.around)
+@implements(np.round, np.around, gradient=False)
 def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     no_keywords(np.round, out=out)
     x = of(a)
     decimals = operator.index(decimals)
     if x.dtype.kind in "iub":
-        if decimals < 0:
-            refuse("np.round of integers with negative decimals")
         if x.dtype == BOOL:
             refuse("np.round of bools", "Convert with .astype first")
+        if decimals < 0:
+            scale = 10.0**-decimals
+            tens = call(np.rint, call(np.divide, x, scale))
+            return cast(call(np.multiply, tens, scale), x.dtype)
         return Tracer(x.rec, x.ref, None, False)
     if decimals == 0:
         return call(np.rint, x)
@@ -120,7 +222,7 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     return call(np.rint, x / scale) * scale
 
 
-@implements(np.fix)
+@implements(np.fix, gradient=False)
 def fix(x: Any, out: Any = None) -> Any:
     no_keywords(np.fix, out=out)
     return call(np.trunc, of(x))
@@ -129,7 +231,7 @@ def fix(x: Any, out: Any = None) -> Any:
 # --- comparing ------------------------------------------------------------------------
 
 
-@implements(np.isclose)
+@implements(np.isclose, gradient=False)
 def isclose(
     a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False
 ) -> Any:
@@ -146,14 +248,14 @@ def isclose(
     return close
 
 
-@implements(np.allclose)
+@implements(np.allclose, gradient=False)
 def allclose(
     a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False
 ) -> bool:
     return bool(all_(isclose(a, b, rtol, atol, equal_nan)))
 
 
-@implements(np.array_equal)
+@implements(np.array_equal, gradient=False)
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
     rec = recorder_of(a1, a2)
     x, y = as_tracer(rec, a1), as_tracer(rec, a2)
@@ -164,60 +266,3 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
         both = call(np.logical_and, call(np.isnan, x), call(np.isnan, y))
         same = call(np.logical_or, same, both)
     return bool(all_(same))
-
-
-# --- padding --------------------------------------------------------------------------
-
-
-@implements(np.pad)
-def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
-    x = of(array)
-    if isinstance(pad_width, dict):
-        refuse("np.pad with a dict of widths", "Give one pair for each axis")
-    widths = np.broadcast_to(static_array(x.rec, pad_width), (x.ndim, 2)).tolist()
-    if builtins.any(w < 0 for pair in widths for w in pair):
-        raise ValueError("index can't contain negative values")
-    values = kwargs.pop("constant_values", 0)
-    if mode not in _PADS or kwargs:
-        shown = mode if not kwargs else next(iter(kwargs))
-        refuse(
-            f"np.pad with {shown!r}",
-            "Use mode 'constant', 'edge', 'reflect', 'symmetric' or 'wrap'",
-        )
-    if mode == "constant":
-        return _pad_constant(x, widths, values)
-    for axis, (before, after) in enumerate(widths):
-        if before or after:
-            n = x.shape[axis]
-            index = np.pad(np.arange(n), (before, after), mode=mode)
-            x = emit("gather", x, as_tracer(x.rec, index), axis=axis)
-    return Tracer(x.rec, x.ref, None, False)
-
-
-_PADS = ("constant", "edge", "reflect", "symmetric", "wrap")
-
-
-def _pad_constant(x: Tracer, widths: list[Any], values: Any) -> Tracer:
-    zero = type(values) in (int, float) and values == 0
-    if zero and x.dtype.kind == "f":
-        # The transpose of a slice writes into zeros.
-        return emit(
-            "unslice",
-            x,
-            start=tuple([w[0] for w in widths]),
-            step=(1,) * x.ndim,
-            shape=tuple([n + sum(w) for n, w in zip(x.shape, widths, strict=True)]),
-        )
-    ends = np.broadcast_to(np.asarray(values), (x.ndim, 2)).tolist()
-    for axis, ((before, after), (left, right)) in enumerate(
-        zip(widths, ends, strict=True)
-    ):
-        parts = [x]
-        for count, value, at in ((before, left, 0), (after, right, 1)):
-            if count:
-                shape = [count if i == axis else n for i, n in enumerate(x.shape)]
-                fill = cast(_of_like(x, value), x.dtype)
-                fill = emit("broadcast_to", fill, shape=tuple(shape))
-                parts.insert(at * len(parts), fill)
-        x = emit("concatenate", *parts, axis=axis) if len(parts) > 1 else x
-    return Tracer(x.rec, x.ref, None, False)

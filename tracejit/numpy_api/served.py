@@ -44,7 +44,16 @@ from . import (
     statistics,
 )
 from .buffers import made, plain
-from .table import as_tracer, cast, emit, filled, recorder_of, stack_nested, tracers_in
+from .table import (
+    as_tracer,
+    cast,
+    common,
+    emit,
+    filled,
+    recorder_of,
+    stack_nested,
+    tracers_in,
+)
 
 __all__: list[str] = []
 
@@ -119,6 +128,8 @@ def array(
     else:
         x = stack_nested(rec, object)
     x = x if dtype is None else cast(x, dtype)
+    if x.weak is not None:
+        x = Tracer(rec, x.ref, None, False)
     if x.ndim < ndmin:
         x = emit("reshape", x, shape=(1,) * (ndmin - x.ndim) + x.shape)
     return x
@@ -141,6 +152,13 @@ def _asarray(
 def _ascontiguous(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
     x = _asarray(a, dtype)
     return x if x.ndim else emit("reshape", x, shape=(1,))
+
+
+@_serve("require")
+def require(
+    a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = None
+) -> Any:
+    return _asarray(a, dtype)
 
 
 for _name in ("asarray", "asanyarray", "asarray_chkfinite"):
@@ -168,24 +186,58 @@ def full(
 
 @_serve("arange", makes=True)
 def arange(*args: Any, **kwargs: Any) -> Any:
-    """`np.arange` of traced ints: guards make them ordinary ones."""
+    """`np.arange`: guards make traced ints ordinary ones, and hold the count of floats.
 
-    def number(x: Any) -> Any:
-        if type(x) is Tracer and x.dtype.kind == "f":
-            refuse("np.arange of traced floats", "Write start + step * np.arange(n)")
-        return operator.index(x) if type(x) is Tracer else x
+    Like NumPy, it counts from the first two elements.
+    """
+    if not any(type(x) is Tracer and x.dtype.kind == "f" for x in _both(args, kwargs)):
+        ints = [_number(a) for a in args]
+        named = {key: _number(value) for key, value in kwargs.items()}
+        return np.arange(*ints, **named)
+    start, stop, step, dtype = _arange_arguments(*args, **kwargs)
+    rec = recorder_of(start, stop, step)
+    found = np.dtype(dtype) if dtype is not None else None
+    if found is None:
+        (found,) = {t.dtype for t in common_of(rec, start, stop, step)}
+    count = int(np.ceil((stop - start) / step))
+    first = as_tracer(rec, start, found)
+    apart = as_tracer(rec, start + step, found) - first
+    return first + np.arange(max(count, 0)).astype(found) * apart
 
-    return np.arange(
-        *[number(a) for a in args], **{k: number(v) for k, v in kwargs.items()}
-    )
+
+def _number(x: Any) -> Any:
+    """A traced int or bool as one that a guard holds fixed."""
+    if type(x) is not Tracer:
+        return x
+    return bool(x) if x.dtype.kind == "b" else operator.index(x)
+
+
+def _both(args: tuple, kwargs: dict[str, Any]) -> list[Any]:
+    return [*args, *kwargs.values()]
+
+
+def _arange_arguments(
+    start: Any = 0,
+    stop: Any = None,
+    step: Any = 1,
+    dtype: Any = None,
+    *,
+    device: Any = None,
+    like: Any = None,
+) -> tuple[Any, Any, Any, Any]:
+    return (0, start, step, dtype) if stop is None else (start, stop, step, dtype)
+
+
+def common_of(rec: Any, *numbers: Any) -> list[Tracer]:
+    return common([as_tracer(rec, n) for n in numbers])
 
 
 def _by_index(name: str) -> None:
     original = getattr(np, name)
 
     def implementation(*args: Any, **kwargs: Any) -> Any:
-        ints = [operator.index(a) if type(a) is Tracer else a for a in args]
-        return original(*ints, **kwargs)
+        named = {key: _number(value) for key, value in kwargs.items()}
+        return original(*[_number(a) for a in args], **named)
 
     _serve(name, makes=True)(implementation)
 
@@ -197,9 +249,10 @@ for _name in ("eye", "identity", "tri", "zeros", "ones", "empty"):
 #: Dispatching functions that are often given a list of scalars, or that do not look at
 #: the argument that is traced (the indices of `np.take`).
 _OF_LISTS = (
-    "all", "amax", "amin", "any", "argmax", "argmin", "average", "cumsum", "diff",
-    "dot", "inner", "linalg.norm", "max", "mean", "median", "min",
-    "outer", "prod", "sort", "std", "sum", "take", "var", "vdot",
+    "all", "amax", "amin", "any", "argmax", "argmin", "average", "choose", "cumsum",
+    "diff", "poly", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval",
+    "dot", "inner", "lexsort", "linalg.norm", "max", "mean", "median", "min", "outer",
+    "prod", "sort", "std", "sum", "take", "var", "vdot",
 )
 # fmt: on
 for _name in _OF_LISTS:

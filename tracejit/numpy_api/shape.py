@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import Tracer
+from ..tracer import Tracer, refuse
 from .reductions import axis_of
 from .table import (
     as_tracer,
@@ -23,7 +23,7 @@ from .table import (
     static_array,
 )
 
-__all__ = ["full_shape", "permute", "reshape_to", "window"]
+__all__ = ["atleast_1d", "full_shape", "permute", "reshape_to", "window"]
 
 
 # --- reshape and its kin --------------------------------------------------------------
@@ -48,6 +48,9 @@ def reshape_to(x: Tracer, shape: tuple[int, ...]) -> Tracer:
     return emit_view("reshape", x, shape=shape)
 
 
+_AN_ORDER = "Use order='C' or order='F'"
+
+
 @implements(np.reshape)
 def reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None) -> Any:
     x = of(a)
@@ -58,8 +61,12 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None)
         flipped = permute(x, tuple(reversed(range(x.ndim))))
         out = reshape_to(flipped, tuple(reversed(shape)))
         out = permute(out, tuple(reversed(range(len(shape)))))
-    elif order in ("C", "A", "K"):
+    elif order == "C" or (order == "A" and x.ndim <= 1 and len(shape) <= 1):
         out = reshape_to(x, shape)
+    elif order == "A":
+        refuse(f"order={order!r}, which asks for the place in memory,", _AN_ORDER)
+    elif order == "K":
+        raise ValueError("order 'K' is not permitted for reshaping")
     else:
         raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
     return fresh(out) if copy else out
@@ -67,7 +74,10 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None)
 
 @implements(np.ravel)
 def ravel(a: Any, order: str = "C") -> Any:
-    return reshape(a, (of(a).size,), order)
+    x = of(a)
+    if order in ("A", "K") and x.ndim > 1:
+        refuse(f"order={order!r}, which asks for the place in memory,", _AN_ORDER)
+    return reshape(x, (x.size,), "C" if order == "K" else order)
 
 
 @implements(np.expand_dims)
@@ -97,7 +107,7 @@ def squeeze(a: Any, axis: Any = None) -> Any:
     return reshape_to(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
-def _at_least(function: Any, place: Any) -> None:
+def _at_least(function: Any, place: Any) -> Any:
     @implements(function)
     def atleast(*arrays: Any) -> Any:
         rec = recorder_of(*arrays)
@@ -108,8 +118,10 @@ def _at_least(function: Any, place: Any) -> None:
             found.append(x if shape == x.shape else reshape_to(x, shape))
         return found[0] if len(found) == 1 else tuple(found)
 
+    return atleast
 
-_at_least(np.atleast_1d, lambda s: s or (1,))
+
+atleast_1d = _at_least(np.atleast_1d, lambda s: s or (1,))
 _at_least(np.atleast_2d, lambda s: (1,) * (2 - len(s)) + s if len(s) < 2 else s)
 _at_least(
     np.atleast_3d,

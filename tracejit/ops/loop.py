@@ -16,6 +16,9 @@ test     the first carry is a bool: the loop ends as soon as it is False.  The s
          the bound was too low, which a guard behind the loop sees.
 counted  the first of the consts is an int64, the number of iterations.  So does the
          derivative of a loop with a test run over what that loop has stacked.
+family   a number shared by a loop with a test and all that run as often as it did; 0
+         for none.  Their bound may be raised, together (`passes.loops.grow`).
+most     no bound of the family is higher; 0 if there is no limit.
 """
 
 from __future__ import annotations
@@ -44,6 +47,8 @@ def _reference(
     reverse: bool,
     test: bool = False,
     counted: bool = False,
+    family: int = 0,
+    most: int = 0,
 ) -> tuple:
     fixed, state = args[:consts], list(args[consts : consts + carries])
     xs = args[consts + carries :]
@@ -71,6 +76,8 @@ def _aval(
     reverse: bool,
     test: bool = False,
     counted: bool = False,
+    family: int = 0,
+    most: int = 0,
 ) -> tuple[Aval, ...]:
     state, xs = avals[consts : consts + carries], avals[consts + carries :]
     rows = [Aval(x.shape[1:], x.dtype) for x in xs]

@@ -2,6 +2,7 @@
 
 from .. import ops as ops  # registers the rows
 from .frames import is_calling, is_inside, user_frame, user_source, where
+from .loop_items import LOOPS, served
 from .memory import (
     Owner,
     View,
@@ -23,39 +24,47 @@ from .recorder import (
     Recorder,
     active_recorder,
     check_dtype,
+    paused,
     recording,
 )
+from .rounds import RecordAgain
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
-from .warn import run_noisy
+from .warn import call_noisy, call_silent, has_error_state
 
 __all__ = [
     "FUNCTIONS",
     "HINTS",
+    "LOOPS",
     "SERVED",
     "TAPE_DTYPES",
     "UFUNC_METHODS",
     "GuardInfo",
     "Owner",
+    "RecordAgain",
     "Recorder",
     "Tracer",
     "View",
     "active_recorder",
     "base_of",
+    "call_noisy",
+    "call_silent",
     "check_dtype",
     "full_name",
+    "has_error_state",
     "is_calling",
     "is_inside",
     "is_uncertain",
     "joins_axes",
     "link",
     "owner_of",
+    "paused",
     "put",
     "recording",
     "refuse",
     "replaced",
     "rewrite",
-    "run_noisy",
     "same_memory",
+    "served",
     "steps_of",
     "user_frame",
     "user_source",

@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextvars
 import threading
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from ..primitive import Primitive
 from .frames import user_frame
 
-__all__ = ["run_noisy", "warn"]
+__all__ = ["call_noisy", "call_silent", "has_error_state", "run_noisy", "warn"]
 
 #: NumPy's word for a primitive in its warnings, where it is not the primitive's name.
 _NUMPY_WORDS = {
@@ -92,22 +92,12 @@ def _calling_back() -> Any:
         return _error_state.get()
 
 
-class _Computes(Protocol):
-    """A primitive, or another function with a name."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def reference(self) -> Callable[..., Any]: ...
-
-
 def run_noisy(
-    prim: _Computes, args: Sequence[Any], params: dict[str, Any], states: dict[Any, Any]
+    prim: Primitive, args: list[Any], params: dict[str, Any], states: dict[Any, Any]
 ) -> Any:
     """Compute a primitive, its warnings pointing at the user's line.
 
     Args:
-        prim: what computes; NumPy's text has its name.
         states: a memo from the user's error states to ours, kept for one recording.
     """
     users = _error_state.get(None)
@@ -122,12 +112,58 @@ def run_noisy(
         _error_state.reset(token)
 
 
-def warn(text: str) -> None:
-    """Issue a RuntimeWarning at the user's line."""
+#: The same memo for calls that belong to no recording; it is emptied when it grows.
+_states: dict[Any, Any] = {}
+
+
+def call_noisy(name: str, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Call a NumPy function, its warnings pointing at the user's line.
+
+    Args:
+        name: how the warning's text calls the function.
+    """
+    users = _error_state.get(None)
+    ours = _states.get(users)
+    if ours is None:
+        if len(_states) > 64:
+            _states.clear()
+        ours = _states[users] = _calling_back()
+    _running.name = name
+    token = _error_state.set(ours)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _error_state.reset(token)
+
+
+def _silent_state() -> Any:
+    with np.errstate(all="ignore"):
+        return _error_state.get()
+
+
+_SILENT = _silent_state()
+
+
+def call_silent(function: Any, *args: Any) -> Any:
+    """Call a function with NumPy's warnings off."""
+    token = _error_state.set(_SILENT)
+    try:
+        return function(*args)
+    finally:
+        _error_state.reset(token)
+
+
+def has_error_state() -> bool:
+    """Whether the user's code runs inside `np.errstate`."""
+    return _error_state.get(None) is not None
+
+
+def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
+    """Issue a warning at the user's line."""
     frame = user_frame()
     warnings.warn_explicit(
         text,
-        RuntimeWarning,
+        category,
         frame.f_code.co_filename,
         frame.f_lineno,
         # Python drops a warning whose module is None.

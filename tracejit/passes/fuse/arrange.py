@@ -27,9 +27,13 @@ MAX_CUTS = 8
 Arranged = tuple[Analysis, list[Root], Level]
 
 
-def arrange(tape: Tape) -> Arranged:
-    """Choose what is stored and place the roots of a tape."""
-    analysis = Analysis(tape)
+def arrange(tape: Tape, unit: int = 0) -> Arranged:
+    """Choose what is stored and place the roots of a tape.
+
+    Args:
+        unit: the tape's number in its program; bodies of loops have others than 0.
+    """
+    analysis = Analysis(tape, unit)
     for attempt in count():
         roots = analysis.roots()
         visits = [(root, *analysis.explore(root)) for root in roots]

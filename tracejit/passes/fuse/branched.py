@@ -51,7 +51,7 @@ class Branches(RolledLoops):
     ) -> list[Statement]:
         out = self.out
         before = out.enter_side()
-        analysis, roots, level = arrange(side)
+        analysis, roots, level = arrange(side, out.new_unit())
         inner = type(self)(analysis, roots, out)
         for ref, outer in zip(side.inputs, given, strict=True):
             inner.take(ref, operands[outer])

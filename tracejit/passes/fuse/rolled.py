@@ -8,8 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...program import Accumulate, Affine, Break, Buffer, Swap
-from ...tape import Tape
+from ...program import (
+    STATIC_LIMIT,
+    Accumulate,
+    Affine,
+    Break,
+    Buffer,
+    Size,
+    Swap,
+)
+from ...tape import Instr, Tape
 from .arrange import arrange
 from .elements import Elements
 from .place import Level
@@ -42,8 +50,10 @@ class RolledLoops(Elements):
         assert instr is not None
         params, out = instr.params, self.out
         body: Tape = params["body"]
-        analysis, roots, level = arrange(body)
-        trip, n_fixed, n_state = params["trip"], params["consts"], params["carries"]
+        unit = out.new_unit()
+        analysis, roots, level = arrange(body, unit)
+        n_fixed, n_state = params["consts"], params["carries"]
+        trip = self.trip(instr, unit)
         fixed, start, xs = _split(instr.args, n_fixed, n_state)
         counter, fixed_in, state_in, xs_in = (
             body.inputs[0],
@@ -76,7 +86,7 @@ class RolledLoops(Elements):
             last = out.let("sub", (count, out.constant(1, INT64)), INT64)
             now = step = out.let("sub", (last, out.counter(upwards)), INT64)
         else:
-            step = Affine(var, -1, trip - 1) if params["reverse"] else upwards
+            step = Affine(var, -1, _less(trip)) if params["reverse"] else upwards
             now = out.counter(step)
         inner = type(self)(analysis, roots, out)
         inner.remember(counter, (), now)
@@ -136,6 +146,20 @@ class RolledLoops(Elements):
             elif ref in self.memory:
                 out.copy(self.memory[ref].buffer, final)
 
+    def trip(self, instr: Instr, unit: int) -> int:
+        """The trip count, as the length that it is of stacks, else as one of its own.
+
+        So it is no length that it equals by chance, and may be another one next time.
+        """
+        trip: int = instr.params["trip"]
+        if trip <= STATIC_LIMIT:
+            return trip
+        both = instr.params["consts"] + instr.params["carries"]
+        stacks = [*instr.args[both:], *instr.outs[instr.params["carries"] :]]
+        for ref in stacks:
+            return self.avals[ref].shape[0]
+        return Size(trip, ((unit, "trip"), 0))
+
     def operand(self, ref: int) -> int | Buffer:
         """What a loop is given: a scalar value, or the memory of an array."""
         return self.element(ref, ()) if self.avals[ref].shape == () else self.whole(ref)
@@ -150,6 +174,13 @@ class RolledLoops(Elements):
 def _split(items: tuple, first: int, second: int) -> tuple[tuple, tuple, tuple]:
     end = first + second
     return items[:first], items[first:end], items[end:]
+
+
+def _less(trip: int) -> int:
+    if isinstance(trip, Size):
+        root, offset = trip.label
+        return Size(trip - 1, (root, offset - 1))
+    return trip - 1
 
 
 def _row(stack: Buffer, step: Affine | int) -> Buffer:

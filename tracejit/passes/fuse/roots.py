@@ -110,9 +110,10 @@ class Analysis:
     recomputing and analyses again.
     """
 
-    def __init__(self, tape: Tape) -> None:
+    def __init__(self, tape: Tape, unit: int = 0) -> None:
         self.tape = tape
-        self.avals: Sequence[Aval] = labelled(tape)
+        self.unit = unit
+        self.avals: Sequence[Aval] = labelled(tape, unit)
         self.instr_of: dict[int, Instr] = {
             out: instr for instr in tape.instrs for out in instr.outs
         }

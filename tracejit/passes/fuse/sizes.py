@@ -23,9 +23,13 @@ __all__ = ["labelled"]
 NEAR = 8
 
 
-def labelled(tape: Tape) -> list[Aval]:
-    """The avals of a tape, their shapes made of `Size` with labels."""
-    sizes = _Sizes(tape)
+def labelled(tape: Tape, unit: int = 0) -> list[Aval]:
+    """The avals of a tape, their shapes made of `Size` with labels.
+
+    Args:
+        unit: a number of its own for each tape of one program, part of all labels.
+    """
+    sizes = _Sizes(tape, unit)
     for instr in tape.instrs:
         sizes.visit(instr)
     return [
@@ -37,8 +41,9 @@ def labelled(tape: Tape) -> list[Aval]:
 class _Sizes:
     """The forest: parent of each symbol, and the offset to it."""
 
-    def __init__(self, tape: Tape) -> None:
+    def __init__(self, tape: Tape, unit: int) -> None:
         self.avals = tape.avals
+        self.unit = unit
         self.parent: list[tuple[int, int]] = []
         self.symbol: dict[tuple[int, int], int] = {}
 
@@ -64,7 +69,8 @@ class _Sizes:
         n = self.avals[ref].shape[axis]
         if n <= STATIC_LIMIT:
             return n
-        return Size(n, self.of(ref, axis))
+        symbol, offset = self.of(ref, axis)
+        return Size(n, ((self.unit, symbol), offset))
 
     def tie(self, a: tuple[int, int], b: tuple[int, int]) -> None:
         """Two axes whose lengths are equal, or differ by a little on purpose."""

@@ -59,6 +59,7 @@ class Writer:
         self.depth_of_value: list[int] = []
         self.accs = 0
         self.vars = 0
+        self.units = 0
         self.floor = 0
 
     @property
@@ -80,6 +81,11 @@ class Writer:
         """Close the block and write its loop."""
         scope = self.scopes.pop()
         self.body.append(For(var, lo, hi, scope.body, count))
+
+    def new_unit(self) -> int:
+        """A number for the body of a loop."""
+        self.units += 1
+        return self.units
 
     def enter_side(self) -> int:
         """Open the block of a side; returns what `leave_side` is to be given."""

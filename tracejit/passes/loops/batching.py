@@ -17,13 +17,17 @@ from ...ops.structural import broadcast_to, transpose
 from ...tape import Builder, Instr, Ref, Tape
 from .activity import bound_parts, operands, results
 
-__all__ = ["batch_loop"]
+__all__ = ["BatchedDecisionError", "batch_loop"]
 
 #: The batching pass: (builder, instrs, env, batched) -> env, batched.
 Batch = Callable[
     [Builder, Iterable[Instr], dict[int, Ref], set[int]],
     tuple[dict[int, Ref], set[int]],
 ]
+
+
+class BatchedDecisionError(UnsupportedError):
+    """Control flow depends on a value that differs between the entries of a batch."""
 
 
 def batch_loop(
@@ -46,7 +50,7 @@ def batch_loop(
         carried = state_flags
 
     if any([*which.consts[:first_consts], *carried[:first_carries]]):
-        raise UnsupportedError(
+        raise BatchedDecisionError(
             "a loop whose number of iterations differs between the entries of a batch"
         )
     starts = [

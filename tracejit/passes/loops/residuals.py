@@ -161,6 +161,7 @@ def emit_second(
             "carries": len(carries),
             "reverse": second.reverse,
             **({"counted": True} if bound else {}),
+            **{k: instr.params[k] for k in ("family", "most") if k in instr.params},
         },
     )
 

@@ -32,10 +32,14 @@ from ...avals import aval_of
 from ...tape import Builder, Instr, Ref, Tape
 from .exits import Exits, Judgement, ending, renumber
 from .find import Run, Tokens, find
-from .prove import prove
+from .prove import Proof, prove
 from .rewrite import rewrite
+from .stretch import Formula, prove_rounds, stretch
 
-__all__ = ["Exits", "Judgement", "reroll", "reroll_tape"]
+__all__ = [
+    "Exits", "Formula", "Judgement", "Proof", "prove_rounds", "reroll", "reroll_tape",
+    "rewrite", "stretch",
+]  # fmt: skip
 
 MAX_ROUNDS = 8
 

@@ -37,14 +37,12 @@ import numpy as np
 
 from ...ops.loop import loop
 from ...tape import Builder, Instr, Source, Tape, guard
+from ..loops import first_bound
 from .find import Run, Tokens
 from .prove import MAX_PEEL, Carried, Fixed, Proof, Table, attempt
 
 __all__ = ["Ending", "Exits", "Judgement", "ending", "renumber"]
 
-#: The least bound of a loop; else it is a power of two, and FACTOR times what was seen
-#: or more.  Reverse mode asks for memory for so many rounds, but touches what it needs.
-MIN_BOUND, FACTOR = 64, 2
 _BOOL = np.dtype(np.bool_)
 
 
@@ -96,7 +94,8 @@ class Ending(NamedTuple):
         expected: its outcome while the loop goes on.
         starts: for what is read after the loop, (place, out) of the last repetition,
             the ref that it is if there is no repetition.
-        bound: of the number of repetitions.
+        bound: of the number of repetitions, for a start.
+        most: no bound is higher; 0 if there is no limit.
         dropped: ranges of exits that go, as `Exits.drop` takes them.
     """
 
@@ -104,6 +103,7 @@ class Ending(NamedTuple):
     expected: bool
     starts: dict[tuple[int, int], int]
     bound: int
+    most: int
     dropped: list[tuple[int, int]]
 
 
@@ -234,11 +234,12 @@ def _ending(
     for old, new in zip(before, after, strict=True):
         names.setdefault(new, set()).add(old)
     fixed = {o.ref for part in proof.operands for o in part if isinstance(o, Fixed)}
-    if not _stay([*visits, after], (read | fixed) - proof.place_of.keys()):
+    places = proof.places.among(read | fixed)
+    if not _stay([*visits, after], (read | fixed) - places.keys()):
         return "names exchange values from before the loop"
     starts: dict[tuple[int, int], int] = {}
-    for ref in read & proof.place_of.keys():
-        rep, place, out = proof.place_of[ref]
+    for ref in sorted(read & places.keys()):
+        rep, place, out = places[ref]
         if rep != reps - 1:
             return "a value of an earlier round is read after the loop"
         if judgement.in_place:
@@ -259,15 +260,17 @@ def _ending(
     where = tested.place, tested.out
     if starts.setdefault(where, tested.starts[0]) != tested.starts[0]:
         return "the tested value is another one at first"
-    bound = max(MIN_BOUND, 1 << (FACTOR * reps - 1).bit_length())
+    bound = first_bound(reps)
+    most = 0
     if judgement.rounds is not None:
-        bound = min(bound, judgement.rounds - 1)
+        most = judgement.rounds - 1
+        bound = min(bound, most)
         if bound < reps:
             return "the number of rounds is not known"
     expected = instrs[start].params["expected"]
     each = sum(i.prim is guard for i in proof.body)
     dropped = [(first, first + 1), (first + each, first + each * reps)]
-    return Ending(proof, expected, starts, bound, dropped)
+    return Ending(proof, expected, starts, bound, most, dropped)
 
 
 def _stay(visits: Sequence[Sequence[int]], refs: set[int]) -> bool:

@@ -1,0 +1,474 @@
+"""`vmap`: a function of one example, for all examples of a batch.
+
+Two ways, and the function decides by what it does:
+
+one kernel    No Python decision depends on the example.  The function is recorded once,
+              and `passes.batching` puts an axis in front of what differs: wide loops
+              and large matrix products instead of a loop over small ones.
+paths         An `if` or `while` depends on it.  Each example takes its own path, with
+              its own trip counts (`dispatch.examples`).  Inside another transform,
+              where one tape holds all examples, they are recorded one after the other
+              and rolled into a loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import optree
+
+from ..dispatch import (
+    MISS,
+    Dispatcher,
+    Examples,
+    Mapped,
+    Program,
+    Result,
+    session_function,
+)
+from ..errors import ArgumentError, UnsupportedError, message
+from ..numpy_api.table import as_tracer, in_dtype
+from ..ops.structural import broadcast_to, reshape
+from ..passes.batching import BatchedDecisionError, batch
+from ..signature import (
+    NAMESPACE,
+    Statics,
+    caller,
+    flatten,
+    leaf_names,
+    prepare,
+    read_call,
+    unflatten,
+)
+from ..tape import Ref
+from ..tracer import Recorder, Tracer, active_recorder
+from .gradients import recorder
+from .leaves import function_name, shape_text
+from .transform import Transform, decorator
+
+__all__ = ["vmap"]
+
+Axes = Any  #: an int, None, or a container of these; a prefix of the tree it is for
+
+
+class _DecidesError(Exception):
+    """The function decides on its example; not for the user."""
+
+
+def vmap(fun: Callable | None = None, in_axes: Axes = 0, out_axes: Axes = 0) -> Any:
+    """Map a function over an axis of its arguments.
+
+    Args:
+        fun: takes one example; any function, also with `if` and `while`, which each
+            example then decides for itself.
+        in_axes: the axis of every array that runs over the examples, None for what
+            they share; for each argument, or for parts of one that is a container.
+            Keyword arguments are mapped over axis 0.
+        out_axes: where the axis goes in the results, likewise; None for a result that
+            is the same for all examples.
+
+    Returns:
+        A function of arrays with that axis; it returns arrays with that axis.
+
+    Raises:
+        ArgumentError: axes of different length or out of bounds, a number where an
+            array is to be mapped, or paths that return different shapes.
+
+    Example:
+        >>> import numpy as np
+        >>> from tracejit import grad
+        >>> def payoff(x):
+        ...     return x**2 if x > 0 else 0.0
+        >>> vmap(grad(payoff))(np.array([-1.0, 2.0, 3.0]))
+        array([0., 4., 6.])
+        >>> vmap(np.dot, in_axes=(0, None))(np.eye(2), np.array([3.0, 4.0]))
+        array([3., 4.])
+    """
+
+    def make(fun: Callable, shift: int = 0) -> Vmap:
+        return Vmap(fun, in_axes, out_axes, lambda: make(fun, 1), shift)
+
+    return decorator(make, fun)
+
+
+class Vmap(Transform):
+    """What `vmap` returns."""
+
+    def __init__(
+        self,
+        fun: Callable,
+        in_axes: Axes,
+        out_axes: Axes,
+        as_method: Callable[[], Transform],
+        shift: int,
+    ) -> None:
+        axes = (repr(in_axes), repr(out_axes), shift)
+        super().__init__(fun, "vmap", self._batched, axes, as_method=as_method)
+        self.in_axes, self.out_axes, self.shift = in_axes, out_axes, shift
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        dispatcher = self._found or self._dispatcher
+        if not kwargs:
+            answer = dispatcher.fast(*args)
+            if answer is not MISS:
+                return answer
+        rec = active_recorder()
+        program = self._program
+        if rec is not None:
+            fun = session_function(rec, program.fun)
+            return self._nested(fun, args, kwargs)
+        by_path = dispatcher.by_path
+        if by_path:
+            key = read_call(args, kwargs, program.statics, program.fun).key
+            if key in by_path:
+                return self._by_example(args, kwargs)
+        try:
+            return dispatcher.call(args, kwargs)
+        except _DecidesError:
+            key = read_call(args, kwargs, program.statics, program.fun).key
+            by_path.add(key)
+        return self._by_example(args, kwargs)
+
+    # --- the arguments
+
+    def _map(self, args: tuple, kwargs: dict[str, Any]) -> Mapped:
+        """The arguments, mapped axes in front."""
+        axes = self._axes(args, kwargs)
+        leaves, spec = flatten((args, kwargs))
+        counts: dict[int, str] = {}
+        fronts, mapped = [], []
+        for i, (leaf, axis) in enumerate(zip(leaves, axes, strict=True)):
+            array = isinstance(leaf, (np.ndarray, Tracer)) and leaf.ndim > 0
+            if axis is None or not (array or (np.ndim(leaf) == 0 and _number(leaf))):
+                fronts.append(leaf)
+                mapped.append(False)
+                continue
+            name = leaf_names(spec, self._program.fun)[i]
+            if not array:
+                raise ArgumentError(
+                    message(
+                        f"vmap: argument {name} is {shape_text(leaf)} and has no axis "
+                        f"{axis}",
+                        where=caller(),
+                        way_out="Set its in_axes to None if all examples share it",
+                    )
+                )
+            if not -leaf.ndim <= axis < leaf.ndim:
+                raise ArgumentError(
+                    message(
+                        f"vmap: argument {name} is {shape_text(leaf)} and has no axis "
+                        f"{axis}",
+                        where=caller(),
+                        way_out=f"Its axes are 0 to {leaf.ndim - 1}",
+                    )
+                )
+            front = np.moveaxis(leaf, axis, 0) if axis else leaf
+            fronts.append(front if type(front) is Tracer else prepare(front))
+            mapped.append(True)
+            counts.setdefault(leaf.shape[axis], name)
+        return Mapped(fronts, mapped, self._count(counts), _builder(spec))
+
+    def _axes(self, args: tuple, kwargs: dict[str, Any]) -> list[int | None]:
+        """The axis of each leaf."""
+        axes = self.in_axes
+        if axes is None or _integer(axes):
+            axes = (axes,) * (len(args) - self.shift)
+        wrong = not isinstance(axes, (tuple, list))
+        if wrong or len(axes) != len(args) - self.shift:
+            raise ArgumentError(
+                message(
+                    f"vmap: in_axes={self.in_axes!r}, but "
+                    f"{function_name(self._program.fun)} was called with "
+                    f"{len(args) - self.shift} positional arguments",
+                    where=caller(),
+                    way_out="Give an int, None, or one of these for each argument",
+                )
+            )
+        axes = (*(None,) * self.shift, *axes)
+        found: list[int | None] = []
+        for prefix, arg in zip(axes, args, strict=True):
+            found += _spread(prefix, arg, "in_axes", self.in_axes)
+        return found + _spread(0, kwargs, "in_axes", self.in_axes)
+
+    def _count(self, counts: dict[int, str]) -> int:
+        if len(counts) == 1 and (count := next(iter(counts))) > 0:
+            return count
+        if not counts:
+            what, way_out = (
+                "no argument is mapped",
+                "Set in_axes of at least one of them",
+            )
+        elif len(counts) > 1:
+            (n, one), (m, other) = list(counts.items())[:2]
+            what = f"{one} has {n} examples and {other} has {m}"
+            way_out = "Mapped axes must have one length"
+        else:
+            what, way_out = "there are no examples", "Call it with at least one"
+        raise ArgumentError(message(f"vmap: {what}", where=caller(), way_out=way_out))
+
+    # --- one kernel
+
+    def _batched(self, fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """On a recorder, for all examples at once, if that can be."""
+        rec = recorder()
+        mapped = self._map(args, kwargs)
+        found = self._first(rec, fun, mapped)
+        if isinstance(found, _One):
+            raise _DecidesError
+        return found
+
+    def _nested(self, fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Inside another transform."""
+        rec = recorder()
+        mapped = self._map(args, kwargs)
+        found = self._first(rec, fun, mapped)
+        if not isinstance(found, _One):
+            return found
+        results: list[list[Any]] = [found.leaves]
+        for k in range(1, mapped.size):
+            out = fun(*(given := mapped.example(k))[0], **given[1])
+            leaves, spec = flatten(out)
+            if spec != found.spec:
+                raise ArgumentError(_differ(self, found.spec, spec))
+            results.append(leaves)
+        columns = zip(*results, strict=True)
+        stacks: list[Any] = [
+            np.stack([as_tracer(rec, x) for x in column]) for column in columns
+        ]
+        return self._placed(stacks, found.spec)
+
+    def _first(self, rec: Recorder, fun: Callable, mapped: Mapped) -> Any:
+        """Record the first example; batch what it did, or give its result, a `_One`.
+
+        What the first example did stays on the tape: its guards on what all examples
+        share hold, and the rest is dead or the first row.
+        """
+        pairs = list(zip(mapped.leaves, mapped.mapped, strict=True))
+        fronts = [as_tracer(rec, leaf) if flag else leaf for leaf, flag in pairs]
+        mapped = mapped._replace(leaves=fronts)
+        ones = [
+            f[0] if flag else f for f, flag in zip(fronts, mapped.mapped, strict=True)
+        ]
+        args, kwargs = mapped.build(ones)
+        start = len(rec.instrs)
+        leaves, spec = flatten(fun(*args, **kwargs))
+        rec.roll(start)
+        env: dict[int, Ref] = {}
+        for one, (front, flag) in zip(ones, pairs, strict=True):
+            if flag:
+                env[one.ref.index] = front.ref
+        differing = set(env)
+        fragment = []
+        for instr in rec.instrs[start:]:
+            if not differing.isdisjoint(instr.args):
+                fragment.append(instr)
+                differing.update(instr.outs)
+        for instr in fragment:
+            for a in instr.args:
+                if a not in differing:
+                    env[a] = rec.ref(a)
+        end = len(rec.instrs)
+        try:
+            env, batched = batch(rec, fragment, env, differing & set(env))
+        except BatchedDecisionError:
+            del rec.instrs[end:]
+            return _One(leaves, spec)
+        outs = []
+        for leaf in leaves:
+            x = as_tracer(rec, leaf)
+            if x.ref.index in batched:
+                outs.append(rec.tracer(env[x.ref.index]))
+            else:
+                shape = (mapped.size, *x.shape)
+                row = reshape(x.ref, shape=(1, *x.shape))
+                outs.append(rec.tracer(broadcast_to(row, shape=shape)))
+        return self._placed(outs, spec, [as_tracer(rec, x) for x in leaves], batched)
+
+    # --- paths
+
+    def _by_example(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Each example on its own path; an inner `vmap` makes more examples."""
+        innermost, mapped = self, self._map(args, kwargs)
+        levels = [(self, mapped.size)]
+        while isinstance(inner := innermost._program.fun, Vmap):
+            mapped, count = _flat(inner, mapped)
+            innermost = inner
+            levels.append((inner, count))
+        arrays, spec = self._examples(innermost).call(mapped)
+        counts = tuple(count for _, count in levels)
+        stacks: list[Any] = [a.reshape((*counts, *a.shape[1:])) for a in arrays]
+        for depth in range(len(levels) - 1, -1, -1):
+            stacks, spec = levels[depth][0]._moved(stacks, spec, depth)
+        return unflatten(spec, stacks)
+
+    def _examples(self, innermost: Vmap) -> Examples:
+        """The path trees of single examples of what the innermost `vmap` maps."""
+        main = self._dispatcher
+        if main.examples is None:
+            result = Result()
+
+            def inline(fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+                leaves, result.spec = flatten(fun(*args, **kwargs))
+                found = [_strong(recorder(), leaf, innermost) for leaf in leaves]
+                if result.dtypes is None or len(result.dtypes) != len(found):
+                    return tuple(found)
+                pairs = zip(found, result.dtypes, strict=True)
+                return tuple(in_dtype(x, np.result_type(x.dtype, d)) for x, d in pairs)
+
+            program = innermost._program
+            one = Program(program.fun, inline, program.name, Statics(program.fun))
+            dispatcher = Dispatcher(one)
+            dispatcher.stats, dispatcher.events = main.stats, main.events
+            main.examples = Examples(dispatcher, result)
+        return main.examples
+
+    # --- the results
+
+    def _placed(
+        self,
+        stacks: list[Any],
+        spec: Any,
+        ones: Sequence[Any] = (),
+        batched: set[int] | None = None,
+    ) -> Any:
+        """The results with their axes in place; `ones` are those of one example."""
+        shared = [batched is not None and x.ref.index not in batched for x in ones]
+        stacks, spec = self._moved(stacks, spec, 0, list(ones), shared)
+        return unflatten(spec, stacks)
+
+    def _moved(
+        self,
+        stacks: list[Any],
+        spec: Any,
+        depth: int,
+        ones: Sequence[Any] = (),
+        shared: Sequence[bool] = (),
+    ) -> tuple[list[Any], Any]:
+        """The axis `depth` of each result moved to where `out_axes` says."""
+        axes = _spread(
+            self.out_axes, unflatten(spec, stacks), "out_axes", self.out_axes
+        )
+        moved = []
+        for i, (stack, axis) in enumerate(zip(stacks, axes, strict=True)):
+            if axis is None:
+                if not shared or not shared[i]:
+                    raise ArgumentError(
+                        message(
+                            "vmap: out_axes is None for a result that differs between "
+                            "the examples",
+                            where=caller(),
+                            way_out="Give the axis that runs over the examples",
+                        )
+                    )
+                moved.append(ones[i])
+                continue
+            rank = stack.ndim - depth
+            if not -rank <= axis < rank:
+                raise ArgumentError(
+                    message(
+                        f"vmap: out_axes={self.out_axes!r}, but a result has "
+                        f"{rank} axes",
+                        where=caller(),
+                        way_out=f"Give an axis from {-rank} to {rank - 1}",
+                    )
+                )
+            to = axis % rank + depth
+            moved.append(np.moveaxis(stack, depth, to) if to != depth else stack)
+        return moved, spec
+
+
+class _One:
+    """The result of one example, where no batched one can be had."""
+
+    def __init__(self, leaves: list[Any], spec: Any) -> None:
+        self.leaves, self.spec = leaves, spec
+
+
+def _builder(spec: Any) -> Callable[[list[Any]], tuple[tuple, dict[str, Any]]]:
+    return lambda leaves: unflatten(spec, leaves)
+
+
+def _integer(x: Any) -> bool:
+    return isinstance(x, (int, np.integer)) and not isinstance(x, bool)
+
+
+def _number(leaf: Any) -> bool:
+    return isinstance(leaf, (int, float, complex, np.generic, np.ndarray, Tracer))
+
+
+def _spread(prefix: Axes, tree: Any, name: str, whole: Axes) -> list[int | None]:
+    """The axis of each leaf of `tree`."""
+    if prefix is None or _integer(prefix):
+        return [prefix] * len(flatten(tree)[0])
+    one = optree.tree_flatten_one_level
+    try:
+        parts, _, keys, _ = one(prefix, none_is_leaf=True, namespace=NAMESPACE)
+        children, _, entries, _ = one(tree, none_is_leaf=True, namespace=NAMESPACE)
+    except ValueError:
+        parts, keys, children, entries = [], (), [], (None,)
+    if tuple(keys) != tuple(entries):
+        raise ArgumentError(
+            message(
+                f"vmap: {name}={whole!r} has not the structure of what it is for",
+                where=caller(),
+                way_out="Give an int or None, or containers of them as in the "
+                + ("arguments" if name == "in_axes" else "results"),
+            )
+        )
+    found: list[int | None] = []
+    for part, child in zip(parts, children, strict=True):
+        found += _spread(part, child, name, whole)
+    return found
+
+
+def _flat(inner: Vmap, outer: Mapped) -> tuple[Mapped, int]:
+    """One batch of all pairs of an outer and an inner example; the inner count."""
+    mapped = inner._map(*outer.example(0))
+    axes = inner._axes(*outer.example(0))
+    fronts = []
+    for k, leaf in enumerate(outer.leaves):
+        both = (outer.size, mapped.size)
+        if outer.mapped[k] and mapped.mapped[k]:
+            axis = axes[k] or 0
+            rank = leaf.ndim - 1
+            leaf = np.moveaxis(leaf, axis % rank + 1, 1)
+        elif outer.mapped[k]:
+            leaf = np.broadcast_to(leaf[:, None], (*both, *leaf.shape[1:]))
+        elif mapped.mapped[k]:
+            leaf = np.broadcast_to(
+                mapped.leaves[k], (outer.size, *mapped.leaves[k].shape)
+            )
+        else:
+            fronts.append(leaf)
+            continue
+        fronts.append(prepare(leaf.reshape((both[0] * both[1], *leaf.shape[2:]))))
+    flags = [a or b for a, b in zip(outer.mapped, mapped.mapped, strict=True)]
+    flat = Mapped(fronts, flags, outer.size * mapped.size, outer.build)
+    return flat, mapped.size
+
+
+def _strong(rec: Recorder, leaf: Any, owner: Vmap) -> Tracer:
+    """A result of one example as a value of the tape, with a dtype of its own."""
+    if type(leaf) is Tracer:
+        return rec.tracer(leaf.ref)
+    if isinstance(leaf, (bool, int, float, complex, np.generic, np.ndarray)):
+        return rec.tracer(as_tracer(rec, leaf).ref)
+    raise UnsupportedError(
+        message(
+            f"vmap: {function_name(owner._program.fun)} returned a "
+            f"{type(leaf).__name__}, which cannot be stacked",
+            where=caller(),
+            way_out="Return arrays, numbers and containers of them",
+        )
+    )
+
+
+def _differ(owner: Vmap, one: Any, other: Any) -> str:
+    return message(
+        f"{function_name(owner._program.fun)} returns {one} for one example of the "
+        f"batch and {other} for another",
+        where=caller(),
+        way_out="Return the same structure and shapes on every path",
+    )
