@@ -287,7 +287,7 @@ def broken(rule):
     [
         (lambda ans, x, y: lambda g: g[:3], "f64[3] for f64[7]" + SHAPES),
         (lambda *_: lambda g: np.ones(7) > 0, "bool[7] for f64[7]" + SHAPES),
-        (lambda *_: lambda g: np.ones(7) * 1j, "complex128[7] for f64[7]" + SHAPES),
+        (lambda *_: lambda g: np.ones(7) * 1j, "c128[7] for f64[7]" + SHAPES),
         (lambda *_: lambda g: (g, g), "(*, *) for an array. " + STRUCTURE),
         (lambda ans, x, y: ans, "f64[7] instead of a function. " + FORM),
     ],

@@ -23,7 +23,7 @@ from .codegen.layout import ALIGNMENT, Layout
 from .codegen.llvm import ExitNumbers
 from .codegen.source import print_together
 from .kernel import load_code, structural_key, work_of
-from .passes.fuse import fuse
+from .passes.lower import lower
 from .tape import Tape
 from .threads import in_parallel
 
@@ -75,7 +75,7 @@ class Chain:
 
     def __init__(self, paths: Sequence[Path], leaves: int, arrays: int) -> None:
         started = time.perf_counter()
-        programs = [fuse(path.tape, len(path.constants)) for path in paths]
+        programs = [lower(path.tape, len(path.constants)) for path in paths]
         text, slots = print_together(programs)
         self._originals = [array for path in paths for array in path.constants]
         self._constants = [

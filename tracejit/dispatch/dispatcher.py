@@ -557,7 +557,7 @@ class Dispatcher:
                 )
 
 
-_WEAK: dict[str, type] = {"float": float, "int": int}
+_WEAK: dict[str, type] = {"float": float, "int": int, "complex": complex}
 
 
 def _traced_kinds(call: Call) -> list[tuple]:
@@ -586,7 +586,7 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether a kernel's result is the expected one up to rounding."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    if a.dtype.kind != "f":
+    if a.dtype.kind not in "fc":
         return bool(np.array_equal(a, b))
     eps = np.finfo(a.dtype).eps
     finite = b[np.isfinite(b)]

@@ -56,6 +56,7 @@ class Trace:
         assemble: rebuilds the result from the kernel's outputs.
         form: says if there is nothing to rebuild, see `Outputs`.
         effects: its writes into arguments, if there are any.
+        result: what `assemble` does, as text, and the constants in it.
         parent, at: the trace it branched off, and at which guard.
     """
 
@@ -71,6 +72,7 @@ class Trace:
         self.checks = checks
         self.assemble = outputs.assemble
         self.form = outputs.form
+        self.result = outputs.text, outputs.constants
         raw = session.finish_trace(outputs.refs)
         tape, self.looked_up, self.constants = _bind(optimise(raw), session)
         self.tape = tape

@@ -3,9 +3,11 @@
 from . import (
     buffers,
     calculus,
+    complex,
     composed,
     concatenators,
     creation,
+    decompositions,
     einsum,
     indexing,
     joining,
@@ -39,9 +41,11 @@ from . import (
 __all__ = [
     "buffers",
     "calculus",
+    "complex",
     "composed",
     "concatenators",
     "creation",
+    "decompositions",
     "einsum",
     "indexing",
     "joining",

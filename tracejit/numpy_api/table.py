@@ -10,7 +10,6 @@ import functools
 import inspect
 import operator
 import sys
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,12 +26,10 @@ from ..tracer import (
     Owner,
     Recorder,
     Tracer,
-    base_of,
     check_dtype,
     full_name,
     joins_axes,
     link,
-    owner_of,
     refuse,
     where,
 )
@@ -235,8 +232,7 @@ def emit_view(name: str, x: Tracer, **params: Any) -> Tracer:
         return link(view, x, (name, params))
     view.shared = False
     if kind == "uncertain":
-        for one, other in ((x, view), (view, x)):
-            owner_of(base_of(one)).uncertain.append(weakref.ref(other))
+        note_uncertain(x, view)
     return view
 
 
@@ -264,6 +260,12 @@ def cast(x: Tracer, dtype: Any) -> Tracer:
     if x.ref.aval.dtype == dtype:
         return Tracer(x.rec, x.ref, None, False)
     check_dtype(dtype)
+    if x.ref.aval.dtype.kind == "c" and dtype.kind in "iuf":
+        # Nobody but `astype` may drop imaginary parts.
+        refuse(
+            f"a function of a complex array (of {x.dtype}) that needs {dtype}",
+            "Use .real or .astype, if the real part is meant",
+        )
     return emit("cast", x, dtype=dtype)
 
 
@@ -303,7 +305,7 @@ def _untraced(rec: Recorder, x: Any) -> Tracer:
     if issubclass(kind, Tracer):  # an array that the function made, see `buffers`
         return x.constant(rec)
     if isinstance(x, np.generic):
-        x.dtype.kind in "biuf" or refuse(f"a constant of dtype {x.dtype}")
+        x.dtype.kind in "biufc" or refuse(f"a constant of dtype {x.dtype}")
         return Tracer(rec, rec.constant(x, x.dtype), None, False)
     holds_tracers = next(iter(tracers_in([x])), None) is not None
     if holds_tracers:
@@ -315,6 +317,7 @@ _NUMBERS = {
     bool: np.dtype(np.bool_),
     int: np.dtype(np.int64),
     float: np.dtype(np.float64),
+    complex: np.dtype(np.complex128),
 }
 
 

@@ -2,6 +2,7 @@
 
 from . import (
     branch,
+    complex,
     contraction,
     control,
     elementwise,
@@ -13,12 +14,14 @@ from . import (
     logic,
     loop,
     reduction,
+    spectral,
     structural,
     writes,
 )
 
 __all__ = [
     "branch",
+    "complex",
     "contraction",
     "control",
     "elementwise",
@@ -30,6 +33,7 @@ __all__ = [
     "logic",
     "loop",
     "reduction",
+    "spectral",
     "structural",
     "writes",
 ]

@@ -40,6 +40,7 @@ __all__ = [
     "is_uncertain",
     "joins_axes",
     "link",
+    "note_uncertain",
     "owner_of",
     "put",
     "replaced",
@@ -154,6 +155,8 @@ def _strides(shape: tuple[int, ...], steps: Sequence[Step], strides: Any) -> Lie
             strides = tuple(
                 [s * k for s, k in zip(strides, params["step"], strict=True)]
             )
+        elif name in ("real", "imag"):
+            strides = tuple([2 * s for s in strides])
         elif name == "transpose":
             shape = tuple([shape[p] for p in params["perm"]])
             strides = tuple([strides[p] for p in params["perm"]])
@@ -361,10 +364,21 @@ def put(
     for segment, whole in zip(reversed(segments), reversed(seen), strict=True):
         if isinstance(segment, Box):
             part = segment.put(rec, whole, part, exclusive and whole is ref)
+        elif segment[0] in ("real", "imag"):
+            part = _with_part(rec, segment[0], whole, part)
         else:
             assert segment[0] == "reshape", "a write into a read-only view"
             part = _shaped(rec, part, whole.aval.shape)
     return part
+
+
+def _with_part(rec: Recorder, name: str, whole: Ref, part: Ref) -> Ref:
+    """A complex array with another real or imaginary part."""
+    other = "imag" if name == "real" else "real"
+    kept = rec.apply(PRIMITIVES[other], (whole,), {})
+    parts = (part, kept) if name == "real" else (kept, part)
+    out: Ref = rec.apply(PRIMITIVES["complex"], parts, {})
+    return out
 
 
 def rewrite(x: Any, part: Ref, steps: Sequence[Step] = ()) -> None:
@@ -394,6 +408,12 @@ def replaced(base: Any, ref: Ref) -> None:
             if view is not None:
                 del view.ref
         owner.views.clear()
+
+
+def note_uncertain(one: Any, other: Any) -> None:
+    """Note that two arrays may share memory, or may not."""
+    for x, y in ((one, other), (other, one)):
+        owner_of(base_of(x)).uncertain.append(weakref.ref(y))
 
 
 def is_uncertain(x: Any) -> bool:

@@ -161,10 +161,10 @@ class Recorder(Builder):
 
         Args:
             value: array, NumPy scalar or Python number.
-            weak: `float`, `int` or `bool` if the argument was a Python number, which
-                takes the dtype of what it meets.
+            weak: `float`, `int`, `bool` or `complex` if the argument was a Python
+                number, which takes the dtype of what it meets.
         """
-        if weak is None and type(value) in (bool, int, float):
+        if weak is None and type(value) in (bool, int, float, complex):
             weak = type(value)
         if not isinstance(value, (np.ndarray, np.generic)):
             value = np.asarray(value)[()]
@@ -523,7 +523,8 @@ def check_dtype(dtype: np.dtype) -> None:
         message(
             f"arrays of dtype {dtype} cannot be recorded",
             where=where(),
-            way_out="Use float64, float32, an integer dtype or bool",
+            way_out="Use float64, float32, complex128, complex64, an integer dtype or "
+            "bool",
         )
     )
 
@@ -537,7 +538,7 @@ def _same_bytes(a: np.ndarray, b: Any) -> bool:
     if a.ndim and a.flags.c_contiguous and b.flags.c_contiguous and a.size:
         # Comparing bytes is a memcmp; comparing floats makes two temporaries.
         return _bytes(a) == _bytes(b)
-    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
 
 
 # --- the recording that is going on ---------------------------------------------------

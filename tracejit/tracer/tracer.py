@@ -75,7 +75,8 @@ class Tracer:
         rec: the recorder it belongs to.
         ref: its value on the tape; a write in place gives it another one.  A view whose
             owner was written to has none until it is asked for (see `memory`).
-        weak: `float`, `int` or `bool` for what would be a Python number, else None.
+        weak: the class of what would be a Python number (`float`, `int`, `bool`,
+            `complex`), else None.
         shared: whether somebody outside the recording has the memory (a captured
             array), so that it cannot be written to.
         memory: what is known about its memory: an `Owner`, a `View`, or None.
@@ -338,7 +339,7 @@ def _way_out(name: str, seen: Concretized) -> str:
         )
     if name.startswith("scipy.special.") and last in _OWN_SPECIAL:
         return f"Use tracejit.scipy.special.{last}"
-    if name.startswith("math."):
+    if name.startswith(("math.", "cmath.")):
         if isinstance(getattr(np, last, None), np.ufunc):
             return f"Use np.{last}"
         if isinstance(getattr(special, last, None), np.ufunc):
