@@ -30,6 +30,7 @@ from ..tracer import (
     full_name,
     joins_axes,
     link,
+    note_uncertain,
     refuse,
     where,
 )
