@@ -272,7 +272,7 @@ class Dispatcher:
             may_skip: whether rounds of loops may be left out (`tracer.rounds`).
         """
         session = Session(self.program.name)
-        session.may_skip = may_skip
+        session.may_skip, session.may_fork = may_skip, True
         try:
             outputs, checks = self._run(call, session)
         except RecordAgain:
@@ -432,19 +432,22 @@ class Dispatcher:
             return "kernel reused"
         self.stats.compile_seconds += time.perf_counter() - started
         assert trace.executable is not None
-        hosts = trace.executable.hosts
-        if hosts:
-            self.stats.host_calls += len(hosts)
-            names = ", ".join(dict.fromkeys(hosts))
-            self.events.add(f"trace {trace.number}: calls {names} in Python")
-        if trace.executable.natives:
-            names = ", ".join(dict.fromkeys(trace.executable.natives))
-            self.events.add(f"trace {trace.number}: calls {names} of Numba")
+        executable = trace.executable
+        self.note_calls(f"trace {trace.number}", executable.hosts, executable.natives)
         if trace.executable.compiled:
             self.stats.kernels_compiled += 1
             return "kernel compiled"
         self.stats.kernels_reused += 1
         return "kernel reused"
+
+    def note_calls(self, who: str, hosts: list[str], natives: list[str]) -> None:
+        """Count and explain what a kernel calls that was not compiled with it."""
+        self.stats.host_calls += len(hosts)
+        for names, where in ((hosts, "in Python"), (natives, "of Numba")):
+            if names:
+                self.events.add(
+                    f"{who}: calls {', '.join(dict.fromkeys(names))} {where}"
+                )
 
     # --- words ------------------------------------------------------------------------
 

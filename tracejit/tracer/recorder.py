@@ -116,6 +116,7 @@ class Recorder(Builder):
         buffers: ordinary arrays that the function made, by the id of their memory.
         may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
             often they did.
+        may_fork: whether `forks` may put branches into loops.
         holes: refs whose values are those of a round that was left out.
 
     Example:
@@ -140,11 +141,12 @@ class Recorder(Builder):
         self.tracers: list[weakref.ref] = []
         self.buffers: dict[int, list[weakref.ref]] = {}
         self.written: set[int] = set()
-        self.may_skip = False
+        self.may_skip = self.may_fork = False
         self.skips = 0
         self.holes: set[int] = set()
         self._deferred: set[int] = set()
         self._captured: dict[int, _Capture] = {}
+        self._tables: dict[Any, Ref] = {}
         self._error_states: dict[Any, Any] = {}
 
     # --- inputs -----------------------------------------------------------------------
@@ -201,6 +203,16 @@ class Recorder(Builder):
             array, ref, self.values[ref.index], user_source()
         )
         return ref
+
+    def table(self, array: np.ndarray) -> Ref:
+        """The hidden input that stands for numbers of the rounds of a loop.
+
+        Equal tables are one: an inner loop has the same in every round.
+        """
+        key = array.dtype, array.shape, array.tobytes()
+        if key not in self._tables:
+            self._tables[key] = self.capture(array)
+        return self._tables[key]
 
     def _check_unchanged(self, known: _Capture) -> None:
         if _same_bytes(known.array, known.snapshot):
@@ -450,7 +462,7 @@ class Recorder(Builder):
         live = self.alive()
         live.update(ref.index for ref in wanted)
         recorded = self.instrs[start:]
-        if reroll(self, start, live, self.capture, self.exits):
+        if reroll(self, start, live, self.table, self.exits):
             self._drop(recorded, start)
 
     def alive(self) -> set[int]:
@@ -486,6 +498,10 @@ class Recorder(Builder):
                 if out not in made:
                     values[out] = producers[out] = None
                     avals[out] = _DROPPED
+
+    def forget(self, recorded: list[Instr], start: int) -> None:
+        """Forget what instrs computed that stood behind instr `start` and are gone."""
+        self._drop(recorded, start)
 
     def finish_trace(self, outputs: Iterable[Ref]) -> Tape:
         """The tape: argument inputs first, then the hidden inputs of `captures`."""
