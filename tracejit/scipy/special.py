@@ -79,9 +79,8 @@ from scipy.special import (
     yv,
 )
 
-from ..errors import UnsupportedError, message
 from ..numpy_api.table import emit
-from ..tracer import Tracer, where
+from ..tracer import Tracer
 
 __all__ = [
     "beta",
@@ -269,25 +268,14 @@ def polygamma(n: Any, x: Any) -> Any:
     """The derivative of order n of digamma, n = 0, 1, ... (NIST DLMF 5.15.1).
 
     Args:
-        n: an integer or an array of integers, not traced.
+        n: an integer or an array of integers.
         x: floats, broadcast with `n`.
-
-    Raises:
-        UnsupportedError: `n` is traced.
 
     Example:
         >>> float(polygamma(1, 1.0).round(6))
         1.644934
     """
-    if isinstance(n, Tracer):
-        raise UnsupportedError(
-            message(
-                "the order of polygamma is traced",
-                where=where(),
-                way_out="Pass an ordinary integer",
-            )
-        )
-    if type(x) is not Tracer:
+    if type(x) is not Tracer and type(n) is not Tracer:
         return _scipy.polygamma(n, x)
     order = np.asarray(n)
     # Of order 0 the series diverges: digamma is asked instead.
@@ -295,7 +283,9 @@ def polygamma(n: Any, x: Any) -> Any:
     sign = np.where(positive % 2 == 0, -1.0, 1.0)
     factor = sign * _scipy.gamma(positive + 1.0)
     found = factor * _scipy.zeta(positive + 1.0, x)
-    return np.where(order == 0, psi(x), found) if (order == 0).any() else found
+    if isinstance(n, int) and n != 0:
+        return found
+    return np.where(order == 0, psi(x), found)
 
 
 def multigammaln(a: Any, d: int) -> Any:
