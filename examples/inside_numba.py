@@ -48,7 +48,7 @@ def gradient_descent():
         p = p.copy()
         speed = np.zeros_like(p)
         for _ in range(rounds):
-            value, slope = inside(p)
+            slope = inside(p)[1]
             speed = 0.9 * speed - rate * slope
             p += speed
         return p, inside(p)[0]
