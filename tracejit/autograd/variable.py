@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import AutogradError, message
+from ..numpy_api.protocols import Remembering
 from ..tracer import check_dtype, where
 from .history import Extra, GradFn, Storage
 from .templates import KINDS, kind_of
@@ -63,7 +64,7 @@ class Hook:
         self.remove()
 
 
-class Variable:
+class Variable(Remembering):
     """An array with a history; made by `autograd.array`.
 
     Attributes:
