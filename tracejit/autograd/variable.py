@@ -373,8 +373,7 @@ class Variable(Remembering):
         """
         if grad_req not in ("write", "add", "null"):
             raise ValueError(f'grad_req is "write", "add" or "null", not {grad_req!r}')
-        self.fn = None
-        self.level = 0
+        self.detach_()
         if grad_req == "null":
             self.extra = None
             return
@@ -394,6 +393,7 @@ class Variable(Remembering):
 
     def detach_(self) -> Variable:
         """Forget the history."""
+        self.known = self.value
         self.fn, self.level = None, 0
         return self
 
