@@ -234,11 +234,12 @@ def _ending(
     for old, new in zip(before, after, strict=True):
         names.setdefault(new, set()).add(old)
     fixed = {o.ref for part in proof.operands for o in part if isinstance(o, Fixed)}
-    if not _stay([*visits, after], (read | fixed) - proof.place_of.keys()):
+    places = proof.places.among(read | fixed)
+    if not _stay([*visits, after], (read | fixed) - places.keys()):
         return "names exchange values from before the loop"
     starts: dict[tuple[int, int], int] = {}
-    for ref in read & proof.place_of.keys():
-        rep, place, out = proof.place_of[ref]
+    for ref in sorted(read & places.keys()):
+        rep, place, out = places[ref]
         if rep != reps - 1:
             return "a value of an earlier round is read after the loop"
         if judgement.in_place:

@@ -69,7 +69,7 @@ class _Rewrite:
         wanted = set(live)
         for instr in self.rest:
             wanted.update(instr.args)
-        self.wanted = {r: p for r, p in proof.place_of.items() if r in wanted}
+        self.wanted = proof.places.among(wanted)
         self.body = Builder("body")
         self.counter = self.body.input(Aval((), INT64))
         self.fixed: dict[int, Ref] = {}
@@ -79,11 +79,7 @@ class _Rewrite:
         self.stacks: dict[Any, int] = {}
         self.made: dict[tuple[int, int], Ref] = {}
         self.constants = {i.outs[0]: i for i in self.head if i.prim is const}
-        self.last_refs = {
-            (place, out): ref
-            for ref, (rep, place, out) in proof.place_of.items()
-            if rep == self.trip - 1
-        }
+        self.last_refs = proof.places.last()
 
     def run(self) -> None:
         builder = self.builder
