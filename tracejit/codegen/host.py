@@ -12,6 +12,7 @@ returns no object: the caller sees the function's own error and traceback.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -23,7 +24,15 @@ from .ir import I64, Module, literal
 from .native import entry_of
 from .routine import Emitter
 
-__all__ = ["FAILED", "SYMBOLS", "Descriptor", "descriptors", "emit_host", "host_calls"]
+__all__ = [
+    "FAILED",
+    "SYMBOLS",
+    "Descriptor",
+    "descriptors",
+    "emit_host",
+    "host_calls",
+    "names_of",
+]
 
 #: The status of a kernel that left because a function raised.
 FAILED = -2
@@ -174,6 +183,20 @@ def descriptors(program: Program) -> list[Descriptor]:
     ]
 
 
+def names_of(
+    programs: Sequence[Program], made: Sequence[Sequence[Descriptor]]
+) -> tuple[list[str], list[str]]:
+    """What programs with these descriptors call in Python, and what of Numba's."""
+    pairs = [
+        (host.name, descriptor.is_native)
+        for program, hosts in zip(programs, made, strict=True)
+        for host, descriptor in zip(program.hosts, hosts, strict=True)
+    ]
+    return [n for n, native in pairs if not native], [
+        n for n, native in pairs if native
+    ]
+
+
 def _descriptor(call: Call, host: Host) -> Descriptor:
     buffers = (*call.outs, *call.ins)
     shapes = np.array([n for b in buffers for n in b.shape], np.int64)
@@ -206,14 +229,19 @@ def _target(host: Host, count: int) -> Any:
     def target(*arrays: Any) -> None:
         # A function may keep its operands, or a traceback may keep its frames, and
         # this memory is another call's tomorrow; the tables' references keep nothing.
-        operands = [a if a.ndim else a[()] for a in arrays[count:]]
-        if not trusted:
-            operands = [a.copy() for a in operands]
+        given = arrays[count:]
+        if trusted:
+            operands = [a if a.ndim else a[()] for a in given]
+        else:
+            operands = [a.copy() if a.ndim else a[()] for a in given]
         try:
             found = run(*operands)
         except BaseException as error:
-            arrays, operands = (), []
+            arrays, given, operands = (), (), []
             raise error.with_traceback(_users_part(error, trusted)) from None
+        if count == 1:
+            arrays[0][...] = found[0]
+            return
         for out, value in zip(arrays, found, strict=False):
             out[...] = value
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..captures import define
 from ..errors import UnsupportedError, message
+from ..numpy_api.buffers import Buffer
 from ..signature import caller, flatten, unflatten
 from ..tape import Ref
 from ..tracer import Recorder, Tracer
@@ -44,10 +45,20 @@ class Outputs:
         self.form = _form(result_text, len(self.refs))
         namespace = {"c": self._constants, "k": containers, "unflatten": unflatten}
         source = f"def assemble(o):\n    return {result_text}"
+        #: The result as an expression of the kernel's outputs `o` and constants `c`.
+        self.text, self.constants = result_text, self._constants
         self.assemble: Callable[[tuple], Any] = define(source, "assemble", namespace)
+
+    def add(self, refs: list[Ref]) -> None:
+        """Have the kernel return more, behind the results."""
+        if refs:
+            self.refs += refs
+            self.form = None
 
     def _place(self, recorder: Recorder, leaf: Any) -> str:
         """Where this leaf comes from, as an expression over the kernel's outputs."""
+        if isinstance(leaf, Buffer):
+            leaf = leaf.constant(recorder)
         traced = type(leaf) is Tracer
         if not traced and isinstance(leaf, np.ndarray):
             if leaf.dtype == object:

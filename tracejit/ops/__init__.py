@@ -2,6 +2,7 @@
 
 from . import (
     branch,
+    complex,
     contraction,
     control,
     elementwise,
@@ -13,11 +14,15 @@ from . import (
     logic,
     loop,
     reduction,
+    special,
+    spectral,
     structural,
+    writes,
 )
 
 __all__ = [
     "branch",
+    "complex",
     "contraction",
     "control",
     "elementwise",
@@ -29,5 +34,8 @@ __all__ = [
     "logic",
     "loop",
     "reduction",
+    "special",
+    "spectral",
     "structural",
+    "writes",
 ]

@@ -38,7 +38,9 @@ import numpy as np
 
 from ..passes.reroll import Formula, Proof, prove_rounds, stretch
 from .differing import differing
+from .forks import FEW, Forks
 from .grown import Grown, grown_list
+from .memory import Owner
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Loop, code_of
 from .purity.counted import COUNTER
@@ -125,6 +127,9 @@ class Rounds:
         self.visits: list[_Visit] = []
         self.plan: _Plan | None = None
         self.watching = rec.may_skip and count > ROUNDS + 2
+        self.forks: Forks | None = None
+        if rec.may_fork and count >= FEW:
+            self.forks = Forks(rec, kind, numbers, takes_rows)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -134,9 +139,16 @@ class Rounds:
             if self.plan is not None:
                 plan, self.plan = self.plan, None
                 self._finish(plan)
+            elif self.forks is not None and self.forks.hopeful:
+                forks, self.forks = self.forks, None
+                forks.finish(sys._getframe(1))
             raise StopIteration
         if self.watching:
             self._look(sys._getframe(1))
+            if self.plan is not None:
+                self.forks = None
+        if self.forks is not None and self.forks.active:
+            self.forks.look(sys._getframe(1))
         self.done += 1
         return self.item(self.done - 1)
 
@@ -252,6 +264,8 @@ class Rounds:
         rest = read_rest(info, frame.f_lasti, self.kind, growing)
         if not isinstance(rest, Rest):
             return None
+        if rest.in_place and any(_has_views(v, traced) for v in names.values()):
+            return None
         if self.takes_rows:
             row = "index", ("sub", COUNTER.formula, ("int", self.numbers.start))
             rest = rest._replace(positions=rest.positions | {row})
@@ -313,6 +327,16 @@ def _same_state(visits: list[_Visit]) -> bool:
             if what != now[name][0]:
                 return False
     return _aliases(visits[-1]) == _aliases(visits[-2])
+
+
+def _has_views(value: Any, traced: Any) -> bool:
+    """Whether a write in place into a traced array may be a write into another one."""
+    if type(value) is not traced or value.memory is None:
+        return False
+    owner = value.memory
+    if type(owner) is not Owner:
+        return True
+    return any(view() is not None for view in (*owner.views, *owner.uncertain))
 
 
 def _aliases(visit: _Visit) -> list[int]:
