@@ -6,7 +6,7 @@ the number that it had when it was recorded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -56,10 +56,9 @@ class GuardExits:
 
     # --- for reroll -------------------------------------------------------------------
 
-    def same(self, a: Source | None, b: Source | None) -> bool:
-        if not isinstance(a, Source) or not isinstance(b, Source):
-            return False
-        return a.code is b.code and _place(a) == _place(b)
+    def place(self, source: Source) -> Hashable:
+        known = code_of(source.code)
+        return id(source.code), known.place(known.index(source.lasti))
 
     def verdict(self, first: int, last: int) -> Judgement:
         source = self.guards[last].source
@@ -91,8 +90,3 @@ class GuardExits:
         for number, info in enumerate(self.guards):
             if info.exit != number:
                 self.guards[number] = info._replace(exit=number)
-
-
-def _place(source: Source) -> int:
-    code = code_of(source.code)
-    return code.place(code.index(source.lasti))

@@ -30,7 +30,7 @@ import numpy as np
 
 from ...avals import aval_of
 from ...tape import Builder, Instr, Ref, Tape
-from .exits import Exits, Judgement, ending, renumber
+from .exits import Exits, Judgement, ending, ending_of, renumber, short_runs
 from .find import Run, Tokens, find
 from .prove import prove
 from .rewrite import rewrite
@@ -73,20 +73,29 @@ def reroll(
             return id(instrs[start + run.start]), run.period
 
         runs = find(words, tokens.idle, lambda run: key(run) in hopeless)
+        short: list[Run] = []
+        if exits is not None:
+            short = short_runs(builder, start, words, exits)
+            short = [r for r in short if key(r) not in hopeless]
+            runs, short = _disjoint(runs, short)
         done = 0
         dropped: list[tuple[int, int]] = []
-        ends = [start, *(start + r.start + r.period * r.reps for r in runs)]
+        both = sorted([*runs, *short])
+        ends = [start, *(start + r.start + r.period * r.reps for r in both)]
         # From the end, so that positions in front stay valid.
-        for run, lo in zip(reversed(runs), ends[-2::-1], strict=True):
+        for run, lo in zip(reversed(both), ends[-2::-1], strict=True):
             here = run._replace(start=run.start + start)
             if exits is not None:
-                found = ending(builder, here, lo, live, tokens, exits)
+                if run in short:
+                    found = ending_of(builder, here, live, exits)
+                else:
+                    found = ending(builder, here, lo, live, tokens, exits)
                 if found is not None:
                     rewrite(builder, found.proof, live, table, found)
                     dropped += found.dropped
                     done += 1
                     continue
-            proof = prove(builder, here)
+            proof = None if run in short else prove(builder, here)
             if proof is None:
                 hopeless.add(key(run))
             else:
@@ -96,9 +105,28 @@ def reroll(
             renumber(builder, start, dropped)
             exits.drop(sorted(dropped))
         rolled += done
-        if not runs:
+        if not both:
             break
     return rolled
+
+
+def _disjoint(runs: list[Run], short: list[Run]) -> tuple[list[Run], list[Run]]:
+    """Of runs that overlap the one with the shorter period: loops roll inside out."""
+
+    def overlap(a: Run, b: Run) -> bool:
+        ends = (r.start + r.period * r.reps for r in (b, a))
+        return a.start < next(ends) and b.start < next(ends)
+
+    def inner(some: list[Run], others: list[Run]) -> list[Run]:
+        return [
+            a
+            for a in some
+            if not any(overlap(a, b) and b.period < a.period for b in others)
+        ]
+
+    kept = inner(short, runs)
+    kept = [a for a in kept if not any(overlap(a, b) for b in inner(runs, kept))]
+    return inner([r for r in runs if not any(overlap(r, k) for k in kept)], []), kept
 
 
 def _once(table: Callable[[np.ndarray], Ref]) -> Callable[[np.ndarray], Ref]:
