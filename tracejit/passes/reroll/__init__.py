@@ -113,9 +113,12 @@ def reroll(
 def _disjoint(runs: list[Run], short: list[Run]) -> tuple[list[Run], list[Run]]:
     """Of runs that overlap the one with the shorter period: loops roll inside out."""
 
+    def end(run: Run) -> int:
+        # The test behind a short one belongs to it.
+        return run.start + run.period * run.reps + (run in short)
+
     def overlap(a: Run, b: Run) -> bool:
-        ends = (r.start + r.period * r.reps for r in (b, a))
-        return a.start < next(ends) and b.start < next(ends)
+        return a.start < end(b) and b.start < end(a)
 
     def inner(some: list[Run], others: list[Run]) -> list[Run]:
         return [

@@ -36,10 +36,20 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ...ops.loop import loop
-from ...tape import Builder, Instr, Source, Tape, guard
+from ...tape import Builder, Instr, Source, Tape, const, guard
 from ..loops import first_bound
 from .find import MIN_REPS, Run, Tokens
-from .prove import MAX_LAG, MAX_PEEL, Carried, Fixed, Proof, Table, attempt
+from .prove import (
+    MAX_LAG,
+    MAX_PEEL,
+    Carried,
+    Fixed,
+    Local,
+    Proof,
+    Table,
+    Varying,
+    attempt,
+)
 
 __all__ = [
     "Ending", "Exits", "Judgement", "ending", "ending_of", "renumber", "short_runs",
@@ -137,9 +147,12 @@ def ending_of(
     for peeled in range(MAX_PEEL + 1):
         start = run.start + peeled * run.period
         at = run._replace(start=start, reps=run.reps - peeled)
-        if at.reps < 2:
+        if at.reps < min(run.reps, 2):
             break
-        proof = attempt(builder, at)
+        if at.reps == 1:
+            proof = _single(builder, at, rest[0], exits)
+        else:
+            proof = attempt(builder, at)
         if proof is None or not _is_plain(proof):
             continue
         found = _ending(builder, proof, rest[0], read, peeled, exits)
@@ -156,8 +169,8 @@ def short_runs(
 ) -> list[Run]:
     """Runs from test to test that are too short for `find`, in order, disjoint.
 
-    That rounds are alike is known from the code of a loop with a run-time exit, so two
-    of them are enough; another recording after a few rounds more would cost far more.
+    That rounds are alike is known from the code of a loop with a run-time exit, so one
+    is enough; another recording for each number of rounds would cost far more.
 
     Args:
         words: the tokens of `builder.instrs[start:]`, in which the runs are.
@@ -172,7 +185,7 @@ def short_runs(
         known = visits.setdefault(exits.place(instr.source), [])
         if known and _is_opposite(builder, instrs[known[-1]], instr):
             run = _backwards(builder, known, at, start, words)
-            if run is not None and (not runs or _end(runs[-1]) <= run.start):
+            if run is not None and (not runs or _end(runs[-1]) < run.start):
                 runs.append(run)
             known.clear()
         known.append(at)
@@ -197,7 +210,7 @@ def _backwards(
         if at != end - (reps + 1) * period or not same:
             break
         reps += 1
-    if not 2 <= reps < MIN_REPS:
+    if reps >= MIN_REPS:
         return None
     return Run(end - reps * period - start, period, reps)
 
@@ -304,7 +317,7 @@ def _ending(
             if not peeled or lag > 1:
                 return "an array is written in place"
             olds = {(instrs[start - period + place].outs[out],)}
-        elif lag > MAX_LAG or lag >= reps:
+        elif lag > MAX_LAG or reps <= lag > 1:
             return "a value of an earlier round is read after the loop"
         else:
             olds = _first_values(proof, visits, ref, lag)
@@ -354,6 +367,45 @@ def _first_values(
             return set()
         found.add(first)
     return found
+
+
+def _single(builder: Builder, run: Run, behind: Instr, exits: Exits) -> Proof | None:
+    """The proof of a run of one round, by what names held before and after it.
+
+    The round read a ref from before the loop by a name that held it.  If all such names
+    hold it afterwards, no round will change that; if all hold the same value that the
+    round has made, the next round will read that.
+    """
+    body = builder.instrs[run.start : run.start + run.period]
+    place_of = {
+        ref: (0, place, out)
+        for place, instr in enumerate(body)
+        for out, ref in enumerate(instr.outs)
+    }
+    visits = [exits.held(i.params["exit"]) for i in (body[0], behind)]
+    if len(visits[0]) != len(visits[1]):
+        return None
+    made = place_of.get(behind.args[0])
+    if made is None:
+        return None
+    operands: list[list[Any]] = [[Carried(*made[1:], 1, body[0].args)]]
+    known = {i.outs[0] for i in builder.instrs[: run.start] if i.prim is const}
+    for instr in body[1:]:
+        operands.append([])
+        for ref in instr.args:
+            if ref in place_of:
+                operands[-1].append(Local(*place_of[ref][1:]))
+                continue
+            later = {b for a, b in zip(*visits, strict=True) if a == ref}
+            if later == {ref} or (not later and (ref in known or exits.is_input(ref))):
+                operands[-1].append(Fixed(ref))
+            elif len(later) == 1 and (made := place_of.get(min(later))):
+                operands[-1].append(Carried(*made[1:], 1, (ref,)))
+            else:
+                return None
+    exit = Varying((body[0].params["exit"],))
+    varying = [{"exit": exit} if i.prim is guard else {} for i in body]
+    return Proof(run, body, operands, varying, place_of)
 
 
 def _stay(visits: Sequence[Sequence[int]], refs: set[int]) -> bool:
