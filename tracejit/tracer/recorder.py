@@ -23,7 +23,7 @@ from ..avals import DTYPE_NAMES, Aval
 from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
 from ..passes.reroll import reroll
 from ..primitive import Primitive
-from ..tape import Builder, Instr, Ref, Source, Tape, const, guard
+from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
 from .frames import user_frame, user_source, where
 from .warn import run_noisy, warn
@@ -359,6 +359,7 @@ class Recorder(Builder):
         At once, by reference counts: the recorder is part of cycles, and what waits
         for the garbage collector makes everything else slow.
         """
+        _keep(self.instrs[start:])
         made = {out for instr in self.instrs[start:] for out in instr.outs}
         values, producers, avals = self.values, self.producers, self.avals
         for instr in recorded:
@@ -378,6 +379,16 @@ class Recorder(Builder):
             tuple(self.avals),
             self.name,
         )
+
+
+def _keep(instrs: Iterable[Instr]) -> None:
+    """Have rules in loops keep the values that are about to be forgotten."""
+    for instr in instrs:
+        for body in inner_tapes(instr):
+            _keep(body.instrs)
+        keep = getattr(instr.params.get("rule"), "keep", None)
+        if keep is not None:
+            keep()
 
 
 #: The Tracer class, which imports this module.

@@ -80,7 +80,8 @@ class Tokens:
             # Loops with a test have families, and bounds, of their own.
             own = ("body", "family", "trip") if "test" in params else ("body",)
             return body_text(params["body"]), *_but(params, *own)
-        return tuple(params.values())
+        # A rule says of itself what must be equal.
+        return tuple([v.alike() if hasattr(v, "alike") else v for v in params.values()])
 
     def position(self, source: Source | None) -> Hashable:
         """The user's instruction, by number.
