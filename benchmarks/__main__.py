@@ -12,7 +12,7 @@ def main():
     # NumPy may be imported before this line.
     set_threads(options.threads)
 
-    from benchmarks import harness, latency, leak, page, paths
+    from benchmarks import batched, harness, latency, leak, page, paths
 
     settings = harness.settings()
     print(settings)
@@ -22,6 +22,8 @@ def main():
     show(harness.first_rows(outcomes, labels))
     crowds = paths.measure() if options.paths else []
     show(paths.rows(crowds) if crowds else [])
+    batches = batched.measure() if options.batched else []
+    show(batched.rows(batches) if batches else [])
     waits = latency.measure() if options.latency else []
     show(latency.rows(waits) if waits else [])
     growths = leak.measure() if options.leak else []
@@ -31,6 +33,7 @@ def main():
             outcomes,
             labels,
             crowds,
+            batches,
             waits,
             growths,
             settings=settings,
@@ -65,6 +68,9 @@ def parse():
     parser.add_argument(
         "--paths", action="store_true", help="count recordings of loops with exits too"
     )
+    parser.add_argument(
+        "--batched", action="store_true", help="time vmap of a branching function too"
+    )
     parser.add_argument("--leak", action="store_true", help="look for leaks too")
     parser.add_argument("--all", action="store_true", help="all of the above")
     parser.add_argument(
@@ -84,12 +90,14 @@ def parse():
     options = parser.parse_args()
     if options.all:
         options.peers = options.latency = options.leak = options.paths = True
+        options.batched = True
     return options
 
 
 def set_threads(number):
     for library in ("OPENBLAS", "OMP", "MKL", "NUMBA"):
         os.environ[f"{library}_NUM_THREADS"] = str(number)
+    os.environ["TRACEJIT_THREADS"] = str(number)
     # The size of the thread pool of JAX on processors.
     os.environ["NPROC"] = str(number)
     if number == 1:

@@ -1,6 +1,6 @@
 """Writes docs/benchmarks.md from what was measured."""
 
-from benchmarks import latency, leak, paths
+from benchmarks import batched, latency, leak, paths
 from benchmarks.harness import first_rows, markdown, rows
 
 INTRODUCTION = """\
@@ -47,6 +47,14 @@ once; recordings and kernels are counted over the first pass.
 
 """
 
+BATCHED = """
+## Batches
+
+`vmap` of value and gradient of a function with two branches, all examples in one call;
+the hand-written contestant is a Numba `prange` loop with the same branches.
+
+"""
+
 LATENCY = """
 ## Latency
 
@@ -64,12 +72,13 @@ up.
 """
 
 
-def render(outcomes, labels, crowds, waits, growths, *, settings, command):
+def render(outcomes, labels, crowds, batches, waits, growths, *, settings, command):
     """The page as Markdown.
 
     Args:
         outcomes, labels: of the workloads, as `harness.rows` takes them.
         crowds: of `paths.measure`; an empty list leaves the section out.
+        batches: of `batched.measure`; likewise.
         waits: of `latency.measure`; an empty list leaves the section out.
         growths: of `leak.measure`; likewise.
         settings: one line on machine and versions.
@@ -82,6 +91,8 @@ def render(outcomes, labels, crowds, waits, growths, *, settings, command):
         page += FIRST + markdown(first) + "\n"
     if crowds:
         page += PATHS + markdown(paths.rows(crowds)) + "\n"
+    if batches:
+        page += BATCHED + markdown(batched.rows(batches)) + "\n"
     if waits:
         page += LATENCY + markdown(latency.rows(waits)) + "\n"
     if growths:

@@ -572,6 +572,29 @@ def test_custom_jvp_in_both_modes_and_orders():
     equal(jacrev(f)(X, Y), np.diag(2 * np.cos(X) * Y))
 
 
+def test_custom_jvp_by_argument():
+    @custom_jvp
+    def f(x, y, z):
+        return x * y + z
+
+    f.defjvps(lambda t, out, x, y, z: 5 * t * y, lambda t, out, x, y, z: t * out, None)
+    found = grad(lambda *a: np.sum(f(*a)), argnums=(0, 1, 2))(X, Y, X)
+    equal(found[0], 5 * Y)
+    equal(found[1], X * Y + X)
+    equal(found[2], 0 * X)
+
+
+def test_nondiff_argnames():
+    @functools.partial(custom_vjp, nondiff_argnames=["n"])
+    def f(x, n):
+        return x**n
+
+    f.defvjp(lambda x, n: (f(x, n), x), lambda n, x, ct: (100 * n * x * ct,))
+    equal(grad(lambda x: f(x, 3))(2.0), 600.0)
+    with pytest.raises(tj.UnsupportedError, match="symbolic_zeros=True: zeros are arr"):
+        f.defvjp(lambda x: (x, x), lambda x, ct: (ct,), symbolic_zeros=True)
+
+
 def test_checkpoint():
     def f(x, y):
         return np.sin(x) * np.exp(x * y)
@@ -729,6 +752,7 @@ def test_stats_read_well():
         "kernels_reused",
         "hits",
         "interpreted",
+        "host_calls",
         "record_seconds",
         "compile_seconds",
     ]

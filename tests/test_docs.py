@@ -20,7 +20,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/architecture.md", "docs/loops.md", "docs/pitfalls.md")
+PAGES = (
+    "README.md",
+    "docs/architecture.md",
+    "docs/loops.md",
+    "docs/pitfalls.md",
+    "docs/vmap.md",
+)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 FILE = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

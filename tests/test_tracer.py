@@ -542,13 +542,6 @@ LEAVING = {
             "np.array([...]) makes one of traced values."
         ),
     ),
-    "np.r_": (
-        lambda x: np.r_[x, x],
-        (
-            "(f64[3]) would become an ordinary array in np.r_(). Use np.concatenate or "
-            "np.stack."
-        ),
-    ),
 }
 
 
@@ -607,11 +600,13 @@ REFUSED = {
         lambda x: np.linalg.svd(x[None]),
         f"np.linalg.svd cannot be recorded. {OUT}.",
     ),
-    "interp": (lambda x: np.interp(x, X, X), f"np.interp cannot be recorded. {OUT}."),
+    "roots": (lambda x: np.roots(x), f"np.roots cannot be recorded. {OUT}."),
     "order": (
         lambda x: np.ravel(x[None], order="K"),
-        "order='K', which asks for the place in memory, cannot be recorded. Use "
-        "order='C' or order='F'.",
+        (
+            "order='K', which asks for the place in memory, cannot be recorded. Use "
+            "order='C' or order='F'."
+        ),
     ),
     "out": (
         lambda x: np.sum(x, out=np.zeros(())),

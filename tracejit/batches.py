@@ -20,6 +20,7 @@ from .codegen import driver_assembly, engine
 from .codegen.driver import LEFT, Link
 from .codegen.host import descriptors
 from .codegen.layout import ALIGNMENT, Layout
+from .codegen.llvm import ExitNumbers
 from .codegen.source import print_together
 from .kernel import load_code, structural_key, work_of
 from .passes.fuse import fuse
@@ -89,7 +90,8 @@ class Chain:
             block += layout.section(path.constants, hosts)
             rows = [*range(leaves), *[leaves + row for row in path.rows]]
             rows += range(constants, constants := constants + len(path.constants))
-            exits = [(code, int(outcome), to) for code, outcome, to in path.exits]
+            new = ExitNumbers.of(program).status
+            exits = [(new[s], int(o), to) for s, o, to in path.exits if s in new]
             links.append(Link(layout, tuple(rows), tuple(exits)))
         head = links[0].layout.values([], [])[: links[0].layout.capture_base]
         self._params = np.array([*head, *block], np.int64)
@@ -102,7 +104,10 @@ class Chain:
         ]
         self._work = max(work_of(program.body) for program in programs)
         self._alone = any(self._hosts)
-        shape = [(link.rows, link.exits) for link in links]
+        shape = [
+            (link.rows, link.exits, ExitNumbers.of(link.layout.program).literals)
+            for link in links
+        ]
         key = structural_key(f"driver {self._inputs} {shape}\n{text}")
         self.compiled, address = _load(key, links, self._inputs)
         kind = ctypes.PYFUNCTYPE if self._alone else ctypes.CFUNCTYPE

@@ -26,7 +26,7 @@ import numpy as np
 from . import config
 from .codegen import assembly, engine, entry, store, symbols, vector_math
 from .codegen.entry import Check, Row, Table, Where
-from .codegen.host import descriptors
+from .codegen.host import Descriptor, descriptors
 from .codegen.layout import ALIGNMENT, RELEASE, WORKSPACE, Layout
 from .codegen.pool import LARGE, Pool
 from .codegen.source import Printed, print_program
@@ -62,8 +62,7 @@ class Kernel:
         tape: the tape it was first compiled for; None for a bare program.
         program: the fused program of that tape.
         stats: `compile_seconds` (to get it, from wherever), `from_disk`, and of its
-            program `statements`, `loops`, `calls` (of libraries), `host_calls`
-            (back into Python); `code_bytes`.
+            program `statements`, `loops`, `calls` (of libraries); `code_bytes`.
     """
 
     def __init__(
@@ -81,7 +80,6 @@ class Kernel:
             "statements": len(everything),
             "loops": sum(isinstance(s, For) for s in everything),
             "calls": sum(isinstance(s, Call) for s in everything) - len(program.hosts),
-            "host_calls": len(program.hosts),
             "code_bytes": 0,
         }
 
@@ -145,7 +143,8 @@ class Executable:
     status -1: NumPy would have raised (index out of range, singular matrix): record
     again, so that NumPy raises at the user's line.
     `compiled` is True when this call compiled new code (else the kernel was reused,
-    in this process or from disk).  `hosts` names what the kernel calls in Python.
+    in this process or from disk).  `hosts` names what the kernel calls in Python,
+    `natives` what Numba compiled.
     """
 
     call: Callable[..., tuple | list[Any]]
@@ -159,11 +158,14 @@ class Executable:
     ) -> None:
         self.kernel = kernel
         self.tape = kernel.tape
-        self.hosts = [host.name for host in layout.program.hosts]
         self.captures = captures
         self.compiled = compiled
         mirrors = [_mirror(array) for array in captures]
-        self._block = _block(kernel, layout, mirrors)
+        hosts = descriptors(layout.program)
+        pairs = list(zip(layout.program.hosts, hosts, strict=True))
+        self.hosts = [host.name for host, made in pairs if not made.is_native]
+        self.natives = [host.name for host, made in pairs if made.is_native]
+        self._block = _block(kernel, layout, mirrors, hosts)
         self._bare = engine.make_function(kernel.method, self._block)
         moved = [
             (mirror, array)
@@ -305,9 +307,13 @@ def _mirror(array: np.ndarray) -> np.ndarray:
     return np.empty(array.shape, array.dtype.newbyteorder("="))
 
 
-def _block(kernel: Kernel, layout: Layout, captures: list[np.ndarray]) -> Block:
+def _block(
+    kernel: Kernel,
+    layout: Layout,
+    captures: list[np.ndarray],
+    hosts: list[Descriptor],
+) -> Block:
     """The parameter block of one trace."""
-    hosts = descriptors(layout.program)
     params = np.array(layout.values(captures, list(hosts)), np.int64).view(Block)
     kept: list[Any] = [kernel, captures, layout.scalar_dtypes, hosts]
     total = layout.workspace()[1]

@@ -35,6 +35,7 @@ __all__ = [
     "If",
     "Let",
     "Load",
+    "Native",
     "Program",
     "Read",
     "Size",
@@ -258,17 +259,38 @@ class Call:
 
 
 @dataclass(frozen=True, eq=False)
+class Native:
+    """How compiled code calls a function that Numba compiled.
+
+    Attributes:
+        fun: Numba's dispatcher.
+        call: the call as an expression of `fun`, the operands `a0`, `a1`, ... and the
+            names in `static`.
+        results: the results as expressions of the call's value `r`.
+        static: values of all other names.
+        copies: whether it takes arrays that may be written, so that it gets copies.
+    """
+
+    fun: Any
+    call: str
+    results: tuple[str, ...]
+    static: dict[str, Any]
+    copies: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Host:
     """A function that a kernel calls back in Python.
 
     `run(*arrays)` gives a tuple of arrays of the avals of the call's `outs`; it is part
     of a trace and not of the kernel.  trusted: it is one of the tables' references,
-    which keep no operand.
+    which keep no operand.  native: how it is called without Python.
     """
 
     name: str
     run: Callable[..., tuple]
     trusted: bool
+    native: Native | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -217,8 +217,8 @@ def test_keywords():
             ),
         ),
         (
-            lambda x: np.add(x, 1, casting="unsafe"),
-            "np.add with casting= cannot be recorded. Leave casting= away.",
+            lambda x: np.add(x, 1, signature="dd->d"),
+            "np.add with signature= cannot be recorded. Leave signature= away.",
         ),
         (
             lambda x: np.add.at(np.zeros(2), [0], x[0]),

@@ -38,6 +38,8 @@ LANGUAGE = {
     "erf": special.erf,
     "erfc": special.erfc,
     "gammaln": special.gammaln,
+    "besseli0": special.i0,
+    "besseli1": special.i1,
     "psi": special.psi,
     "zeta": special.zeta,
     "pow": np.power,

@@ -15,11 +15,12 @@ from ..avals import Aval
 from ..errors import ArgumentError, UnsupportedError, message
 from ..interpret import GuardFailed
 from ..numpy_api.table import as_tracer
+from ..ops.branch import branch
 from ..ops.loop import loop
 from ..passes.loops import UNLIMITED, first_bound, grown, is_dynamic
 from ..passes.segments import checkpointed, is_checkpoint
 from ..signature import caller, flatten, structure, unflatten
-from ..tape import Builder, Instr, Ref, Tape, guard
+from ..tape import Builder, Instr, Ref, Tape, guard, inner_tapes
 from ..tracer import Recorder, Tracer, where
 from .leaves import cast, shape_text
 
@@ -270,14 +271,14 @@ class Marks:
                 continue
             varying.update(instr.outs)
             inside.append(instr)
-            if instr.prim is guard and not rec.guards[instr.params["exit"]].bound:
+            if _decides(rec, instr):
                 raise UnsupportedError(
                     message(
                         f"Python code in a {what} decides on a value that differs "
                         "between iterations",
                         where=where(instr.source),
-                        way_out="Write np.where(condition, a, b) instead of if, or a "
-                        "Python loop instead of the scan",
+                        way_out="Write cond(condition, f, g) or np.where(condition, a,"
+                        " b) instead of if, or a Python loop instead of the scan",
                     )
                 )
         if any(t.ref.index != old and t.ref.index in varying for t, old in self.before):
@@ -299,6 +300,14 @@ class Marks:
             tracer = found()
             if tracer is not None and id(tracer) not in self.known:
                 tracer.rec = gone
+
+
+def _decides(rec: Recorder, instr: Instr) -> bool:
+    """Whether a guard that stands for no loop is there, or in a side of a branch."""
+    if instr.prim is guard:
+        return not rec.guards[instr.params["exit"]].bound
+    sides = inner_tapes(instr) if instr.prim is branch else []
+    return any(_decides(rec, i) for side in sides for i in side.instrs)
 
 
 def _body_tape(

@@ -16,19 +16,20 @@ one level further out, and a level that is done takes its rules off the tape
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..avals import Aval, is_float
-from ..dispatch import Session, session_function
+from ..dispatch import session_function
 from ..errors import ArgumentError, DifferentiationError, UnsupportedError, message
 from ..ops import control
 from ..ops.rows import zeros
 from ..signature import caller, flatten
 from ..tape import Builder, Ref
-from ..tracer import Recorder, Tracer, active_recorder, recording
+from ..tracer import Recorder, Tracer, active_recorder
 from .arguments import Arguments, Leaves, positional
 from .leaves import (
     at_level,
@@ -38,6 +39,7 @@ from .leaves import (
     shape_text,
 )
 from .rules import free_refs
+from .run_rule import Body, on_recorder
 
 __all__ = ["custom_jvp", "custom_vjp"]
 
@@ -48,14 +50,23 @@ class _Ruled:
     __wrapped__: Callable
 
     def __init__(
-        self, fun: Callable, nondiff_argnums: int | Sequence[int] = ()
+        self,
+        fun: Callable,
+        nondiff_argnums: int | Sequence[int] = (),
+        nondiff_argnames: str | Sequence[str] = (),
     ) -> None:
         functools.update_wrapper(self, fun, updated=())
         self.name = function_name(fun)
         numbers = (
             (nondiff_argnums,) if isinstance(nondiff_argnums, int) else nondiff_argnums
         )
-        self.nondiff = frozenset(numbers)
+        names = (
+            (nondiff_argnames,)
+            if isinstance(nondiff_argnames, str)
+            else nondiff_argnames
+        )
+        positions = list(inspect.signature(fun).parameters) if names else []
+        self.nondiff = frozenset((*numbers, *map(positions.index, names)))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -128,6 +139,18 @@ class _Ruled:
         )
 
 
+def _refuse_symbolic(symbolic_zeros: bool) -> None:
+    if symbolic_zeros:
+        raise UnsupportedError(
+            message(
+                "symbolic_zeros=True: zeros are arrays here",
+                where=caller(),
+                way_out="Leave it away; what a rule does with zeros is simplified, and "
+                "a rule may return None for zero",
+            )
+        )
+
+
 def _pair(name: str, rule: str, value: Any, parts: str) -> tuple[Any, Any]:
     if isinstance(value, tuple) and len(value) == 2:
         return value
@@ -184,36 +207,10 @@ class _Rule:
         builder: Builder,
         moves: Sequence[Ref | None],
         xs: list[Ref],
-        body: Callable[[Recorder, list[Ref | None], list[Ref]], list[Ref | None]],
+        body: Body,
     ) -> list[Ref | None]:
-        """Run `body`, which runs the user's rule, so that its instrs go to `builder`.
-
-        A builder that is no recorder has no values to run Python on: a session of its
-        own stands in, with the values of the recorded call, and ones for `moves`.
-        """
-        if isinstance(builder, Recorder):
-            return body(builder, list(moves), xs)
-        session = Session(self.name)
-        given = [m for m in moves if m is not None]
-        values = [np.ones(m.shape, m.dtype) for m in given] + self.known_values()
-        inner = [session.input_value(np.asarray(v)[()]) for v in values]
-        replaced = iter(inner)
-        mine = [None if m is None else next(replaced) for m in moves]
-        with recording(session):
-            results = body(session, mine, list(replaced))
-        if session.guards or session.hidden:
-            raise UnsupportedError(
-                message(
-                    f"the rule of {self.name} decides on values, or uses arrays from "
-                    "outside, where it is applied to a batch or in a loop",
-                    where=caller(),
-                    way_out="Use np.where in the rule, and pass arrays as arguments",
-                )
-            )
-        env = dict(zip([r.index for r in inner], [*given, *xs], strict=True))
-        for instr in session.instrs:
-            builder.replay(instr, env)
-        return [None if r is None else env[r.index] for r in results]
+        known = self.known_values()
+        return on_recorder(self.name, known, builder, moves, xs, body)
 
     def as_ref(self, rec: Recorder, leaf: Any, aval: Aval) -> Ref | None:
         """One leaf of what the rule returned, of the aval it has to have."""
@@ -320,8 +317,11 @@ class custom_vjp(_Ruled):
     fwd: Callable | None = None
     bwd: Callable | None = None
 
-    def defvjp(self, fwd: Callable, bwd: Callable) -> None:
+    def defvjp(
+        self, fwd: Callable, bwd: Callable, *, symbolic_zeros: bool = False
+    ) -> None:
         """Set the rule."""
+        _refuse_symbolic(symbolic_zeros)
         self.fwd, self.bwd = fwd, bwd
 
     def require_rule(self) -> None:
@@ -398,10 +398,38 @@ class custom_jvp(_Ruled):
     primitive = control.custom_jvp
     rule: Callable | None = None
 
-    def defjvp(self, rule: Callable) -> Callable:
+    def defjvp(self, rule: Callable, *, symbolic_zeros: bool = False) -> Callable:
         """Set the rule."""
+        _refuse_symbolic(symbolic_zeros)
         self.rule = rule
         return rule
+
+    def defjvps(self, *rules: Callable | None) -> None:
+        """Set one rule for each argument: `rule(tangent, output, *args)`.
+
+        It returns the output's tangent; None stands for a derivative of zero.
+        """
+
+        def rule(*given: Any) -> Any:
+            primals, tangents = given[-2:]
+            out = self(*primals)
+            total = None
+            for push, tangent in zip(rules, tangents, strict=True):
+                if push is not None:
+                    part = push(tangent, out, *primals)
+                    total = part if total is None else total + part
+            return out, total
+
+        if self.nondiff:
+            raise ArgumentError(
+                message(
+                    f"{self.name}.defjvps goes with all arguments, and {self.name} has "
+                    "nondiff_argnums",
+                    where=caller(),
+                    way_out=f"Use {self.name}.defjvp",
+                )
+            )
+        self.rule = rule
 
     def require_rule(self) -> None:
         if self.rule is None:

@@ -30,9 +30,11 @@ from __future__ import annotations
 import builtins
 import functools
 import random
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import (
     CellType,
+    FrameType,
     FunctionType,
     MappingProxyType,
     MethodType,
@@ -80,6 +82,10 @@ class _Namespace(dict):
             return seen[name]
         if dict.__contains__(self, name):
             return dict.__getitem__(self, name)
+        if name not in self.real and name in self.captures.loops:
+            found = self.captures.loops[name](sys._getframe(1))
+            if found is not None:
+                return found
         value = self.real[name]  # KeyError: Python goes on to the builtins
         seen[name] = self.captures.wrap(value, f"{self.place}[{name!r}]", name)
         return seen[name]
@@ -142,6 +148,8 @@ class Captures:
         trace: makes the tracer of a captured array.
         is_traced: whether a value was made by this recording.
         served: by id of a library function, what the clone gets in its place.
+        loops: by name of a builtin, what gives the clone's frame that asks for it
+            something in its place, or None.
 
     Attributes:
         arrays: the captured arrays that have a tracer, in order of their checks.
@@ -152,8 +160,9 @@ class Captures:
         trace: Callable[[np.ndarray], Any],
         is_traced: Callable[[Any], bool],
         served: Mapping[int, Callable] = MappingProxyType({}),
+        loops: Mapping[str, Callable[[FrameType], Any]] = MappingProxyType({}),
     ) -> None:
-        self.served = served
+        self.served, self.loops = served, loops
         self.trace = trace
         self.is_traced = is_traced
         self.arrays: list[np.ndarray] = []

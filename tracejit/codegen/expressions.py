@@ -23,7 +23,7 @@ __all__ = ["FUNCTIONS", "Backend", "evaluate"]
 FUNCTIONS: dict[str, int] = dict.fromkeys(
     "sqrt fabs floor ceil trunc rint exp exp2 expm1 log log2 log10 log1p sin cos tan"
     " asin acos atan sinh cosh tanh asinh acosh atanh cbrt erf erfc lgamma gammaln psi"
-    " isnan isinf isfinite signbit".split(),
+    " besseli0 besseli1 isnan isinf isfinite signbit".split(),
     1,
 ) | dict.fromkeys(
     "copysign pow atan2 hypot fmod zeta fmax fmin npmax npmin pymod floordiv".split(),

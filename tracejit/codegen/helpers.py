@@ -17,6 +17,8 @@ def {name}(x):
 
 HELPERS: dict[str, str] = {
     "gammaln": _SPECIAL.format(name="gammaln", symbol="gammaln"),
+    "besseli0": _SPECIAL.format(name="besseli0", symbol="i0"),
+    "besseli1": _SPECIAL.format(name="besseli1", symbol="i1"),
     "psi": _SPECIAL.format(name="psi", symbol="__pyx_fuse_1psi"),
     "zeta": '''\
 @njit(error_model="numpy")
@@ -296,7 +298,7 @@ def header(names: set[str], body: str) -> str:
     """The imports and helpers that the printed function needs."""
     if "lu_inv" in names:
         names = names | {"lu_solve"}
-    ctypes = bool(names & {"gammaln", "psi"})
+    ctypes = bool(names & {"besseli0", "besseli1", "gammaln", "psi"})
     lines = ["import ctypes"] if ctypes else []
     lines += ["import math"] if "math." in body else []
     lines += [*([""] if lines else []), "import numpy as np"]

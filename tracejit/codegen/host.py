@@ -20,6 +20,7 @@ import numpy as np
 from ..program import Call, Host, Program, walk
 from ..signature import in_package
 from .ir import I64, Module, literal
+from .native import entry_of
 from .routine import Emitter
 
 __all__ = ["FAILED", "SYMBOLS", "Descriptor", "descriptors", "emit_host", "host_calls"]
@@ -34,14 +35,28 @@ SYMBOLS = (
     "Py_DecRef",
 )
 _NAME = "tracejit_call_host"
-#: Words of a descriptor: the object, the number of arrays, the type ndarray, then of
-#: each array rank, address of the shape, number of the dtype, flags.
-_HEAD, _ROW = 3, 4
+#: Words of a descriptor: the object, the number of arrays, the type ndarray, the
+#: address of a compiled function or 0, that of all shapes, then of each array rank,
+#: address of the shape, number of the dtype, flags.
+_HEAD, _ROW = 5, 4
 #: C-contiguous and aligned; a result is writeable too.
 _READ, _WRITE = 0x0101, 0x0501
 _TEXT = f"""\
 define internal i64 @{_NAME}(ptr %call, ptr %pointers) noinline nounwind {{
 entry:
+  %compiled = getelementptr inbounds i64, ptr %call, i64 3
+  %function = load ptr, ptr %compiled, align 8
+  %python = icmp eq ptr %function, null
+  br i1 %python, label %enter, label %native
+native:
+  %sized = getelementptr inbounds i64, ptr %call, i64 4
+  %sizes = load ptr, ptr %sized, align 8
+  %code = call i64 %function(ptr %pointers, ptr %sizes)
+  %good0 = icmp eq i64 %code, 0
+  br i1 %good0, label %well, label %enter
+well:
+  ret i64 0
+enter:
   %gil = call i32 @PyGILState_Ensure()
   %object = load ptr, ptr %call, align 8
   %counted = getelementptr inbounds i64, ptr %call, i64 1
@@ -51,7 +66,7 @@ entry:
   %made = alloca ptr, i64 %count, align 8
   br label %next
 next:
-  %k = phi i64 [ 0, %entry ], [ %k1, %good ]
+  %k = phi i64 [ 0, %enter ], [ %k1, %good ]
   %full = icmp eq i64 %k, %count
   br i1 %full, label %ask, label %make
 make:
@@ -146,6 +161,10 @@ class Descriptor(np.ndarray):
 
     keep: tuple[Any, ...]
 
+    @property
+    def is_native(self) -> bool:
+        return bool(self[3])
+
 
 def descriptors(program: Program) -> list[Descriptor]:
     """The descriptors of a program's host calls."""
@@ -159,14 +178,16 @@ def _descriptor(call: Call, host: Host) -> Descriptor:
     buffers = (*call.outs, *call.ins)
     shapes = np.array([n for b in buffers for n in b.shape], np.int64)
     target = _target(host, len(call.outs))
-    words = [id(target), len(buffers), id(np.ndarray)]
+    entry = entry_of(host.native, call.outs, call.ins) if host.native else None
     at = shapes.ctypes.data
+    code = 0 if entry is None else entry.address or 0
+    words = [id(target), len(buffers), id(np.ndarray), code, at]
     for k, buffer in enumerate(buffers):
         flags = _WRITE if k < len(call.outs) else _READ
         words += [len(buffer.shape), at, buffer.dtype.num, flags]
         at += 8 * len(buffer.shape)
     made = np.array(words, np.int64).view(Descriptor)
-    made.keep = (target, shapes)
+    made.keep = (target, shapes, entry)
     return made
 
 

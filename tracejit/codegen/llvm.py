@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..primitive import PRIMITIVES
 from ..program import (
@@ -37,6 +37,7 @@ from ..program import (
     Index,
     Let,
     Load,
+    Program,
     Read,
     Store,
     Swap,
@@ -51,7 +52,7 @@ from .layout import FIRST, Layout
 from .linalg import emit_call
 from .scalars import Scalars
 
-__all__ = ["OUTCOME_KINDS", "emit_body"]
+__all__ = ["OUTCOME_KINDS", "ExitNumbers", "emit_body"]
 
 #: What `results[1]` says about the outcome in `results[0]`.
 OUTCOME_KINDS = {"b": 1, "i": 2, "u": 3, "f": 4}
@@ -66,6 +67,41 @@ _INT_SUM = {"sum": "add", "prod": "mul"}
 def emit_body(module: Module, layout: Layout, name: str, inlined: bool = False) -> None:
     """Define the function `name` in the module; `inlined` into its callers there."""
     module.functions[name] = Emitter(module, layout).function(name, inlined)
+
+
+class ExitNumbers(NamedTuple):
+    """What exits name, for an inlined body.
+
+    There it stands in the code, so that LLVM sees where an example goes on behind an
+    exit.  The exits are numbered anew: their status depends on what was recorded in
+    front of them, trip counts included, and the code must not.
+
+    Attributes:
+        literals: scalar values and what they are now.
+        status: for each old status the new one.
+    """
+
+    literals: dict[int, Any]
+    status: dict[int, int]
+
+    @classmethod
+    def of(cls, program: Program) -> ExitNumbers:
+        """The numbers of a program's exits, in its order."""
+        statements = list(walk(program.body))
+        value = {s.out: s.value for s in statements if isinstance(s, Const)}
+        numbers = cls({}, {})
+        for s in statements:
+            if not isinstance(s, Exit):
+                continue
+            # In a loop the status may be computed; then it stays as it is, and what
+            # goes on behind another exit of that number finds that its guards fail.
+            if s.status in value:
+                new = len(numbers.status) + 1
+                new = numbers.status.setdefault(value[s.status], new)
+                numbers.literals[s.status] = new
+            if s.expected in value:
+                numbers.literals[s.expected] = value[s.expected]
+        return numbers
 
 
 class Emitter:
@@ -89,11 +125,15 @@ class Emitter:
             (s.a, s.b) for s in walk(self.program.body) if isinstance(s, Swap)
         ]
         self.swapped: set[int] = set()
+        #: Constants that are no parameters, see `ExitNumbers`.
+        self.literals: dict[int, Any] = {}
         self.summed = summed_products(self.program)
 
     # --- the frame
 
     def function(self, name: str, inlined: bool = False) -> str:
+        if inlined:
+            self.literals = ExitNumbers.of(self.program).literals
         heads = self.bind()
         self.make_scopes()
         self.movable()
@@ -219,6 +259,10 @@ class Emitter:
             _EMIT[type(statement)](self, statement)
 
     def const(self, s: Const) -> None:
+        if s.out in self.literals:
+            number = self.literals[s.out]
+            self.values[s.out] = literal(self.program.dtypes[s.out], number)
+            return
         self.values[s.out] = self.constant(self.program.dtypes[s.out], s.value)
 
     def constant(self, dtype: Any, value: Any) -> Value:

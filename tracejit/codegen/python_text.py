@@ -45,6 +45,8 @@ _FUNCTIONS = {
     "erfc": "math.erfc",
     "lgamma": "gammaln",
     "gammaln": "gammaln",
+    "besseli0": "besseli0",
+    "besseli1": "besseli1",
     "psi": "psi",
     "zeta": "zeta",
 }

@@ -356,6 +356,12 @@ class Scalars:
     def _psi(self, x: Value) -> Value:
         return self._cython("psi", x)
 
+    def _besseli0(self, x: Value) -> Value:
+        return self._cython("i0", x)
+
+    def _besseli1(self, x: Value) -> Value:
+        return self._cython("i1", x)
+
     def _cython(self, name: str, x: Value) -> Value:
         # SciPy's functions take a second argument, which skips their dispatch.
         wide = self.cast(x, F64)

@@ -30,7 +30,7 @@ from ..signature import (
     read_call,
 )
 from ..tape import Tape
-from ..tracer import recording
+from ..tracer import RecordAgain, recording
 from .fast import MISS, RECORDINGS, Fast, build, never
 from .frames import hide_frames
 from .outputs import Outputs
@@ -253,9 +253,26 @@ class Dispatcher:
 
     # --- recording --------------------------------------------------------------------
 
-    def record(self, call: Call) -> tuple[Session, Outputs, Any]:
-        """Run the function on tracers; everything is put back if it raises."""
+    def record(self, call: Call, may_skip: bool = True) -> tuple[Session, Outputs, Any]:
+        """Run the function on tracers; everything is put back if it raises.
+
+        Args:
+            may_skip: whether rounds of loops may be left out (`tracer.rounds`).
+        """
         session = Session(self.program.name)
+        session.may_skip = may_skip
+        try:
+            outputs, checks = self._run(call, session)
+        except RecordAgain:
+            return self.record(call, may_skip=False)
+        except Exception:
+            # It may be about values that are those of another round.
+            if session.skips:
+                return self.record(call, may_skip=False)
+            raise
+        return session, outputs, checks
+
+    def _run(self, call: Call, session: Session) -> tuple[Outputs, Any]:
         tracers = [
             session.input_tracer(value, _WEAK.get(kind[0]))
             for value, kind in zip(call.values, _traced_kinds(call), strict=True)
@@ -266,14 +283,15 @@ class Dispatcher:
                 function = session.outside.function(self.program.fun)
                 args, kwargs = self._arguments(call, session, tracers)
                 result = self.program.inline(function, args, kwargs)
+                if session.holes:  # a loop was left in its last round
+                    raise RecordAgain
                 if session.refusals:  # the user's code caught it and went on
                     raise session.refusals[0]
                 outputs = Outputs(session, result)
                 session.roll(0, outputs.refs)
         finally:
             RECORDINGS.remove(session)
-        checks = session.outside.close()
-        return session, outputs, checks
+        return outputs, session.outside.close()
 
     def _arguments(
         self, call: Call, session: Session, tracers: list[Any]
@@ -298,10 +316,12 @@ class Dispatcher:
                 outside.watched.add_tree(value, name)
         return tuple(fresh), kwargs
 
-    def _record(self, call: Call, failure: Failure | None) -> Any:
+    def _record(
+        self, call: Call, failure: Failure | None, may_skip: bool = True
+    ) -> Any:
         """Record this call's path, keep it, and answer."""
         started = time.perf_counter()
-        session, outputs, checks = self.record(call)
+        session, outputs, checks = self.record(call, may_skip)
         trace = Trace(self.stats.traces + 1, session, outputs, checks)
         seconds = time.perf_counter() - started
         self.stats.record_seconds += seconds
@@ -314,30 +334,31 @@ class Dispatcher:
                 entry.roots = [twin, *entry.roots[: config.MAX_VARIANTS - 1]]
             entry.on_border(twin)
             self.stats.interpreted += 1
-            return self._recorded_answer(session, outputs)
+            return outputs.assemble(self.recorded_values(call, session, outputs))
         cause = self._cause(call, session, failure, entry)
         entry.insert(trace, failure)
         self.stats.traces += 1
-        answer = MISS
+        self.events.add(f"trace {trace.number}: {cause}")
+        for reason in session.exits.reasons:
+            self.events.add(f"trace {trace.number}: {reason}")
+        results = None
         how = "interpreted"
         if len(entry.by_path) <= config.MAX_EAGER_PATHS:
             how = self._compile(trace)
             captured = trace.captured()
             assert captured is not None
             _, _, results = trace.run([*call.values, *captured])
-            if results is not None:
-                answer = trace.assemble(results)
-            else:
+            if results is None:
                 entry.on_border(trace)
-        if answer is MISS:
+        if results is None:
             self.stats.interpreted += 1
-            answer = self._recorded_answer(session, outputs)
-        self.events.add(f"trace {trace.number}: {cause}")
-        for reason in session.exits.reasons:
-            self.events.add(f"trace {trace.number}: {reason}")
+            results = self.recorded_values(call, session, outputs)
+        if session.skips and not all(map(_is_finite, results)):
+            # NumPy may have something to say about the rounds that were left out.
+            self.record(call, may_skip=False)
         self._log(trace, session, how, time.perf_counter() - started)
         session.release()
-        return answer
+        return trace.assemble(results)
 
     def entry(self, key: tuple) -> Entry:
         """The path trees of a signature."""
@@ -359,11 +380,19 @@ class Dispatcher:
             del kept[next(iter(kept))]
         return kept
 
-    def _recorded_answer(self, session: Session, outputs: Outputs) -> Any:
-        """The answer by the values of the recording itself."""
-        values = [session.value(ref) for ref in outputs.refs]
-        fresh = [np.array(v) if np.ndim(v) else np.asarray(v)[()] for v in values]
-        return outputs.assemble(tuple(fresh))
+    def recorded_values(
+        self, call: Call, session: Session, outputs: Outputs
+    ) -> tuple[Any, ...]:
+        """What the kernel would return, by the values of the recording itself."""
+        try:
+            values = [session.value(ref) for ref in outputs.refs]
+        except (RecordAgain, Exception):
+            if not session.skips:
+                raise
+            # So that NumPy raises at the user's line.
+            session, outputs, _ = self.record(call, may_skip=False)
+            values = [session.value(ref) for ref in outputs.refs]
+        return tuple([np.array(v) if np.ndim(v) else np.asarray(v)[()] for v in values])
 
     def _compile(self, trace: Trace) -> str:
         started = time.perf_counter()
@@ -376,6 +405,9 @@ class Dispatcher:
             self.stats.host_calls += len(hosts)
             names = ", ".join(dict.fromkeys(hosts))
             self.events.add(f"trace {trace.number}: calls {names} in Python")
+        if trace.executable.natives:
+            names = ", ".join(dict.fromkeys(trace.executable.natives))
+            self.events.add(f"trace {trace.number}: calls {names} of Numba")
         if trace.executable.compiled:
             self.stats.kernels_compiled += 1
             return "kernel compiled"
@@ -460,10 +492,11 @@ class Dispatcher:
             if found.trace is None:
                 self._record(call, found.failure)
                 found = self.search(call, None)
-            session, outputs, _ = self.record(call)
+            session, outputs, _ = self.record(call, may_skip=False)
             fresh = [session.value(ref) for ref in outputs.refs]
             if found.trace is None or found.outputs is None:
-                return self._recorded_answer(session, outputs)
+                values = self.recorded_values(call, session, outputs)
+                return outputs.assemble(values)
             status, outcome, expected = found.trace.interpret(found.values)
             if status != 0 or expected is None:
                 raise CheckError(
@@ -496,6 +529,10 @@ _WEAK: dict[str, type] = {"float": float, "int": int}
 def _traced_kinds(call: Call) -> list[tuple]:
     kinds = call.key[1]
     return [kinds[i] for i in call.traced]
+
+
+def _is_finite(value: Any) -> bool:
+    return bool(np.isfinite(value).all())
 
 
 def _first_valid(

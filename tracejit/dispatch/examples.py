@@ -265,7 +265,8 @@ class Examples:
             result = self._result
             result.dtypes = known.dtypes
             session, outputs, checks = dispatcher.record(call)
-            values = [np.asarray(session.value(ref)) for ref in outputs.refs]
+            found_values = dispatcher.recorded_values(call, session, outputs)
+            values = [np.asarray(value) for value in found_values]
             dtypes = [value.dtype for value in values]
             before = known.dtypes
             if before not in (None, dtypes) and len(before) == len(dtypes):

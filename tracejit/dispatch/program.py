@@ -8,11 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..captures import Captures
 from ..errors import TracejitError, message
+from ..kernel import compile_tape
+from ..passes import optimise
 from ..signature import Statics
-from ..tape import Ref
-from ..tracer import SERVED, Recorder, Tracer, where
+from ..tape import Instr, Ref, Tape
+from ..tracer import LOOPS, SERVED, RecordAgain, Recorder, Tracer, served, where
+
+#: A loop of so many instrs, all its iterations counted, is worth a kernel.
+_LONG = 20_000
 
 __all__ = ["Program", "Session", "session_function"]
 
@@ -41,7 +48,7 @@ def _served() -> dict[int, Callable]:
 
     For those who wrote `from numpy import array`.
     """
-    return {id(inspect.unwrap(served)): served for served in SERVED.values()}
+    return {id(inspect.unwrap(wrapper)): wrapper for wrapper in SERVED.values()}
 
 
 class Session(Recorder):
@@ -52,7 +59,8 @@ class Session(Recorder):
         self.slots: list[int] = []
         self.level = 0
         self._released = False
-        self.outside = Captures(self._trace, self._is_traced, _served())
+        loops = {name: functools.partial(served, self, name) for name in LOOPS}
+        self.outside = Captures(self._trace, self._is_traced, _served(), loops)
 
     def value(self, ref: Ref) -> Any:
         if self._released:
@@ -64,6 +72,21 @@ class Session(Recorder):
                 )
             )
         return super().value(ref)
+
+    def run_loop(self, instr: Instr, args: list[Any]) -> Any:
+        """The values of a loop's outputs, from a kernel if it is long."""
+        body, trip = instr.params["body"], instr.params["trip"]
+        if len(body.instrs) * trip < _LONG:
+            return super().run_loop(instr, args)
+        n = len(args)
+        avals = [self.avals[a] for a in (*instr.args, *instr.outs)]
+        inputs, outputs = tuple(range(n)), tuple(range(n, len(avals)))
+        alone = Instr(instr.prim, inputs, instr.params, outputs, instr.source)
+        tape = optimise(Tape(inputs, (alone,), outputs, tuple(avals), "loop"))
+        status, _, values = compile_tape(tape, []).run(*map(_contiguous, args))
+        if status != 0:
+            raise RecordAgain
+        return values
 
     def release(self) -> None:
         """Let go of all arrays at once: recordings are full of reference cycles."""
@@ -80,6 +103,11 @@ class Session(Recorder):
 
     def _is_traced(self, value: Any) -> bool:
         return type(value) is Tracer
+
+
+def _contiguous(value: Any) -> Any:
+    """A value as a kernel takes it."""
+    return np.ascontiguousarray(value) if np.ndim(value) else value[()]
 
 
 def session_function(recorder: Recorder, fun: Callable) -> Callable:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import Tracer, refuse
+from ..tracer import Tracer
 from .joining import concatenate
 from .padding import pad
 from .rearranging import windows
-from .reductions import axes_in_order, axis_of
+from .reductions import axes_in_order, axis_of, cumsum
 from .reductions import sum as sum_
 from .selection import where
 from .shape import flip, window
@@ -134,8 +134,8 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     rec = recorder_of(a, v)
     x, y = as_tracer(rec, a), as_tracer(rec, v)
-    if x.size < y.size and mode != "full":
-        refuse("np.correlate with the shorter array first", "Swap the two arrays")
+    if x.size < y.size:
+        return flip(correlate(y, x, mode))
     return convolve(x, flip(y), mode)
 
 
@@ -237,6 +237,36 @@ def _edge_slope(d: Any, e: Any, a: Tracer, b: Tracer, c: Tracer) -> Tracer:
         + (d + e) / (d * e) * b
         - d / (e * (d + e)) * c
     )
+
+
+@implements(np.unwrap)
+def unwrap(
+    p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * math.pi
+) -> Any:
+    """The multiples of the period that are added have derivative 0."""
+    x = of(p, discont, period)
+    axis = axis_of(axis, x.ndim)
+    apart = diff(x, axis=axis)
+    discont = period / 2 if discont is None else discont
+    dtype = apart.dtype
+    if np.asarray(period).dtype.kind == "f" and dtype.kind != "f":
+        dtype = F64
+    if dtype.kind == "f":
+        high, ambiguous = period / 2, True
+    else:
+        high, rest = divmod(period, 2)
+        ambiguous = rest == 0
+    low = -high
+    change = emit("stop_gradient", cast(apart, dtype))
+    wrapped = (change - low) % period + low
+    if ambiguous:
+        wrapped = where((wrapped == low) & (change > 0), high, wrapped)
+    correct = where(call(np.absolute, change) < discont, 0, wrapped - change)
+    n = x.shape[axis]
+    head = cast(window(x, axis, 0, builtins.min(1, n)), dtype)
+    tail = window(x, axis, builtins.min(1, n), builtins.max(n - 1, 0))
+    moved = cast(call(np.add, tail, cumsum(cast(correct, dtype), axis)), dtype)
+    return emit("concatenate", head, moved, axis=axis)
 
 
 @implements(np.sinc)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from .table import as_tracer, cast, emit, recorder_of
-from .ufuncs import call, composed, loop_dtype
+from .ufuncs import call, composed, loop_dtype, loop_dtypes
 
 __all__: list[str] = []
 
@@ -54,6 +54,26 @@ def _modf(x: Any) -> tuple[Any, Any]:
     whole = call(np.trunc, x)
     part = np.where(call(np.isinf, x), np.zeros_like(x), x - whole)
     return call(np.copysign, part, x), whole
+
+
+@composed(np.frexp, host=True)
+def _frexp(x: Any) -> tuple[Any, Any]:
+    """The derivative of the mantissa is 2**-exponent; the exponent has none."""
+    (x,) = _tracers(np.frexp, x)
+    power = emit("exponent", x)
+    return emit("ldexp", x, emit("neg", power)), power
+
+
+@composed(np.ldexp, host=True)
+def _ldexp(a: Any, b: Any) -> Any:
+    rec = recorder_of(a, b)
+    dtype, exponent, _ = loop_dtypes(np.ldexp, a, b)
+    x, n = as_tracer(rec, a, dtype), as_tracer(rec, b, exponent)
+    shape = np.broadcast_shapes(x.shape, n.shape)
+    x, n = [
+        t if t.shape == shape else emit("broadcast_to", t, shape=shape) for t in (x, n)
+    ]
+    return emit("ldexp", x, n)
 
 
 @composed(np.logaddexp2)

@@ -111,11 +111,3 @@ def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
     if not n:
         return filled(x.rec, (x.size, 0), 0, x.dtype)
     return stack(powers[:n] if increasing else powers[:n][::-1], 1)
-
-
-@implements(np.polyval)
-def polyval(p: Any, x: Any) -> Any:
-    total: Any = 0
-    for coefficient in p:
-        total = total * x + coefficient
-    return total

@@ -247,14 +247,15 @@ def flat_nonzero(mask: Tracer) -> Tracer:
     return emit("mask_indices", mask, count=count)
 
 
-@implements(np.flatnonzero)
+@implements(np.flatnonzero, gradient=False)
 def flatnonzero(a: Any) -> Any:
     a = as_tracer(recorder_of(a), a)
     return flat_nonzero(a if a.dtype == BOOL else a != 0)
 
 
-@implements(np.nonzero)
+@implements(np.nonzero, gradient=False)
 def nonzero(a: Any) -> tuple[Any, ...]:
+    a = as_tracer(recorder_of(a), a)
     mask = a if a.dtype == BOOL else a != 0
     flat = flat_nonzero(mask)
     found: list[Any] = []
@@ -266,7 +267,7 @@ def nonzero(a: Any) -> tuple[Any, ...]:
     return tuple(found)
 
 
-@implements(np.argwhere)
+@implements(np.argwhere, gradient=False)
 def argwhere(a: Any) -> Any:
     return stack(nonzero(a), 1)
 
@@ -408,9 +409,50 @@ def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
     if axis is None:
         x, axis = emit("reshape", x, shape=(x.size,)), 0
     axis = axis_of(axis, x.ndim)
+    index = flatnonzero(mask)
     if mask.size > x.shape[axis]:
-        refuse("np.compress with a condition longer than the axis")
-    return emit("gather", x, flatnonzero(mask), axis=axis)
+        index = wrapped(index, x.shape[axis], axis)
+    return emit("gather", x, index, axis=axis)
+
+
+@implements(np.unravel_index, gradient=False)
+def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]:
+    index = as_tracer(recorder_of(indices), indices)
+    sizes = [operator.index(n) for n in (shape if np.ndim(shape) else (shape,))]
+    total = math.prod(sizes)
+    if emit("any", _flat(index < 0) | _flat(index >= total), axes=(0,)):
+        bad = np.unravel_index(np.asarray(index.value), sizes)
+        raise AssertionError(f"{bad} is out of bounds")
+    found = []
+    rest = cast(index, I64)
+    for n in sizes[::-1] if order == "C" else sizes:
+        found.append(rest % n)
+        rest = rest // n
+    return tuple(found[::-1] if order == "C" else found)
+
+
+@implements(np.ravel_multi_index, gradient=False)
+def ravel_multi_index(
+    multi_index: Any, dims: Any, mode: Any = "raise", order: str = "C"
+) -> Any:
+    rec = recorder_of(multi_index)
+    indices = [as_tracer(rec, i, I64) for i in multi_index]
+    modes = mode if isinstance(mode, tuple) else (mode,) * len(indices)
+    triples = list(zip(indices, dims, modes, strict=True))
+    total: Any = 0
+    for index, n, how in triples if order == "C" else triples[::-1]:
+        if how == "wrap":
+            index = index % n
+        elif how == "clip":
+            index = _clipped(index, n)
+        elif emit("any", _flat(index < 0) | _flat(index >= n), axes=(0,)):
+            raise ValueError("invalid entry in coordinates array")
+        total = total * n + index
+    return total
+
+
+def _flat(x: Tracer) -> Tracer:
+    return emit("reshape", x, shape=(x.size,))
 
 
 @implements(np.extract)

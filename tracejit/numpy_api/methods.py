@@ -17,7 +17,8 @@ __all__: list[str] = []
 # fmt: off
 #: Methods that take what the function of the same name takes after the array.
 _SAME = (
-    np.all, np.any, np.argmax, np.argmin, np.argpartition, np.argsort, np.clip,
+    np.all, np.any, np.argmax, np.argmin, np.argpartition, np.argsort, np.choose,
+    np.clip,
     np.cumprod, np.cumsum, np.diagonal, np.dot, np.max, np.mean, np.min, np.nonzero,
     np.prod, np.ravel,
     np.repeat, np.round, np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.var,
@@ -95,6 +96,14 @@ def _take(
     return take(self, indices, axis, out, mode)
 
 
+def _searchsorted(self: Tracer, v: Any, side: str = "left", sorter: Any = None) -> Any:
+    return FUNCTIONS[np.searchsorted](self, v, side, sorter)
+
+
+def _compress(self: Tracer, condition: Any, axis: Any = None, out: Any = None) -> Any:
+    return FUNCTIONS[np.compress](condition, self, axis, out)
+
+
 def _matrix_transpose(self: Tracer) -> Any:
     if self.ndim < 2:
         raise ValueError("matrix transpose with ndim < 2 is undefined")
@@ -121,6 +130,8 @@ for _name, _implementation in {
     "flatten": _flatten,
     "astype": _astype,
     "take": _take,
+    "compress": _compress,
+    "searchsorted": _searchsorted,
     "conj": _copy,
     "conjugate": _copy,
 }.items():

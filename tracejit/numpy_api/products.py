@@ -80,7 +80,8 @@ def matmul(a: Any, b: Any) -> Any:
 
 @composed(np.vecdot)
 def vecdot(a: Any, b: Any) -> Any:
-    return sum_(call(np.multiply, a, b), -1)
+    product = call(np.multiply, a, b)
+    return sum_(product, -1, product.dtype)
 
 
 @composed(np.matvec)

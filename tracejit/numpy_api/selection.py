@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer, refuse
+from .indexing import flat_nonzero
 from .reductions import all as all_
 from .table import (
     as_tracer,
     cast,
     emit,
+    filled,
     implements,
     no_keywords,
     of,
     promoted,
     recorder_of,
 )
-from .ufuncs import BOOL, call
+from .ufuncs import BOOL, F64, call
 
 __all__ = ["clip", "where"]
 
@@ -50,6 +52,105 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
         out = emit("select", as_tracer(rec, condition, BOOL), choice, out)
     return out
+
+
+@implements(np.choose)
+def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+    no_keywords(np.choose, out=out)
+    rec = recorder_of(a, choices)
+    parts = promoted(rec, *choices)
+    index = as_tracer(rec, a)
+    if index.dtype.kind not in "biu":
+        raise TypeError(
+            f"Cannot cast array data from {index.dtype!r} to dtype('int64') according "
+            "to the rule 'safe'"
+        )
+    index, n = cast(index, np.int64), len(parts)
+    if mode == "wrap":
+        index = index % n
+    elif mode == "clip":
+        index = call(np.minimum, call(np.maximum, index, 0), n - 1)
+    elif not all_((index >= 0) & (index < n)):
+        raise ValueError("invalid entry in choice array")
+    shape = np.broadcast_shapes(index.shape, *[p.shape for p in parts])
+    found = emit("broadcast_to", parts[0], shape=shape)
+    for k, part in enumerate(parts[1:], 1):
+        found = emit("select", call(np.equal, index, k), part, found)
+    return found
+
+
+@implements(np.piecewise)
+def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
+    """Each function is given the elements that it is for, and no others."""
+    rec = recorder_of(x, condlist, funclist, args, list(kw.values()))
+    t = as_tracer(rec, x)
+    one = np.isscalar(condlist) or (
+        not isinstance(condlist[0], (list, np.ndarray)) and t.ndim
+    )
+    given = [condlist] if one else list(condlist)
+    masks = [as_tracer(rec, c, BOOL) for c in given]
+    n = len(funclist)
+    if len(masks) == n - 1:
+        covered = masks[0]
+        for mask in masks[1:]:
+            covered = covered | mask
+        masks.append(~covered)
+    elif len(masks) != n:
+        k = len(masks)
+        raise ValueError(
+            f"with {k} condition(s), either {k} or {k + 1} functions are expected"
+        )
+    flat = emit("reshape", t, shape=(t.size,))
+    found = zeros_of(flat)
+    for mask, function in zip(masks, funclist, strict=True):
+        where_to = emit("broadcast_to", mask, shape=t.shape)
+        where_to = emit("reshape", where_to, shape=(t.size,))
+        if callable(function):
+            index = flat_nonzero(where_to)
+            if not index.size:
+                continue
+            values = as_tracer(
+                rec, function(emit("gather", flat, index, axis=0), *args, **kw)
+            )
+            values = emit("broadcast_to", cast(values, t.dtype), shape=index.shape)
+            values = emit("scatter_add", values, index, axis=0, n=t.size)
+        else:
+            values = as_tracer(rec, function, t.dtype)
+        found = emit("select", where_to, values, found)
+    return emit("reshape", found, shape=t.shape)
+
+
+def zeros_of(x: Tracer) -> Tracer:
+    return filled(x.rec, x.shape, 0, x.dtype)
+
+
+@implements(np.real_if_close)
+def real_if_close(a: Any, tol: Any = 100) -> Any:
+    return of(a)
+
+
+@implements(np.angle, gradient=False)
+def angle(z: Any, deg: bool = False) -> Any:
+    """0 or pi, by the sign: a constant almost everywhere."""
+    found = call(np.arctan2, 0, emit("stop_gradient", of(z)))
+    return found * (180 / np.pi) if deg else found
+
+
+@implements(np.array_equiv, gradient=False)
+def array_equiv(a1: Any, a2: Any) -> bool:
+    rec = recorder_of(a1, a2)
+    x, y = as_tracer(rec, a1), as_tracer(rec, a2)
+    try:
+        np.broadcast_shapes(x.shape, y.shape)
+    except ValueError:
+        return False
+    return bool(all_(x == y))
+
+
+@implements(np.i0)
+def i0(x: Any) -> Any:
+    t = of(x)
+    return emit("i0", t if t.dtype.kind == "f" else cast(t, F64))
 
 
 @implements(np.clip)
@@ -106,10 +207,12 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     x = of(a)
     decimals = operator.index(decimals)
     if x.dtype.kind in "iub":
-        if decimals < 0:
-            refuse("np.round of integers with negative decimals")
         if x.dtype == BOOL:
             refuse("np.round of bools", "Convert with .astype first")
+        if decimals < 0:
+            scale = 10.0**-decimals
+            tens = call(np.rint, call(np.divide, x, scale))
+            return cast(call(np.multiply, tens, scale), x.dtype)
         return Tracer(x.rec, x.ref, None, False)
     if decimals == 0:
         return call(np.rint, x)

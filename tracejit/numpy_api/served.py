@@ -229,7 +229,8 @@ for _name in ("eye", "identity", "tri"):
 #: Dispatching functions that are often given a list of scalars, or that do not look at
 #: the argument that is traced (the indices of `np.take`).
 _OF_LISTS = (
-    "all", "amax", "amin", "any", "argmax", "argmin", "average", "cumsum", "diff",
+    "all", "amax", "amin", "any", "argmax", "argmin", "average", "choose", "cumsum",
+    "diff", "poly", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval",
     "dot", "full_like", "geomspace", "inner", "lexsort", "linalg.norm", "linspace",
     "logspace", "max", "mean", "median", "min", "outer", "prod", "sort", "std", "sum",
     "take", "var", "vdot",

@@ -21,7 +21,7 @@ from .table import (
     static_array,
 )
 
-__all__ = ["full_shape", "permute", "reshape_to", "window"]
+__all__ = ["atleast_1d", "full_shape", "permute", "reshape_to", "window"]
 
 
 def _fresh(x: Tracer) -> Tracer:
@@ -110,7 +110,7 @@ def squeeze(a: Any, axis: Any = None) -> Any:
     return reshape_to(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
-def _at_least(function: Any, place: Any) -> None:
+def _at_least(function: Any, place: Any) -> Any:
     @implements(function)
     def atleast(*arrays: Any) -> Any:
         rec = recorder_of(*arrays)
@@ -121,8 +121,10 @@ def _at_least(function: Any, place: Any) -> None:
             found.append(x if shape == x.shape else reshape_to(x, shape))
         return found[0] if len(found) == 1 else tuple(found)
 
+    return atleast
 
-_at_least(np.atleast_1d, lambda s: s or (1,))
+
+atleast_1d = _at_least(np.atleast_1d, lambda s: s or (1,))
 _at_least(np.atleast_2d, lambda s: (1,) * (2 - len(s)) + s if len(s) < 2 else s)
 _at_least(
     np.atleast_3d,

@@ -24,7 +24,7 @@ from ..tracer import (
     full_name,
     refuse,
 )
-from .table import as_tracer, cast, emit, recorder_of, tracers_in
+from .table import as_tracer, cast, emit, enter, recorder_of, tracers_in
 
 __all__ = [
     "COMPOSED",
@@ -33,6 +33,7 @@ __all__ = [
     "call",
     "composed",
     "loop_dtype",
+    "loop_dtypes",
     "operate",
 ]
 
@@ -65,6 +66,8 @@ UFUNCS: dict[np.ufunc, str] = {
     np.logical_xor: "logical_xor", np.logical_not: "logical_not",
     np.bitwise_and: "bit_and", np.bitwise_or: "bit_or", np.bitwise_xor: "bit_xor",
     np.invert: "invert", np.left_shift: "left_shift", np.right_shift: "right_shift",
+    np.gcd: "gcd", np.lcm: "lcm", np.bitwise_count: "bitwise_count",
+    np.spacing: "spacing", np.nextafter: "nextafter",
     special.expit: "expit", special.logit: "logit", special.log_expit: "log_expit",
     special.erf: "erf", special.erfc: "erfc",
     special.gammaln: "gammaln", special.psi: "digamma", special.xlogy: "xlogy",
@@ -91,16 +94,22 @@ COMPOSED: dict[np.ufunc, Callable[..., Any]] = {}
 
 
 def composed(
-    *ufuncs: np.ufunc,
+    *ufuncs: np.ufunc, gradient: bool = True, host: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter an implementation of ufuncs that are no primitives."""
 
-    def enter(implementation: Callable[..., Any]) -> Callable[..., Any]:
+    def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
         for ufunc in ufuncs:
             COMPOSED[ufunc] = implementation
+            enter(full_name(ufunc), "ufunc", gradient=gradient, host=host)
         return implementation
 
-    return enter
+    return register
+
+
+for _ufunc, _name in UFUNCS.items():
+    _row = PRIMITIVES[_name]
+    enter(full_name(_ufunc), "ufunc", gradient=_row.differentiable, host=_row.host)
 
 
 # --- promotion ------------------------------------------------------------------------
@@ -141,6 +150,11 @@ def _loop(ufunc: np.ufunc, kinds: tuple[Any, ...]) -> tuple[np.dtype, ...]:
 def loop_dtype(ufunc: np.ufunc, *inputs: Any) -> np.dtype:
     """The dtype in which a ufunc would compute these operands."""
     return _loop(ufunc, tuple([_kind(x) for x in inputs]))[0]
+
+
+def loop_dtypes(ufunc: np.ufunc, *inputs: Any) -> tuple[np.dtype, ...]:
+    """The dtypes of all inputs and outputs of the loop for these operands."""
+    return _loop(ufunc, tuple([_kind(x) for x in inputs]))
 
 
 def _named(kinds: Sequence[Any]) -> str:
@@ -374,7 +388,7 @@ def _call_with(
     out: Any = None,
     where: Any = True,
     dtype: Any = None,
-    casting: str = "same_kind",
+    casting: Any = "same_kind",
     order: str = "K",
     subok: bool = True,
     **rest: Any,
@@ -383,13 +397,18 @@ def _call_with(
         _refuse_out(ufunc, out)
     if where is not True:
         refuse(f"{full_name(ufunc)} with where=", "Use np.where(condition, a, b)")
-    if casting != "same_kind" or rest:
-        name = "casting" if casting != "same_kind" else next(iter(rest))
+    if rest:
+        name = next(iter(rest))
         refuse(f"{full_name(ufunc)} with {name}=", f"Leave {name}= away")
     if dtype is not None:
         dtype = np.dtype(dtype)
         rec = recorder_of(*inputs)
-        inputs = tuple([cast(as_tracer(rec, x), dtype) for x in inputs])
+        inputs = tuple([as_tracer(rec, x) for x in inputs])
+        if not all(np.can_cast(x.dtype, dtype, casting) for x in inputs):
+            # NumPy words the error.
+            one = [np.ones((), x.dtype) for x in inputs]
+            ufunc(*one, dtype=dtype, casting=casting)
+        inputs = tuple([cast(x, dtype) for x in inputs])
     return call(ufunc, *inputs)
 
 

@@ -9,9 +9,10 @@ The param `rule` is the function with all that tracejit may ask of it:
     rule.vjp(builder, cts, outs, xs)     -> cotangents of the xs, None for zero
     rule.jvp(builder, tangents, outs, xs)  -> tangents of the outs, None for zero
 
-A rule without `vjp` has no reverse derivative of its own: the vjp pass transposes what
-`jvp` emits; without `jvp` forward mode is an error.  In a kernel the function runs
-where the program is, with its operands in memory; everything around it is compiled.
+One of the two rules is enough, for the passes transpose it where the other is asked
+for.  `vjp` may give thunks, called only if that operand is differentiated.  In a kernel
+the function runs where the program is, with its operands in memory; everything around
+it is compiled.
 
 A function is taken to be pure: equal calls are one call, one whose result nobody uses
 is none, and a path that is left by a guard behind it is recorded again, which calls it
@@ -21,18 +22,17 @@ again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..avals import Aval, aval_of, is_float, parse_aval
-from ..errors import DifferentiationError, UnsupportedError, message
+from ..avals import Aval, aval_of, parse_aval
+from ..errors import UnsupportedError, message
 from ..primitive import Primitive, register
 from ..text import rule_name
-from .rows import zeros
 
-__all__ = ["BatchedHost", "checked", "host_call", "identifier", "read_only"]
+__all__ = ["checked", "host_call", "identifier", "read_only"]
 
 
 def identifier(name: str) -> str:
@@ -105,14 +105,6 @@ def _vjp(cts: Any, ys: Any, *xs: Any, rule: Any, outs: tuple[str, ...]) -> tuple
 
 
 def _jvp(tangents: Any, ys: Any, *xs: Any, rule: Any, outs: tuple[str, ...]) -> tuple:
-    if not hasattr(rule, "jvp"):
-        raise DifferentiationError(
-            message(
-                f"{rule_name(rule)} has a reverse rule only, so forward mode cannot "
-                "pass through it",
-                way_out="Use grad, vjp or jacrev, or give it a rule with defjvp",
-            )
-        )
     return tuple(rule.jvp(xs[0].builder, list(tangents), list(ys), list(xs)))
 
 
@@ -128,32 +120,3 @@ host_call: Primitive = register(
         host=True,
     )
 )
-
-
-class BatchedHost:
-    """A host function applied to every entry of a batch, one after the other.
-
-    All operands have the batch axis in front.
-    """
-
-    def __init__(self, rule: Any, size: int, outs: tuple[str, ...]) -> None:
-        self.rule, self.size, self.outs = rule, size, outs
-        self.name = f"batched_{rule_name(rule)}"
-
-    def run(self, *arrays: Any) -> tuple:
-        avals = [parse_aval(text) for text in self.outs]
-        made = [np.empty((self.size, *a.shape), a.dtype) for a in avals]
-        run = checked(self.rule, self.outs)
-        for k in range(self.size):
-            found = run(*[a[k] for a in arrays])
-            for stack, value in zip(made, found, strict=True):
-                stack[k] = value
-        return tuple(made)
-
-
-def zero_filled(moves: Sequence[Any], like: Sequence[Any]) -> list[Any]:
-    """Zeros where a tangent or cotangent is zero everywhere; None for integers."""
-    return [
-        zeros(x) if move is None and is_float(x.aval) else move
-        for move, x in zip(moves, like, strict=True)
-    ]

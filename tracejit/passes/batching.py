@@ -15,14 +15,16 @@ products; a loop around the program would pay for every small instr again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from ..avals import Aval, parse_aval
+import numpy as np
+
+from ..avals import Aval
 from ..errors import UnsupportedError, message
 from ..ops.branch import branch
 from ..ops.control import checkpoint, custom_jvp, custom_vjp
-from ..ops.host import BatchedHost, host_call
+from ..ops.host import host_call
 from ..ops.loop import loop
 from ..ops.structural import reshape, stacked
 from ..tape import Builder, Instr, Ref, guard
@@ -92,27 +94,36 @@ def _batch_one(
         params = {**instr.params, "rule": BatchedRule(instr.params["rule"])}
         out = builder.emit(prim, stacked(args, flags), params)
     elif prim is host_call:
-        out = _batch_host(builder, instr, stacked(args, flags))
+        out = _batch_host(builder, instr, args, flags)
     else:
         kind = BatchedDecisionError if prim is guard else UnsupportedError
         raise kind(_why_not(instr))
     return (out,) if prim.n_out == 1 else tuple(out)
 
 
-def _batch_host(builder: Builder, instr: Instr, args: Sequence[Ref]) -> Any:
-    """The host function for every entry; its rules, batched."""
-    rule, outs = instr.params["rule"], instr.params["outs"]
-    if hasattr(rule, "batch"):
-        return rule.batch(builder, args, outs)
-    size = args[0].shape[0]
-    batched = BatchedHost(rule, size, outs)
-    for kind in ("vjp", "jvp"):
-        if hasattr(rule, kind):
-            setattr(batched, kind, _HostRule(getattr(rule, kind), batched.name))
-    small = map(parse_aval, outs)
-    avals = [Aval((size, *a.shape), a.dtype) for a in small]
-    params = {"rule": batched, "outs": tuple(map(repr, avals))}
-    return builder.emit(host_call, args, params)
+def _batch_host(
+    builder: Builder, instr: Instr, args: list[Ref], flags: tuple[bool, ...]
+) -> Any:
+    """A function that knows no batches: a loop that calls it for every entry."""
+    pairs = list(zip(args, flags, strict=True))
+    size = next(a.shape[0] for a, flag in pairs if flag)
+    fixed = [a for a, flag in pairs if not flag]
+    rows = [a for a, flag in pairs if flag]
+    body = Builder("entry")
+    body.source = instr.source
+    body.input(Aval((), np.dtype(np.int64)))
+    given = iter([body.input(a.aval) for a in fixed])
+    entries = iter([body.input(Aval(a.shape[1:], a.dtype)) for a in rows])
+    inner = [next(entries if flag else given) for flag in flags]
+    outs = body.emit(host_call, inner, instr.params)
+    params = {
+        "body": body.finish(outs),
+        "trip": size,
+        "consts": len(fixed),
+        "carries": 0,
+        "reverse": False,
+    }
+    return builder.emit(loop, [*fixed, *rows], params)
 
 
 def _aligned(args: list[Ref], flags: tuple[bool, ...]) -> list[Ref]:
@@ -141,31 +152,6 @@ def _why_not(instr: Instr) -> str:
     )
 
 
-class _HostRule:
-    """A rule of a host function, applied to every entry of a batch.
-
-    `rule(builder, moves, outs, xs)` is run once on refs without the batch axis.
-    """
-
-    def __init__(self, rule: Callable[..., Any], name: str) -> None:
-        self.rule, self.name = rule, name
-
-    def __call__(
-        self,
-        builder: Builder,
-        moves: list[Ref | None],
-        outs: list[Ref],
-        xs: list[Ref],
-    ) -> list[Ref | None]:
-        def rule(
-            inner: Builder, moves: list[Ref | None], known: list[Ref]
-        ) -> list[Ref | None]:
-            return self.rule(inner, moves, known[: len(outs)], known[len(outs) :])
-
-        batched = BatchedRule(rule)
-        return batched.run(rule, builder, moves, [*outs, *xs])
-
-
 class BatchedRule:
     """A rule of `custom_vjp` and its kin, applied to every entry of a batch.
 
@@ -187,14 +173,14 @@ class BatchedRule:
     def _vjp(
         self, builder: Builder, cts: list[Ref | None], xs: list[Ref]
     ) -> list[Ref | None]:
-        return self.run(self.rule.vjp, builder, cts, xs)
+        return self._run(self.rule.vjp, builder, cts, xs)
 
     def _jvp(
         self, builder: Builder, tangents: list[Ref | None], xs: list[Ref]
     ) -> list[Ref | None]:
-        return self.run(self.rule.jvp, builder, tangents, xs)
+        return self._run(self.rule.jvp, builder, tangents, xs)
 
-    def run(
+    def _run(
         self, rule: Any, builder: Builder, moves: list[Ref | None], xs: list[Ref]
     ) -> list[Ref | None]:
         inner = Builder(self.name)

@@ -21,11 +21,14 @@ from typing import Any
 from ..avals import is_float
 from ..errors import InvalidTapeError
 from ..ops.branch import branch
+from ..ops.host import host_call
 from ..ops.loop import loop
+from ..ops.rows import zeros
 from ..ops.structural import broadcast_to
 from ..tape import Builder, Instr, Ref
 from .branches import push_branch
 from .loops import push_loop
+from .vjp import vjp
 
 __all__ = ["jvp"]
 
@@ -96,6 +99,8 @@ def _push(builder: Builder, instr: Instr, env: dict[int, Ref]) -> dict[int, Ref]
         found = jvp(builder, start, args, tangents, inner)
     elif prim.multilinear:
         found = [_multilinear(instr, args, tangents)]
+    elif prim is host_call and not hasattr(instr.params["rule"], "jvp"):
+        found = _transposed(builder, instr, outs, args, tangents)
     elif prim.n_out == 1:
         assert prim.jvp is not None
         found = [prim.jvp(tuple(tangents), outs[0], *args, **instr.params)]
@@ -113,6 +118,30 @@ def _push(builder: Builder, instr: Instr, env: dict[int, Ref]) -> dict[int, Ref]
             raise InvalidTapeError(text)
         result[out.index] = tangent
     return result
+
+
+def _transposed(
+    builder: Builder,
+    instr: Instr,
+    outs: list[Ref],
+    args: list[Ref],
+    tangents: list[Ref | None],
+) -> list[Ref | None]:
+    """Forward mode through a reverse rule: it is linear in the cotangents, so its
+    transpose at any of them, such as zero, is the forward rule."""
+    cts = [zeros(out) if is_float(out.aval) else None for out in outs]
+    start = len(builder.instrs)
+    parts = instr.params["rule"].vjp(builder, list(cts), outs, args)
+    pairs = []
+    for part, tangent in zip(parts, tangents, strict=True):
+        found = part() if callable(part) and tangent is not None else part
+        if found is not None and tangent is not None:
+            pairs.append((found, tangent))
+    wrt = [ct for ct in cts if ct is not None]
+    pulled = iter(
+        vjp(builder, [p for p, _ in pairs], [t for _, t in pairs], wrt, start)
+    )
+    return [None if ct is None else next(pulled) for ct in cts]
 
 
 def _push_all(

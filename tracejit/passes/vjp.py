@@ -26,13 +26,14 @@ the program from the passes that follow.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..avals import is_float
 from ..errors import InvalidTapeError
 from ..ops.branch import branch
 from ..ops.control import custom_jvp
+from ..ops.host import host_call
 from ..ops.logic import mulz
 from ..ops.loop import loop
 from ..ops.rows import unbroadcast, zeros
@@ -158,7 +159,16 @@ class _Walk:
         elif prim.expand is not None:
             parts = self._expanded(instr, cts, args)
         elif prim is custom_jvp and not hasattr(instr.params["rule"], "vjp"):
-            parts = self._transposed_rule(instr, cts, args)
+            n = instr.params["n"]
+            push = instr.params["rule"].jvp
+            parts = (None,) * n + self._transposed(
+                lambda tangents: push(self.builder, tangents, args[n:]), cts, args[n:]
+            )
+        elif prim is host_call and not hasattr(instr.params["rule"], "vjp"):
+            push = instr.params["rule"].jvp
+            parts = self._transposed(
+                lambda tangents: push(self.builder, tangents, outs, args), cts, args
+            )
         elif prim.n_out == 1:
             parts = prim.vjp(cts[0], outs[0], *args, **instr.params)  # type: ignore
             if name == "mulz" and masked:
@@ -237,16 +247,20 @@ class _Walk:
         found = iter(vjp(self.builder, outs, cts, wrt, start))
         return [next(found) if arg.index in self.active else None for arg in args]
 
-    def _transposed_rule(
-        self, instr: Instr, cts: list[Ref | None], args: list[Ref]
+    def _transposed(
+        self,
+        push: Callable[[list[Ref | None]], Sequence[Ref | None]],
+        cts: list[Ref | None],
+        xs: list[Ref],
     ) -> tuple:
         """Reverse mode through a forward rule: run it once at zero tangents, which is
         as good as anywhere since it is linear in them, and transpose what it emits."""
-        rule, n = instr.params["rule"], instr.params["n"]
-        xs = args[n:]
-        tangents = [zeros(x) if is_float(x.aval) else None for x in xs]
+        tangents = [
+            zeros(x) if is_float(x.aval) and x.index in self.active else None
+            for x in xs
+        ]
         start = len(self.builder.instrs)
-        outs = rule.jvp(self.builder, list(tangents), xs)
+        outs = push(list(tangents))
         pairs = [
             (out, ct)
             for out, ct in zip(outs, cts, strict=True)
@@ -256,4 +270,4 @@ class _Walk:
         found = iter(
             vjp(self.builder, [o for o, _ in pairs], [c for _, c in pairs], wrt, start)
         )
-        return (None,) * n + tuple(None if t is None else next(found) for t in tangents)
+        return tuple(None if t is None else next(found) for t in tangents)

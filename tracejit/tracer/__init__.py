@@ -2,6 +2,7 @@
 
 from .. import ops as ops  # registers the rows
 from .frames import is_inside, user_frame, user_source, where
+from .loop_items import LOOPS, served
 from .recorder import (
     SERVED,
     TAPE_DTYPES,
@@ -9,18 +10,22 @@ from .recorder import (
     Recorder,
     active_recorder,
     check_dtype,
+    paused,
     recording,
 )
+from .rounds import RecordAgain
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
 from .warn import call_noisy
 
 __all__ = [
     "FUNCTIONS",
     "HINTS",
+    "LOOPS",
     "SERVED",
     "TAPE_DTYPES",
     "UFUNC_METHODS",
     "GuardInfo",
+    "RecordAgain",
     "Recorder",
     "Tracer",
     "active_recorder",
@@ -28,8 +33,10 @@ __all__ = [
     "check_dtype",
     "full_name",
     "is_inside",
+    "paused",
     "recording",
     "refuse",
+    "served",
     "user_frame",
     "user_source",
     "where",

@@ -21,11 +21,13 @@ import numpy as np
 
 from ..avals import DTYPE_NAMES, Aval
 from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
-from ..passes.reroll import reroll
+from ..ops.loop import loop
+from ..passes.reroll import Proof, reroll, rewrite
 from ..primitive import Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
 from .frames import user_frame, user_source, where
+from .rounds import RecordAgain
 from .warn import run_noisy, warn
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Recorder",
     "active_recorder",
     "check_dtype",
+    "paused",
     "recording",
 ]
 
@@ -42,6 +45,9 @@ TAPE_DTYPES = frozenset(DTYPE_NAMES.values())
 
 #: Families whose references can meet the floating-point unit's warnings.
 _NOISY = frozenset({"elementwise", "reduction", "contraction", "linalg"})
+
+#: Families that may wait for their values.
+_DEFERRABLE = _NOISY | {"structural"}
 
 _new_tuple: Any = tuple.__new__  # a NamedTuple's own constructor costs three times that
 
@@ -100,6 +106,9 @@ class Recorder(Builder):
         refusals: the errors raised for what cannot be recorded; the user's code may
             have caught them and gone another way.
         printed: whether the text of a traced value was asked for.
+        may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
+            often they did.
+        holes: refs whose values are those of a round that was left out.
 
     Example:
         >>> rec = Recorder("double")
@@ -121,6 +130,10 @@ class Recorder(Builder):
         self.refusals: list[TracejitError] = []
         self.printed = False
         self.tracers: list[weakref.ref] = []
+        self.may_skip = False
+        self.skips = 0
+        self.holes: set[int] = set()
+        self._deferred: set[int] = set()
         self._captured: dict[int, _Capture] = {}
         self._error_states: dict[Any, Any] = {}
 
@@ -232,6 +245,8 @@ class Recorder(Builder):
             index = ref.index
             value = values[index]
             if value is None or type(value) is weakref.ref:
+                if index in self._deferred and prim.family in _DEFERRABLE:
+                    return self._defer(prim, refs, params)
                 value = self.value(ref)
             args.append(value)
             indices.append(index)
@@ -250,6 +265,22 @@ class Recorder(Builder):
         instr = Instr(prim, tuple(indices), params, numbers, self.source)
         self.instrs.append(instr)
         return tuple([self._new_value(instr, value) for value in out])
+
+    def _defer(
+        self, prim: Primitive, refs: Sequence[Ref], params: dict[str, Any]
+    ) -> Any:
+        """Append one instr; its value is computed when somebody asks for it."""
+        frame = user_frame()
+        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        out = self.emit(prim, refs, params)
+        self._deferred.update(self.instrs[-1].outs)
+        return out
+
+    def defer(self, refs: Iterable[int]) -> None:
+        """Forget the values of refs, and compute what depends on them when asked."""
+        for index in refs:
+            self.values[index] = None
+            self._deferred.add(index)
 
     def _new_value(self, instr: Instr, value: Any) -> Ref:
         """A ref for an output of `instr`; its aval is that of the value."""
@@ -270,9 +301,9 @@ class Recorder(Builder):
             )
         )
 
-    def warn(self, text: str) -> None:
-        """Issue a RuntimeWarning at the user's line."""
-        warn(text)
+    def warn(self, text: str, category: type[Warning] = RuntimeWarning) -> None:
+        """Issue a warning at the user's line."""
+        warn(text, category)
 
     def constant(self, value: Any, dtype: np.dtype) -> Ref:
         """A scalar constant, stamped with the user's line."""
@@ -322,18 +353,28 @@ class Recorder(Builder):
                 stack.pop()
                 continue
             instr = self.producers[index]
+            if index in self.holes:
+                raise RecordAgain
             assert instr is not None, "inputs have values"
             missing = [a for a in instr.args if a not in done]
             if missing:
                 stack.extend(missing)
                 continue
-            out = instr.prim.reference(*[done[a] for a in instr.args], **instr.params)
+            args = [done[a] for a in instr.args]
+            if instr.prim is loop:
+                out = self.run_loop(instr, args)
+            else:
+                out = instr.prim.reference(*args, **instr.params)
             outs = (out,) if instr.prim.n_out == 1 else out
             for i, value in zip(instr.outs, outs, strict=True):
                 done[i] = value
                 if value.nbytes < _LARGE:
                     self.values[i] = value
         return done[wanted]
+
+    def run_loop(self, instr: Instr, args: list[Any]) -> Any:
+        """The values of a loop's outputs."""
+        return loop.reference(*args, **instr.params)
 
     def replace(self, start: int, instrs: list[Instr]) -> None:
         super().replace(start, instrs)
@@ -346,12 +387,30 @@ class Recorder(Builder):
 
         Values that somebody still holds a tracer of, and `wanted`, keep their refs.
         """
-        self.tracers = [alive for alive in self.tracers if alive() is not None]
-        live = {ref.index for ref in wanted}
-        live.update(t.ref.index for alive in self.tracers if (t := alive()) is not None)
+        live = self.alive()
+        live.update(ref.index for ref in wanted)
         recorded = self.instrs[start:]
         if reroll(self, start, live, self.capture, self.exits):
             self._drop(recorded, start)
+
+    def alive(self) -> set[int]:
+        """The refs that somebody holds a tracer of."""
+        self.tracers = [alive for alive in self.tracers if alive() is not None]
+        return {t.ref.index for alive in self.tracers if (t := alive()) is not None}
+
+    def put_loop(self, proof: Proof) -> None:
+        """Replace the last instrs, rounds of a loop, by the loop (see `rounds`)."""
+        start = proof.run.start
+        recorded = self.instrs[start:]
+        rewrite(self, proof, self.alive(), self.capture)
+        self._drop(recorded, start)
+        self.defer(out for instr in self.instrs[start:] for out in instr.outs)
+
+    @classmethod
+    def tracer_class(cls) -> type:
+        """The class of traced values."""
+        found: type = _tracer_class[0]
+        return found
 
     def _drop(self, recorded: list[Instr], start: int) -> None:
         """Forget what instrs that are no longer on the tape computed.
@@ -435,6 +494,22 @@ _recordings = 0
 #: through all of them again and again: most of the time of a long loop.
 _collecting = False
 _originals: dict[tuple[ModuleType, str], Callable[..., Any]] = {}
+
+
+class paused:
+    """Let this thread run code that is not recorded.
+
+    Example:
+        >>> with recording(Recorder()), paused():
+        ...     active_recorder() is None
+        True
+    """
+
+    def __enter__(self) -> None:
+        _local.__dict__.setdefault("stack", []).append(None)
+
+    def __exit__(self, *_: object) -> None:
+        _local.stack.pop()
 
 
 def active_recorder() -> Recorder | None:

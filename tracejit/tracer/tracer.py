@@ -23,6 +23,7 @@ from ..errors import ConcretizationError, TracejitError, UnsupportedError, messa
 from ..primitive import PRIMITIVES
 from ..tape import Ref
 from .frames import Concretized, outermost_library_call, where
+from .loop_items import rows
 from .recorder import Recorder, _tracer_class, active_recorder
 
 __all__ = ["FUNCTIONS", "HINTS", "UFUNC_METHODS", "Tracer", "full_name", "refuse"]
@@ -200,7 +201,7 @@ class Tracer:
     def __iter__(self) -> Iterator[Any]:
         if not self.ref.aval.shape:
             raise TypeError("iteration over a 0-d array")
-        return (self[i] for i in range(self.ref.aval.shape[0]))
+        return rows(self) or (self[i] for i in range(self.ref.aval.shape[0]))
 
     def __repr__(self) -> str:
         self.rec.printed = True

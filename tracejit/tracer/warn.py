@@ -136,12 +136,12 @@ def call_noisy(name: str, function: Any, args: Any, kwargs: dict[str, Any]) -> A
         _error_state.reset(token)
 
 
-def warn(text: str) -> None:
-    """Issue a RuntimeWarning at the user's line."""
+def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
+    """Issue a warning at the user's line."""
     frame = user_frame()
     warnings.warn_explicit(
         text,
-        RuntimeWarning,
+        category,
         frame.f_code.co_filename,
         frame.f_lineno,
         # Python drops a warning whose module is None.

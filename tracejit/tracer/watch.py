@@ -32,7 +32,7 @@ from .purity import FIXED, Info, Verdict, check
 from .purity.bytecode import Code, Loop, code_of
 from .purity.values import is_array, is_scalar
 
-__all__ = ["Watch"]
+__all__ = ["Describe", "Watch", "local_names"]
 
 #: Frames further up than this are not looked at.
 _FRAMES = 8
@@ -168,7 +168,7 @@ class Watch:
         names: list[tuple[str, Any]] = []
         chain = [spot]
         while spot.odd is None and spot.loop is None:
-            names += _locals(frame).items()
+            names += local_names(frame).items()
             caller = frame.f_back
             if caller is None or len(chain) == _FRAMES or self.foreign(caller):
                 reason = "the guard is in no loop", first.code.ops[first.at].line
@@ -203,7 +203,7 @@ class Watch:
                 self._refused[chain[0].source] = "the code is being debugged", 0
                 return
             mark = frame.f_trace = _Mark()
-        visible = _locals(frame)
+        visible = local_names(frame)
         loop = chain[-1].loop
         assert loop is not None
         key = self.serial, *[spot.key for spot in chain]
@@ -245,7 +245,7 @@ class Watch:
     def _compare(
         self, run: _Run, state: dict[str, Any], visible: dict[str, Any]
     ) -> None:
-        describe = _Describe(self.traced, self.look)
+        describe = Describe(self.traced, self.look)
         now = {name: describe(value) for name, value in state.items()}
         for value in visible.values():
             if type(value) is self.traced:
@@ -337,7 +337,7 @@ def _odd(code: Code) -> str | None:
     return "the guard is not inside a function"
 
 
-def _locals(frame: FrameType) -> dict[str, Any]:
+def local_names(frame: FrameType) -> dict[str, Any]:
     """The local names of a frame, cells included.
 
     Before Python 3.13 the frame keeps the dict that it gives, and with it what the
@@ -386,7 +386,7 @@ class _Same:
     __hash__ = None  # type: ignore[assignment]
 
 
-class _Describe:
+class Describe:
     """Descriptions of values; equal ones look the same to code that only computes.
 
     Attributes:

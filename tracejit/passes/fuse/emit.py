@@ -406,7 +406,8 @@ def _host(instr: Instr) -> Host:
     name = instr.prim.name if rule is None else rule_name(rule)
     prim, params = instr.prim, instr.params
     if prim is host_call:
-        return Host(name, checked(rule, params["outs"]), trusted=False)
+        run, native = checked(rule, params["outs"]), getattr(rule, "native", None)
+        return Host(name, run, trusted=False, native=native)
     return Host(
         name, lambda *arrays: evaluate(prim, list(arrays), params), trusted=True
     )

@@ -24,6 +24,7 @@ Why on the tape and not on the user's source: helpers, comprehensions, recursion
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -32,10 +33,14 @@ from ...avals import aval_of
 from ...tape import Builder, Instr, Ref, Tape
 from .exits import Exits, Judgement, ending, ending_of, renumber, short_runs
 from .find import Run, Tokens, find
-from .prove import prove
+from .prove import Proof, prove
 from .rewrite import rewrite
+from .stretch import Formula, prove_rounds, stretch
 
-__all__ = ["Exits", "Judgement", "reroll", "reroll_tape"]
+__all__ = [
+    "Exits", "Formula", "Judgement", "Proof", "prove_rounds", "reroll", "reroll_tape",
+    "rewrite", "stretch",
+]  # fmt: skip
 
 MAX_ROUNDS = 8
 
@@ -73,15 +78,15 @@ def reroll(
             return id(instrs[start + run.start]), run.period
 
         runs = find(words, tokens.idle, lambda run: key(run) in hopeless)
-        short: list[Run] = []
+        short: set[Run] = set()
         if exits is not None:
-            short = short_runs(builder, start, words, exits)
-            short = [r for r in short if key(r) not in hopeless]
+            short = set(short_runs(builder, start, words, exits))
+            short = {r for r in short if key(r) not in hopeless}
             runs, short = _disjoint(runs, short)
         done = 0
         dropped: list[tuple[int, int]] = []
         both = sorted([*runs, *short])
-        ends = [start, *(start + r.start + r.period * r.reps for r in both)]
+        ends = [start, *(start + _end(r, short) for r in both)]
         # From the end, so that positions in front stay valid.
         for run, lo in zip(reversed(both), ends[-2::-1], strict=True):
             here = run._replace(start=run.start + start)
@@ -110,26 +115,26 @@ def reroll(
     return rolled
 
 
-def _disjoint(runs: list[Run], short: list[Run]) -> tuple[list[Run], list[Run]]:
+def _end(run: Run, short: set[Run]) -> int:
+    # The test behind a short one belongs to it.
+    return run.start + run.period * run.reps + (run in short)
+
+
+def _disjoint(runs: list[Run], short: set[Run]) -> tuple[list[Run], set[Run]]:
     """Of runs that overlap the one with the shorter period: loops roll inside out."""
-
-    def end(run: Run) -> int:
-        # The test behind a short one belongs to it.
-        return run.start + run.period * run.reps + (run in short)
-
-    def overlap(a: Run, b: Run) -> bool:
-        return a.start < end(b) and b.start < end(a)
-
-    def inner(some: list[Run], others: list[Run]) -> list[Run]:
-        return [
-            a
-            for a in some
-            if not any(overlap(a, b) and b.period < a.period for b in others)
-        ]
-
-    kept = inner(short, runs)
-    kept = [a for a in kept if not any(overlap(a, b) for b in inner(runs, kept))]
-    return inner([r for r in runs if not any(overlap(r, k) for k in kept)], []), kept
+    merged = sorted([*runs, *short], key=lambda run: (run.period, run.start))
+    taken: list[tuple[int, int]] = []
+    kept: list[Run] = []
+    for run in merged:
+        first, last = run.start, _end(run, short)
+        at = bisect_left(taken, (first, last))
+        if at and taken[at - 1][1] > first:
+            continue
+        if at < len(taken) and taken[at][0] < last:
+            continue
+        taken.insert(at, (first, last))
+        kept.append(run)
+    return [r for r in kept if r not in short], {r for r in kept if r in short}
 
 
 def _once(table: Callable[[np.ndarray], Ref]) -> Callable[[np.ndarray], Ref]:

@@ -6,7 +6,7 @@ classification; `rewrite` only writes it down.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -56,9 +56,10 @@ class Table(NamedTuple):
 
 
 class Varying(NamedTuple):
-    """A param that differs between iterations: its value in each."""
+    """A param that differs between iterations: its value in each, an array if all are
+    integers or of one dtype and there are many."""
 
-    values: tuple[Any, ...]
+    values: Sequence[Any] | np.ndarray
 
 
 Operand = Fixed | Local | Carried | Table
@@ -74,6 +75,7 @@ class Proof:
         operands: for each of them, its operands.
         varying: for each of them, the params that differ, by name.
         place_of: ref made in the run -> (repetition, place in the body, output).
+        trip: how many repetitions there are, also of those that were not recorded.
     """
 
     run: Run
@@ -81,6 +83,10 @@ class Proof:
     operands: list[list[Operand]] = field(default_factory=list)
     varying: list[dict[str, Varying]] = field(default_factory=list)
     place_of: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    trip: int = 0
+
+    def __post_init__(self) -> None:
+        self.trip = self.trip or self.run.reps
 
 
 def prove(builder: Builder, run: Run) -> Proof | None:

@@ -60,7 +60,7 @@ class _Rewrite:
         self.ending = ending
         self.proof = proof
         self.table = table
-        self.trip = proof.run.reps
+        self.trip = proof.trip
         self.live = live
         start, period, reps = proof.run
         end = start + period * reps
@@ -218,64 +218,47 @@ class _Rewrite:
             self.stacks[refs] = self.stack(refs)
         return self.rows[refs]
 
-    def changing_const(self, values: tuple[Any, ...], dtype: np.dtype) -> Ref:
+    def changing_const(self, values: Sequence[Any] | np.ndarray, dtype: Any) -> Ref:
         """A constant per iteration: computed from the counter if that is exact."""
-        if dtype.kind in "iu" and all(isinstance(v, int) for v in values):
-            step = values[1] - values[0]
-            if all(v == values[0] + n * step for n, v in enumerate(values)):
-                moved = self.counter * step if step != 1 else self.counter
-                moved = moved + values[0] if values[0] else moved
-                return (
-                    moved if dtype == INT64 else PRIMITIVES["cast"](moved, dtype=dtype)
-                )
-        key = ("table", tuple(map(repr, values)), dtype)
+        array = np.asarray(values)
+        if dtype.kind in "iu" and array.dtype.kind in "iu" and _is_even(array):
+            first, step = int(array[0]), int(array[1]) - int(array[0])
+            moved = self.counter * step if step != 1 else self.counter
+            moved = moved + first if first else moved
+            return moved if dtype == INT64 else PRIMITIVES["cast"](moved, dtype=dtype)
+        array = np.array(values, dtype)
+        key = ("table", array.tobytes(), dtype)
         if key not in self.rows:
             self.rows[key] = self.body.new(Aval((), dtype))
-            self.stacks[key] = self.table(np.array(values, dtype)).index
+            self.stacks[key] = self.table(array).index
         return self.rows[key]
 
     def moving_slice(self, place: int) -> Ref:
         """A slice whose start moves: rows of a strided slice where it moves evenly
         over a loop-invariant array, else a gather at computed positions."""
         first = self.proof.body[place]
-        starts = self.proof.varying[place]["start"].values
+        starts = np.array(self.proof.varying[place]["start"].values, np.int64)
         size, step = first.params["size"], first.params["step"]
         operand = self.proof.operands[place][0]
-        moving = [
-            k for k in range(len(size)) if any(s[k] != starts[0][k] for s in starts)
-        ]
-        pace = {k: starts[1][k] - starts[0][k] for k in moving}
-        even = all(
-            s[k] == starts[0][k] + n * pace[k]
-            for n, s in enumerate(starts)
-            for k in moving
-        )
+        moving = [k for k in range(len(size)) if (starts[:, k] != starts[0, k]).any()]
         out_shape = self.builder.avals[first.outs[0]].shape
-        if isinstance(operand, Fixed) and even and len(moving) == 1:
+        if isinstance(operand, Fixed) and len(moving) == 1 and _is_even(starts):
             (axis,) = moving
-            if size[axis] == 1 and pace[axis]:
-                return self.row_of_slice(
-                    operand.ref, first, axis, pace[axis], out_shape
-                )
+            pace = int(starts[1, axis] - starts[0, axis])
+            if size[axis] == 1:
+                return self.row_of_slice(operand.ref, first, axis, pace, out_shape)
         array = self.operand(operand)
         for k in range(len(size)):
             n = array.shape[k]
             if k in moving:
-                first_at = self.changing_const(tuple([s[k] for s in starts]), INT64)
-                along = (
-                    PRIMITIVES["iota"](shape=(size[k],), axis=0, dtype=INT64)
-                    if (False)
-                    else self.body.emit(
-                        PRIMITIVES["iota"],
-                        (),
-                        {"shape": (size[k],), "axis": 0, "dtype": INT64},
-                    )
-                )
+                first_at = self.changing_const(starts[:, k], INT64)
+                params = {"shape": (size[k],), "axis": 0, "dtype": INT64}
+                along = self.body.emit(PRIMITIVES["iota"], (), params)
                 at = along * step[k] + first_at
                 array = PRIMITIVES["gather"](array, at, axis=k)
-            elif (starts[0][k], size[k], step[k]) != (0, n, 1):
+            elif (int(starts[0, k]), size[k], step[k]) != (0, n, 1):
                 whole = [(0, m, 1) for m in array.shape]
-                whole[k] = (starts[0][k], size[k], step[k])
+                whole[k] = (int(starts[0, k]), size[k], step[k])
                 begin, length, stride = zip(*whole, strict=True)
                 array = PRIMITIVES["slice"](
                     array, start=begin, size=length, step=stride
@@ -399,6 +382,11 @@ class _Rewrite:
         builder.append(
             prim, [builder.ref(a) for a in args], params, [builder.ref(o) for o in outs]
         )
+
+
+def _is_even(values: np.ndarray) -> bool:
+    """Whether the steps from each row to the next are equal."""
+    return bool((np.diff(values, 2, axis=0) == 0).all())
 
 
 def _zero(aval: Aval) -> Any:

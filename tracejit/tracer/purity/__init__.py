@@ -50,7 +50,7 @@ from .values import (
     is_data,
 )  # fmt: skip
 
-__all__ = ["FIXED", "Info", "Verdict", "check"]
+__all__ = ["FIXED", "Info", "Rest", "Verdict", "check", "read_rest"]
 
 FIXED = "the loop has a fixed number of rounds"
 
@@ -167,6 +167,49 @@ def _read(
             raise Refused(where, i, "the outcome is decided inside an operation")
     calls.heap = calls.heap or any(map(has_contents, info.names.values()))
     return calls
+
+
+class Rest(NamedTuple):
+    """What the rounds of a `for` loop that are still to come do.
+
+    Attributes:
+        numbers, positions: formulas (`counted`) of the Python numbers that the round
+            decides and that meet traced values as operands and as indices.
+    """
+
+    numbers: frozenset[tuple]
+    positions: frozenset[tuple]
+
+
+def read_rest(info: Info, offset: int, item: Value) -> Rest | str:
+    """Whether all further rounds of a `for` loop do the same; if not, why.
+
+    Args:
+        info: the frame when the loop asks for its next item, with what the names hold
+            that it does not bind to the item.  The same must have been there one round
+            earlier.
+        offset: of the instruction that asks (`FOR_ITER`).
+        item: what is known about the items.
+    """
+    code = code_of(info.code)
+    head = code.index(offset)
+    loop = next((loop for loop in code.loops if loop.head == head), None)
+    if loop is None:
+        return "it is not a loop"
+    shared = {*info.code.co_cellvars, *info.code.co_freevars}
+    cells = {name: info.names.get(name, TOP) for name in shared}
+    names = {name: v for name, v in info.names.items() if name not in shared}
+    calls = Calls(info.traced, cells)
+    steps = Steps(code, info.space, calls, cells, frozenset(info.code.co_cellvars))
+    stack = (*[TOP] * (code.depths[head] - 1), Seq(item), item)
+    try:
+        if steps.run({head + 1: State(stack, names)}, loop.body, head) is None:
+            return "it has one round"
+    except Refused as refused:
+        return str(refused)
+    if any(code.catches(i) is not None for i in loop.body):
+        return "an exception is handled around the loop"
+    return Rest(frozenset(calls.numbers), frozenset(calls.positions))
 
 
 def _settled(code: Code, at: int, base: int, calls: bool) -> None:

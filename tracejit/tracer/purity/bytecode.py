@@ -109,6 +109,7 @@ class Code:
             code.co_names
         )
         self._starts: list[int] = []
+        self._overwritten: dict[int, frozenset[str]] = {}
         for i, op in enumerate(self.ops):
             self._starts += [max(i - 1, 0)] * (op.offset // 2 - len(self._starts))
             self._starts.append(i)
@@ -271,6 +272,32 @@ class Code:
             if name in self.ops[i].read:
                 return True
             if name not in self.ops[i].stored:
+                waiting += self._edges(i)
+        return False
+
+    def overwritten(self, loop: Loop) -> frozenset[str]:
+        """The local names that each full round binds before it may read them."""
+        found = self._overwritten.get(loop.head)
+        if found is None:
+            shared = {*self.code.co_cellvars, *self.code.co_freevars}
+            names = [n for n in loop.rebound if n not in shared]
+            found = frozenset(n for n in names if not self._stays(loop, n))
+            self._overwritten[loop.head] = found
+        return found
+
+    def _stays(self, loop: Loop, name: str) -> bool:
+        """Whether a round may read what the one before gave to a name, or keep it."""
+        seen: set[int] = set()
+        waiting = [k for k in self.after(loop.head) if k in loop.body]
+        while waiting:
+            i = waiting.pop()
+            if i == loop.head or i not in loop.body or name in self.ops[i].read:
+                return True
+            if i in seen:
+                continue
+            seen.add(i)
+            op = self.ops[i]
+            if name not in op.stored or op.name.startswith("DELETE"):
                 waiting += self._edges(i)
         return False
 

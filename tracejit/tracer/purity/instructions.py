@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .bytecode import Code
+from .counted import counted, counted_slice, positions
 from .values import (
     ARRAY,
     FRESH,
@@ -18,6 +19,7 @@ from .values import (
     TOP,
     TRACED,
     Cell,
+    Counted,
     Items,
     Known,
     Made,
@@ -39,6 +41,14 @@ __all__ = [
 #: Operands of BINARY_OP: the first operator in place, the remainders, the last one.
 _IN_PLACE, _REMAINDER, _LAST_OPERATOR = 13, (6, 19), 25
 _NUMERIC = (TRACED, SCALAR, ARRAY)
+#: Operators by the argument of BINARY_OP that numbers may be counted with, also in
+#: place.
+OPERATORS = {
+    i + j: name
+    for i, name in ((0, "add"), (2, "floordiv"), (5, "mul"), (6, "mod"), (10, "sub"),
+                    (11, "truediv"))
+    for j in (0, _IN_PLACE)
+}  # fmt: skip
 
 _BEFORE_313 = sys.version_info < (3, 13)
 
@@ -180,6 +190,9 @@ class Instructions:
         self.push(Known(None))
 
     def unary(self, op: Any) -> None:
+        if type(self.stack[-1]) is Counted and op.name == "UNARY_NEGATIVE":
+            self.push(Counted(("neg", self.pop(1)[0].formula)))  # type: ignore
+            return
         (x,) = self.data(1, "an operator")
         self.push(widen([x]))
 
@@ -194,6 +207,10 @@ class Instructions:
         self.push(SCALAR)
 
     def binary(self, op: Any) -> None:
+        found = counted(OPERATORS.get(op.arg, ""), *self.stack[-2:])
+        if found is not None or Counted in map(type, self.stack[-2:]):
+            self._count(op, found)
+            return
         a, b = self.data(2, "an operator")
         if op.arg > _LAST_OPERATOR:
             raise Impure("the operator is not known to be free of side effects")
@@ -202,6 +219,26 @@ class Instructions:
         if op.arg >= _IN_PLACE:
             self.calls.write(a)
         self.push(widen([a, b]))
+
+    def _count(self, op: Any, found: Value | None) -> None:
+        """An operator of numbers that are known, or that the loop's variable decides.
+
+        Args:
+            found: the result if all operands are such numbers.
+        """
+        a, b = self.pop(2)
+        name = OPERATORS.get(op.arg, "")
+        if found is not None:
+            self.push(found)
+            return
+        number, other = (a, b) if type(a) is Counted else (b, a)
+        divides = name == "truediv" and number is a
+        if other != TRACED or not (divides or name in ("add", "sub", "mul")):
+            raise Impure("a number that changes in the loop decides something")
+        self.calls.numbers.add(number.formula)  # type: ignore[union-attr]
+        if op.arg >= _IN_PLACE:
+            self.calls.write(a)
+        self.push(TRACED)
 
     def compare(self, op: Any) -> None:
         operands = self.data(2, "a comparison")
@@ -229,6 +266,16 @@ class Instructions:
         self.push(SCALAR)
 
     def subscript(self, op: Any) -> None:
+        count = 3 if op.name == "BINARY_SLICE" else 2
+        owner, *keys = self.stack[-count:]
+        found = positions(keys, op.name == "BINARY_SLICE")
+        if found:
+            if owner != TRACED:
+                raise Impure("a number that changes in the loop is an index")
+            self.calls.positions |= found
+            self.pop(count)
+            self.push(TRACED)
+            return
         key = self.data(2 if op.name == "BINARY_SLICE" else 1, "an index")
         (owner,) = self.pop(1)
         self.push(self.calls.item(owner, key[0] if len(key) == 1 else None))
@@ -280,6 +327,9 @@ class Instructions:
         self.push(FRESH if all(map(is_data, values)) else TOP)
 
     def build_slice(self, op: Any) -> None:
+        if Counted in map(type, self.stack[-op.arg :]):
+            self.push(counted_slice(self.pop(op.arg)))
+            return
         self.data(op.arg, "an index")
         self.push(SCALAR)
 

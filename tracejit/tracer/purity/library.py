@@ -56,12 +56,16 @@ class Library:
     Attributes:
         in_place: whether a traced value may be written in place.
         heap: whether what is known depends on contents that may be changed.
+        numbers, positions: formulas of the numbers that depend on the round and met
+            traced values, as operands and as indices.
     """
 
     def __init__(self, traced: type) -> None:
         self.traced = traced
         self.in_place = False
         self.heap = False
+        self.numbers: set[tuple] = set()
+        self.positions: set[tuple] = set()
 
     def call(
         self, function: Value, args: list[Value], named: dict[str, Value]

@@ -11,6 +11,7 @@
     Seq(a)            an iterable made in this round, with such items (`zip`, `range`)
     Made(code, ...)   a function made in this round
     Method(a, name)   a method of data
+    Counted(f)        a Python number that depends on the round of a `for` loop
     ITERATOR          an iterator from outside
     TOP               anything
 
@@ -26,9 +27,9 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "ARRAY", "DATA", "FRESH", "ITERATOR", "NULL", "SCALAR", "TOP", "TRACED", "Cell",
-    "Items", "Kind", "Known", "Made", "Method", "Seq", "Space", "Value", "abstract",
-    "content", "has_contents", "is_array", "is_data", "is_iterator", "is_namedtuple",
-    "is_scalar", "join", "kind_name",
+    "Counted", "Items", "Kind", "Known", "Made", "Method", "Seq", "Space", "Value",
+    "abstract", "content", "has_contents", "is_array", "is_data", "is_iterator",
+    "is_namedtuple", "is_scalar", "join", "kind_name",
 ]  # fmt: skip
 
 
@@ -111,6 +112,15 @@ class Space:
         return self.builtins[name]
 
 
+class Counted(NamedTuple):
+    """A number that a known formula makes of a loop's variable (`counted`).
+
+    It is no data: whatever is not known to keep the formula refuses it.
+    """
+
+    formula: tuple[Any, ...]
+
+
 class Made(NamedTuple):
     """A function; `cells` holds what its free variables are."""
 
@@ -126,7 +136,7 @@ class Method(NamedTuple):
     name: str
 
 
-Value = Known | Kind | Items | Seq | Cell | Made | Method
+Value = Known | Kind | Items | Seq | Cell | Counted | Made | Method
 
 TRACED = Kind("traced")
 SCALAR = Kind("scalar")
@@ -320,6 +330,8 @@ def _rank(value: Value) -> int | None:
 
 def kind_name(value: Value) -> str:
     """What a value is, for people: `list`, `ordinary array`, `Model object`."""
+    if type(value) is Counted:
+        return "number that changes in the loop"
     if type(value) is not Known:
         return "value"
     kind = type(value.obj)

@@ -1,0 +1,566 @@
+"""Weaving: a tree of blocks (`branches`) becomes one loop with branches in its body.
+
+Blocks with two sides behind them end in a `branch`, whose results are what the carries
+of the loop are behind the round.  What a side reads from outside of it is an operand of
+the branch; so a side that is not taken asks for nothing, and does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...avals import Aval
+from ...ops.branch import branch
+from ...ops.indexing import gather
+from ...ops.logic import cast
+from ...ops.loop import loop
+from ...ops.structural import broadcast_to, iota, reshape, slice_, transpose
+from ...tape import Builder, Instr, Ref, Tape, const, guard, has_guard
+from .branches import (
+    Block,
+    Differ,
+    Fixes,
+    Formulas,
+    Operand,
+    Outer,
+    Round,
+    Spot,
+    Step,
+    Var,
+)  # fmt: skip
+
+__all__ = ["Woven", "weave"]
+
+_I64 = np.dtype(np.int64)
+
+#: What a value is to the body: a spot of the round, a carry, a fixed ref, a parameter.
+Key = tuple[str, Any]
+
+
+class Woven(NamedTuple):
+    """A loop in place of rounds.
+
+    Attributes:
+        guards: the guards left in its body, in order of their new numbers.
+    """
+
+    guards: list[Instr]
+
+
+def weave(
+    builder: Builder,
+    rounds: Sequence[Round],
+    tree: Block,
+    live: set[int],
+    table: Callable[[np.ndarray], Ref],
+    formulas: Formulas,
+    fixes: Fixes,
+    exit: int,
+    first: int = 0,
+) -> Woven:
+    """Replace rounds, the last instrs of the builder, by a loop.
+
+    Args:
+        tree: of these rounds, and perhaps of others.
+        live: refs that are wanted by somebody.
+        table: makes a hidden input of an array of per-round constants.
+        formulas: params that differ in all rounds; counted from the loop's first one.
+        exit: the number of the first guard in the rounds; those left are counted on.
+        first: the number of the first of the rounds.
+
+    Raises:
+        Differ: it cannot be done; nothing has changed.
+    """
+    return _Weaver(
+        builder, rounds, tree, live, table, formulas, fixes, exit, first
+    ).weave()
+
+
+class _Scope:
+    """A tape in the making: the body, or a side of a branch in it."""
+
+    def __init__(self, weaver: _Weaver, name: str, outer: _Scope | None) -> None:
+        self.weaver, self.outer = weaver, outer
+        self.builder = Builder(name)
+        self.env: dict[Key, Ref] = {}
+        self.imports: dict[Key, Ref] = {}
+
+    def get(self, key: Key) -> Ref:
+        """The value of a key here, taken from outside if it is not made here."""
+        if key not in self.env:
+            constant = None
+            if key[0] == "fixed":
+                constant = self.weaver.fixes.constant(key[1])
+            if constant is not None:
+                saved, self.builder.source = self.builder.source, constant.source
+                self.env[key] = self.builder.emit(const, (), constant.params)
+                self.builder.source = saved
+            elif self.outer is None:
+                self.env[key] = self.weaver.provide(key)
+            else:
+                self.imports[key] = self.env[key] = self.builder.new(
+                    self.outer.get(key).aval
+                )
+        return self.env[key]
+
+    def side(self, outs: Sequence[Ref], keys: Sequence[Key]) -> Tape:
+        """The tape over inputs for these keys."""
+        assert self.outer is not None
+        inputs = []
+        for key in keys:
+            ref = self.imports.get(key)
+            if ref is None:
+                ref = self.builder.new(self.outer.get(key).aval)
+            inputs.append(ref.index)
+        self.builder.inputs = inputs
+        self.builder.source = None
+        return self.builder.finish(outs)
+
+
+class _Weaver:
+    """One replacement under construction."""
+
+    def __init__(
+        self,
+        builder: Builder,
+        rounds: Sequence[Round],
+        tree: Block,
+        live: set[int],
+        table: Callable[[np.ndarray], Ref],
+        formulas: Formulas,
+        fixes: Fixes,
+        exit: int,
+        first: int,
+    ) -> None:
+        self.builder, self.rounds, self.tree = builder, rounds, tree
+        self.live, self.table, self.formulas = live, table, formulas
+        self.fixes, self.exit, self.first = fixes, exit, first
+        self.start = rounds[0].start
+        self.trip = len(rounds)
+        made = builder.instrs[self.start : rounds[-1].stop]
+        self.made = {out for instr in made for out in instr.outs}
+        self.leaves = [b for b in tree.walk() if b.test is None]
+        self.classes = _Classes(self)
+        self.guards: list[Instr] = []
+        self.values: dict[int, Sequence[Any]] = {}
+
+    # -- what there is ----------------------------------------------------------------
+
+    def key(self, operand: Operand) -> Key:
+        """The one thing that an operand is."""
+        if isinstance(operand, Spot):
+            return "spot", operand
+        found = self.classes.candidates(operand)
+        if len(found) != 1:
+            raise Differ("it is not known which of equal values is meant")
+        return next(iter(found))
+
+    def rule(self, leaf: Block, names: Sequence[Var]) -> Key:
+        """What some equal names hold behind a round."""
+        for name in names:
+            operand = leaf.after.get(name)
+            if operand is not None:
+                return self.key(operand)
+        raise Differ("a name is bound on one side only")
+
+    # -- the whole --------------------------------------------------------------------
+
+    def weave(self) -> Woven:
+        wanted = self.wanted()
+        self.settle_params()
+        carries = self.carries(wanted)
+        root = self.root = _Scope(self, "body", None)
+        self.counter = root.builder.input(Aval((), _I64))
+        self.carried: dict[Key, Ref] = {}
+        self.fixed: dict[int, Ref] = {}
+        self.rows: dict[Key, tuple[Ref, Callable[[], int]]] = {}
+        for key, (names, _) in carries.items():
+            ref = root.builder.new(self.aval(names))
+            self.carried[key] = root.env[key] = ref
+        outs = self.block(self.tree, root, carries)
+        root.builder.source = None
+        return self.replace(root.builder, outs, carries, wanted)
+
+    def wanted(self) -> dict[int, Key]:
+        """Refs that are read after the loop, and the names that hold them."""
+        last = self.rounds[-1].after
+        found: dict[int, Key] = {}
+        for ref in sorted(self.live & self.made):
+            names = [var for var, held in last.items() if held == ref]
+            if not names:
+                raise Differ("a value is kept that no name holds")
+            keys = {self.classes.of(n) for n in names}
+            rules = {tuple(self.rule(leaf, [n]) for leaf in self.leaves) for n in names}
+            if len(keys) > 1 and len(rules) > 1:
+                raise Differ("two names hold the same value behind the loop")
+            found[ref] = min(keys, key=repr)
+        return found
+
+    def carries(self, wanted: Mapping[int, Key]) -> dict[Key, tuple[list[Var], bool]]:
+        """The classes that are carried: their names, and whether rounds read them."""
+        read: dict[Key, None] = {}
+        for block in self.tree.walk():
+            operands = [o for step in block.steps for o in step.operands]
+            operands += [block.test] if block.test is not None else []
+            for operand in operands:
+                key = self.key(operand)
+                if key[0] == "class":
+                    read[key] = None
+        found: dict[Key, tuple[list[Var], bool]] = {}
+        waiting = [(key, True) for key in read]
+        waiting += [(key, key in read) for key in wanted.values()]
+        while waiting:
+            key, is_read = waiting.pop()
+            if key in found:
+                continue
+            names = self.classes.names[key]
+            found[key] = names, is_read
+            for leaf in self.leaves:
+                after = self.rule(leaf, names)
+                if after[0] == "class":
+                    waiting.append((after, True))
+        for key, (names, _) in found.items():
+            begins = all(name in self.rounds[0].before for name in names)
+            reads = key in read or any(
+                self.rule(leaf, other) == key
+                for other, _ in found.values()
+                for leaf in self.leaves
+            )
+            if reads and not begins:
+                raise Differ("a name is bound in the loop only")
+        return dict(sorted(found.items(), key=lambda item: repr(item[1][0])))
+
+    def aval(self, names: Sequence[Var]) -> Aval:
+        avals = {
+            self.builder.avals[one.after[n]]
+            for one in self.rounds
+            for n in names
+            if n in one.after
+        }
+        avals |= {
+            self.builder.avals[self.rounds[0].before[n]]
+            for n in names
+            if n in self.rounds[0].before
+        }
+        if len(avals) != 1:
+            raise Differ("a name holds values of different types")
+        return next(iter(avals))
+
+    # -- params that differ -----------------------------------------------------------
+
+    def settle_params(self) -> None:
+        """The values of all params that may differ, for all rounds."""
+        for block in self.tree.walk():
+            for step in block.steps:
+                if step.param:
+                    self.values[id(step)] = self.all_values(block, step)
+
+    def all_values(self, block: Block, step: Step) -> Sequence[Any]:
+        rounds = range(self.first, self.first + self.trip)
+        if not block.way:
+            return [step.values[k] for k in rounds]
+        found = self.formulas(step.instr, step.param, step.values)
+        if found is None:
+            raise Differ("a number is not known for all rounds")
+        return [found[k] for k in rounds]
+
+    def provide(self, key: Key) -> Ref:
+        """A value of the body that is made when somebody asks for it."""
+        kind, what = key
+        if kind == "fixed":
+            if what not in self.fixed:
+                self.fixed[what] = self.root.builder.new(self.builder.avals[what])
+            return self.fixed[what]
+        if kind == "number":
+            _, values, dtype = what
+            return self.number(key, values, dtype)
+        if kind == "rows":
+            return self.rows[key][0]
+        raise Differ("a value is read that no name holds")
+
+    def number(self, key: Key, values: tuple[Any, ...], dtype: np.dtype) -> Ref:
+        """A number of the round: counted if that is exact, else from a table."""
+        builder = self.root.builder
+        saved, builder.source = builder.source, None
+        if dtype.kind in "iu" and self.trip > 1:
+            pace = values[1] - values[0]
+            if all(v == values[0] + n * pace for n, v in enumerate(values)):
+                moved = self.counter * pace if pace != 1 else self.counter
+                moved = moved + values[0] if values[0] else moved
+                builder.source = saved
+                return moved if dtype == _I64 else cast(moved, dtype=dtype)
+        builder.source = saved
+        row = builder.new(Aval((), dtype))
+        self.rows[key] = row, lambda: self.table(np.array(values, dtype)).index
+        return row
+
+    # -- the body ---------------------------------------------------------------------
+
+    def block(
+        self, block: Block, scope: _Scope, carries: Mapping[Key, Any]
+    ) -> list[Ref]:
+        """Write a block and what follows it; what the carries are then."""
+        for place, step in enumerate(block.steps):
+            scope.builder.source = step.instr.source
+            for out, ref in enumerate(self.step(step, scope)):
+                scope.env["spot", Spot(block.way, place, out)] = ref
+        if block.test is None:
+            return [scope.get(self.rule(block, names)) for names, _ in carries.values()]
+        assert block.instr is not None
+        scope.builder.source = block.instr.source
+        test = scope.get(self.key(block.test))
+        if len(block.sides) == 1:
+            ((outcome, side),) = block.sides.items()
+            params = {"expected": outcome, "exit": self.new_exit(block.instr)}
+            scope.builder.emit(guard, [test], params)
+            return self.block(side, scope, carries)
+        sides = {}
+        for outcome, name in ((True, "yes"), (False, "no")):
+            inner = _Scope(self, name, scope)
+            sides[name] = inner, self.block(block.sides[outcome], inner, carries)
+        keys = list(
+            dict.fromkeys(k for inner, _ in sides.values() for k in inner.imports)
+        )
+        tapes = {name: inner.side(outs, keys) for name, (inner, outs) in sides.items()}
+        scope.builder.source = block.instr.source
+        args = [test, *[scope.get(key) for key in keys]]
+        return list(scope.builder.emit(branch, args, tapes))
+
+    def new_exit(self, instr: Instr) -> int:
+        self.guards.append(instr)
+        return self.exit + len(self.guards) - 1
+
+    def step(self, step: Step, scope: _Scope) -> Sequence[Ref]:
+        instr, builder = step.instr, scope.builder
+        params = instr.params
+        if step.param:
+            values = self.values[id(step)]
+            differ = any(repr(v) != repr(values[0]) for v in values)
+            if differ and step.param == "value":
+                dtype = params["dtype"]
+                return [scope.get(("number", (id(step), tuple(values), dtype)))]
+            if differ:
+                return [self.moving_slice(step, values, scope)]
+            params = {**params, step.param: values[0]}
+        args = [scope.get(self.key(o)) for o in step.operands]
+        if instr.prim is guard:
+            params = {**params, "exit": self.new_exit(instr)}
+        elif has_guard(instr):
+            params = self.numbered(instr)
+        out = builder.emit(instr.prim, args, params)
+        return (out,) if instr.prim.n_out == 1 else tuple(out)
+
+    def numbered(self, instr: Instr) -> dict[str, Any]:
+        """The params with the guards inside numbered anew."""
+
+        def walk(tape: Tape) -> Tape:
+            instrs = []
+            for i in tape.instrs:
+                params = i.params
+                if i.prim is guard:
+                    params = {**params, "exit": self.new_exit(i)}
+                elif has_guard(i):
+                    params = self.numbered(i)
+                instrs.append(Instr(i.prim, i.args, params, i.outs, i.source))
+            return Tape(tape.inputs, tuple(instrs), tape.outputs, tape.avals, tape.name)
+
+        return {
+            k: walk(v) if isinstance(v, Tape) else v for k, v in instr.params.items()
+        }
+
+    def moving_slice(
+        self, step: Step, starts: Sequence[tuple[int, ...]], scope: _Scope
+    ) -> Ref:
+        """A slice whose start moves: a row, or gathered at the positions."""
+        size, stride = step.instr.params["size"], step.instr.params["step"]
+        moving = [
+            k for k in range(len(size)) if any(s[k] != starts[0][k] for s in starts)
+        ]
+        key = self.key(step.operands[0])
+        if len(moving) == 1 and size[moving[0]] == 1 and key[0] == "fixed":
+            (axis,) = moving
+            pace = starts[1][axis] - starts[0][axis]
+            even = all(
+                s[axis] == starts[0][axis] + n * pace for n, s in enumerate(starts)
+            )
+            if even and pace:
+                row = scope.get(self.row(key[1], starts[0], size, stride, axis, pace))
+                return reshape(row, shape=step.avals[0].shape)
+        array = scope.get(key)
+        whole = [(0, m, 1) for m in array.shape]
+        for k in range(len(size)):
+            if k not in moving:
+                whole[k] = starts[0][k], size[k], stride[k]
+        begin, length, steps = zip(*whole, strict=True)
+        if (length, begin) != (array.shape, (0,) * len(size)) or any(
+            s != 1 for s in steps
+        ):
+            array = slice_(array, start=begin, size=length, step=steps)
+        for k in moving:
+            column = tuple(s[k] for s in starts)
+            at = scope.get(("number", ((id(step), k), column, _I64)))
+            params = {"shape": (size[k],), "axis": 0, "dtype": _I64}
+            along = scope.builder.emit(iota, (), params)
+            array = gather(array, along * stride[k] + at, axis=k)
+        return array
+
+    def row(
+        self,
+        ref: int,
+        start: tuple[int, ...],
+        size: tuple[int, ...],
+        stride: tuple[int, ...],
+        axis: int,
+        pace: int,
+    ) -> Key:
+        """The row of a strided slice that belongs to a round."""
+        key = ("rows", (ref, start, size, stride, axis, pace))
+        if key not in self.rows:
+            aval = self.builder.avals[ref]
+            shape = (*size[:axis], *size[axis + 1 :])
+            inner = self.root.builder.new(Aval(shape, aval.dtype))
+
+            def make() -> int:
+                whole = (*size[:axis], self.trip, *size[axis + 1 :])
+                steps = (*stride[:axis], pace, *stride[axis + 1 :])
+                rows = slice_(
+                    self.builder.ref(ref), start=start, size=whole, step=steps
+                )
+                if axis:
+                    perm = (axis, *[k for k in range(len(size)) if k != axis])
+                    rows = transpose(rows, perm=perm)
+                return rows.index
+
+            self.rows[key] = inner, make
+        return key
+
+    # -- the loop ---------------------------------------------------------------------
+
+    def replace(
+        self,
+        body: Builder,
+        outs: list[Ref],
+        carries: Mapping[Key, tuple[list[Var], bool]],
+        wanted: Mapping[int, Key],
+    ) -> Woven:
+        body.inputs = [
+            self.counter.index,
+            *[ref.index for ref in self.fixed.values()],
+            *[self.carried[key].index for key in carries],
+            *[ref.index for ref, _ in self.rows.values()],
+        ]
+        tape = body.finish(outs)
+        builder, begin = self.builder, self.start
+        recorded = builder.instrs[begin:]
+        del builder.instrs[begin:]
+        saved, builder.source = builder.source, recorded[0].source
+        xs = [make() for _, make in self.rows.values()]
+        starts = [self.begin(names) for names, _ in carries.values()]
+        refs: list[int] = []
+        for key in carries:
+            same = [ref for ref, k in wanted.items() if k == key and ref not in refs]
+            fresh = builder.new(self.aval(carries[key][0])).index if not same else 0
+            refs.append(same[0] if same else fresh)
+        params = {
+            "body": tape,
+            "trip": self.trip,
+            "consts": len(self.fixed),
+            "carries": len(carries),
+            "reverse": False,
+        }
+        args = [builder.ref(r) for r in (*self.fixed, *starts, *xs)]
+        builder.append(loop, args, params, [builder.ref(r) for r in refs])
+        builder.source = saved
+        builder.replace(begin, builder.instrs[begin:])
+        return Woven(self.guards)
+
+    def begin(self, names: Sequence[Var]) -> int:
+        """What names hold in front of the loop; zeros if nobody reads it."""
+        before = self.rounds[0].before
+        found = {before[n] for n in names if n in before}
+        if found:
+            return found.pop()
+        aval = self.aval(names)
+        zero = self.builder.const(0, aval.dtype)
+        if aval.shape:
+            from_zero = {"shape": aval.shape}
+            zero = self.builder.emit(broadcast_to, [zero], from_zero)
+        return zero.index
+
+
+class _Classes:
+    """Names that always hold the same are one.
+
+    Attributes:
+        names: of each class that is carried, `("class", number)`.
+    """
+
+    def __init__(self, weaver: _Weaver) -> None:
+        self.weaver = weaver
+        rounds = weaver.rounds
+        every = sorted({v for r in rounds for v in (*r.before, *r.after)})
+        groups: dict[Hashable, list[Var]] = {}
+        for var in every:
+            held = [r.before.get(var, -1) for r in rounds]
+            held += [r.after.get(var, -1) for r in rounds]
+            groups.setdefault(tuple(held), []).append(var)
+        self.key_of: dict[Var, Key] = {}
+        self.names: dict[Key, list[Var]] = {}
+        parts = list(groups.items())
+        while True:
+            self._number(parts)
+            finer = [
+                (held, part) for held, names in parts for part in self._split(names)
+            ]
+            if len(finer) == len(parts):
+                break
+            parts = finer
+
+    def _number(self, parts: Sequence[tuple[Any, list[Var]]]) -> None:
+        weaver = self.weaver
+        self.names, self.key_of = {}, {}
+        for number, (held, names) in enumerate(parts):
+            same = set(held)
+            key: Key = ("class", number)
+            if len(same) == 1 and not same & weaver.made and self._stays(names):
+                key = ("fixed", held[0])
+            else:
+                self.names[key] = names
+            self.key_of |= dict.fromkeys(names, key)
+
+    def _stays(self, names: Sequence[Var]) -> bool:
+        """Whether blocks of other recordings leave the names alone, too."""
+        for leaf in self.weaver.leaves:
+            for name in names:
+                after = leaf.after.get(name)
+                if not isinstance(after, Outer) or name not in after.names:
+                    return False
+        return True
+
+    def _split(self, names: list[Var]) -> list[list[Var]]:
+        """Parts of a class that hold the same behind all rounds, too."""
+        found: dict[Hashable, list[Var]] = {}
+        for name in names:
+            rules: list[Hashable] = []
+            for leaf in self.weaver.leaves:
+                after = leaf.after.get(name)
+                if isinstance(after, Outer):
+                    rules.append(("outer", frozenset(self.candidates(after))))
+                else:
+                    rules.append(("spot", after))
+            found.setdefault(tuple(rules), []).append(name)
+        return list(found.values())
+
+    def of(self, name: Var) -> Key:
+        return self.key_of[name]
+
+    def candidates(self, operand: Outer) -> set[Key]:
+        found = {self.key_of[n] for n in operand.names if n in self.key_of}
+        if operand.fixed is not None:
+            ref = self.weaver.fixes.ref(operand.fixed)
+            if ref is not None:
+                found.add(("fixed", ref))
+        return found

@@ -1,0 +1,134 @@
+"""Params of instrs that the round of a loop decides: their values in all rounds.
+
+What the rounds that ran have is compared with the formulas (`purity.counted`) of the
+numbers that met traced values: a param follows the one formula that fits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..passes.reroll import Formula, Proof
+from .purity import Rest
+from .purity.counted import evaluate
+
+__all__ = ["differing"]
+
+
+def differing(
+    avals: Any, proof: Proof, rest: Rest, numbers: range, first: int
+) -> dict[tuple[int, str], Formula] | None:
+    """What makes the params that differ, by place; None if one is not known.
+
+    Args:
+        avals: of all refs.
+        numbers: the loop's variable in all rounds.
+        first: the round with which the proof begins.
+    """
+    part = slice(first, first + proof.run.reps)
+    found: dict[tuple[int, str], Formula] = {}
+    if not (rest.numbers or rest.positions):
+        return None if any(proof.varying) else found
+    items = np.array(numbers, np.int64)
+    values = {f: evaluate(f, items) for f in rest.numbers}
+    indices = {(kind, *f): evaluate(f[0], items) for kind, *f in rest.positions if f}
+    if any(v is None for v in (*values.values(), *indices.values())):
+        return None
+    if ("unknown",) in rest.positions:
+        return None
+    for key, numbers_of in indices.items():
+        if key[0] == "bound" and not _is_even(numbers_of):
+            return None
+    for known in (*values.values(), *indices.values()):
+        assert known is not None
+        # What has not changed yet must not change later (`xs[i // 100]`).
+        if _is_constant(known[part]) and not _is_constant(known):
+            return None
+    for place, varying in enumerate(proof.varying):
+        for name, differing in varying.items():
+            instr = proof.body[place]
+            if name == "value":
+                made = _numbers(instr, differing.values, values.values(), part)
+            elif name == "start":
+                shape = avals[instr.args[0]].shape
+                made = _starts(instr, differing.values, shape, indices, part)
+            else:
+                return None
+            if made is None:
+                return None
+            found[place, name] = made
+    return found
+
+
+def _is_constant(values: Any) -> bool:
+    return bool((values == values[0]).all())
+
+
+def _is_even(values: Any) -> bool:
+    steps = np.diff(values)
+    return values.dtype.kind == "i" and (
+        len(steps) < 2 or bool((steps == steps[0]).all())
+    )
+
+
+def _one(
+    candidates: list[np.ndarray], observed: np.ndarray, part: slice
+) -> np.ndarray | None:
+    """The candidate of which a part is what was observed, if there is just one such."""
+    fit = [c for c in candidates if c[part].tobytes() == observed.tobytes()]
+    if not fit or any(c.tobytes() != fit[0].tobytes() for c in fit):
+        return None
+    return fit[0]
+
+
+def _numbers(instr: Any, observed: Any, values: Any, part: slice) -> Formula | None:
+    """The values of a constant in all rounds."""
+    dtype = instr.params["dtype"]
+    candidates = [v.astype(dtype) for v in values if _fits(v, dtype)]
+    return _one(candidates, np.array(observed, dtype), part)
+
+
+def _fits(values: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether Python numbers may become a dtype without another value or an error."""
+    if dtype.kind == "f":
+        return True
+    if dtype.kind not in "iu" or values.dtype.kind != "i":
+        return False
+    info = np.iinfo(dtype)
+    return info.min <= values.min() and values.max() <= info.max
+
+
+def _starts(
+    instr: Any,
+    observed: Any,
+    shape: tuple[int, ...],
+    indices: dict[Any, Any],
+    part: slice,
+) -> Formula | None:
+    """The starts of a slice in all rounds, one column an axis."""
+    first = np.array(observed, np.int64)
+    size, step = instr.params["size"], instr.params["step"]
+    columns = []
+    length = len(next(iter(indices.values()), first))
+    for axis, n in enumerate(shape):
+        here = first[:, axis]
+        if _is_constant(here):
+            columns.append(np.full(length, here[0]))
+            continue
+        candidates = []
+        for (kind, _), values in indices.items():
+            if values.dtype.kind != "i":
+                continue
+            at = np.where(values < 0, values + n, values)
+            if kind == "bound" and (values[0] < 0) != (values[-1] < 0):
+                continue
+            last = at + (size[axis] - 1) * step[axis]
+            if min(at.min(), last.min()) >= 0 and max(at.max(), last.max()) < n:
+                candidates.append(at)
+        column = _one(candidates, here, part)
+        if column is None:
+            return None
+        columns.append(column)
+    return np.stack(columns, axis=1)
