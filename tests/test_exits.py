@@ -527,7 +527,44 @@ def changes_late(a):
     return x
 
 
+def rounds_outside(a):
+    """No inner round at first: the outer ones are counted all the same."""
+    x = np.abs(a).sum() + 0.01
+    for _ in range(8):
+        x = x * 2.0
+        while x > 100.0:
+            x = x * 0.7
+    return x
+
+
+def sides_in_turn(a):
+    """One side first, then the other one: the sum of both counts is fixed."""
+    x = np.abs(a).sum() + 0.01
+    for _ in range(12):
+        if x > 100.0:
+            x = x * 0.7
+        else:
+            x = x * 2.0
+    return x
+
+
+def left_by_a_number(a):
+    x = np.abs(a).sum() + 0.01
+    for k in range(7):
+        while True:
+            x = x * 1.5
+            if x > 100.0:
+                break
+            if k < 5:
+                break
+        x = x * 0.9
+    return x
+
+
 HARD = [
+    rounds_outside,
+    sides_in_turn,
+    left_by_a_number,
     counter_after,
     break_on_count,
     list_length,

@@ -321,7 +321,7 @@ class Recorder(Builder):
         """Record that what follows holds only while `ref` is `expected`."""
         number = len(self.guards)
         frame = user_frame()
-        self.exits.visit(frame)
+        self.exits.visit(frame, expected)
         self.source = Source(frame.f_code, frame.f_lasti)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))

@@ -82,6 +82,12 @@ class Exits(Protocol):
     def verdict(self, first: int, last: int) -> Judgement:
         """Whether the code between two visits of one test does the same each time."""
 
+    def leaves(self, exit: int) -> bool:
+        """Whether a guard's outcome is known to leave the loop around it."""
+
+    def may_stay(self, exit: int) -> bool:
+        """Whether a guard's outcome may stay in the loop around it."""
+
     def held(self, exit: int) -> Sequence[int]:
         """Refs that the names had at a visit, in an order that is always the same."""
 
@@ -130,8 +136,13 @@ def ending(
         lo: where what may belong to it begins.
         live: refs that are wanted whatever the instrs read.
     """
-    candidate = _turned(builder, run, lo, tokens, exits)
-    return None if candidate is None else ending_of(builder, candidate, live, exits)
+    at = _turned(builder, run, lo, tokens, exits)
+    if at is None:
+        return None
+    pair = builder.instrs[at.start], builder.instrs[at.start + at.period * at.reps]
+    if not _is_end(builder, *pair, exits):
+        return None
+    return ending_of(builder, at, live, exits)
 
 
 def ending_of(
@@ -183,7 +194,8 @@ def short_runs(
         if instr.prim is not guard or type(instr.source) is not Source:
             continue
         known = visits.setdefault(exits.place(instr.source), [])
-        if known and _is_opposite(builder, instrs[known[-1]], instr):
+        ends = _is_end(builder, instrs[known[-1]], instr, exits) if known else False
+        if ends:
             run = _backwards(builder, known, at, start, words)
             if run is not None and (not runs or _end(runs[-1]) < run.start):
                 runs.append(run)
@@ -252,6 +264,11 @@ def _same(a: Instr, b: Instr, exits: Exits) -> bool:
     if not isinstance(a.source, Source) or not isinstance(b.source, Source):
         return False
     return exits.place(a.source) == exits.place(b.source)
+
+
+def _is_end(builder: Builder, one: Instr, other: Instr, exits: Exits) -> bool:
+    """Whether a guard goes on with its loop and another one does not."""
+    return _is_opposite(builder, one, other) and exits.may_stay(one.params["exit"])
 
 
 def _is_opposite(builder: Builder, one: Instr, other: Instr) -> bool:
@@ -337,6 +354,9 @@ def _ending(
     bound = first_bound(reps)
     most = 0
     if judgement.rounds is not None:
+        # What is left of the range is another number of rounds after fewer.
+        if not exits.leaves(last):
+            return "the range of a `for` loop goes on behind it"
         most = judgement.rounds - 1
         bound = min(bound, most)
         if bound < reps:
