@@ -47,6 +47,7 @@ from .errors import (
     DifferentiationError,
     RandomDrawError,
     TracejitError,
+    UnknownPathError,
     UnsupportedError,
 )
 
@@ -60,6 +61,7 @@ __all__ = [
     "DifferentiationError",
     "RandomDrawError",
     "TracejitError",
+    "UnknownPathError",
     "UnsupportedError",
     "autograd",
     "checkpoint",

@@ -16,6 +16,7 @@ __all__ = [
     "InvalidTapeError",
     "RandomDrawError",
     "TracejitError",
+    "UnknownPathError",
     "UnsupportedError",
     "message",
 ]
@@ -51,6 +52,10 @@ class AutogradError(TracejitError, RuntimeError):
 
 class InvalidTapeError(TracejitError, ValueError):
     """The verifier found a tape that breaks the rules of the IR."""
+
+
+class UnknownPathError(TracejitError, RuntimeError):
+    """Compiled code took a path that was not recorded (`f.njit`)."""
 
 
 class CheckError(TracejitError, AssertionError):

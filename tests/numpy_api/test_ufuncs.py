@@ -243,14 +243,6 @@ def test_keywords():
             ),
         ),
         (
-            lambda x: x * 1j,
-            (
-                "complex arithmetic cannot be recorded. Split the computation into "
-                "real "
-                "parts."
-            ),
-        ),
-        (
             lambda x: np.sqrt(x > 0),
             (
                 "np.sqrt of bool (a float16 result) cannot be recorded. Convert the "

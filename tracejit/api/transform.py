@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ..codegen.callback import Callback
+from ..codegen.numba_face import njit_function
 from ..dispatch import MISS, Dispatcher, Program, Stats, session_function
 from ..errors import ArgumentError, message
 from ..signature import Statics, caller
 from ..tape import Tape
 from ..tracer import active_recorder
+from .inside import callback_of, face_of
 
 __all__ = ["Inline", "Transform", "decorator", "dispatcher_of"]
 
@@ -173,6 +176,93 @@ class Transform:
     def kernels(self) -> list[Any]:
         """The compiled kernels; each has `.source`, `.tape` and `.stats`."""
         return self._used().kernels()
+
+    # --- for compiled code ------------------------------------------------------------
+
+    def njit(
+        self, *example: Any, more: Sequence[tuple] = (), on_miss: str = "raise"
+    ) -> Any:
+        """A function that `@njit` code of Numba can call, with no Python inside.
+
+        Args:
+            example: arguments, which say dtypes, shapes and static values; they are
+                recorded if their path is not known.
+            more: further examples, tuples of arguments, that take other paths.  What
+                was recorded before for such arguments is included.
+            on_miss: what happens where no recorded path fits the arguments.  "raise":
+                `UnknownPathError`.  "status": the function returns `(status, result)`;
+                status is 0 if there is a result, else floats in it are NaN.
+
+        Returns:
+            A Numba dispatcher.  Arrays come in any layout and leave as new arrays.
+            Static arguments are bound and left out; captured arrays are bound by
+            reference, and other captured values as they are now.
+
+        Raises:
+            ArgumentError, UnsupportedError: see `docs/inside-numba.md`.
+
+        Example:
+            >>> import numpy as np
+            >>> from numba import njit
+            >>> from tracejit import grad
+            >>> slope = grad(lambda x: np.sin(x) * x).njit(1.0)
+            >>> @njit
+            ... def total(n):
+            ...     s = 0.0
+            ...     for i in range(n):
+            ...         s += slope(0.1 * i)
+            ...     return s
+            >>> round(total(4), 6)
+            1.176138
+        """
+        if on_miss not in ("raise", "status"):
+            raise ArgumentError(
+                message(
+                    f"njit: on_miss={on_miss!r}",
+                    where=caller(),
+                    way_out="Use 'raise' or 'status'",
+                )
+            )
+        examples = [example, *map(tuple, more)]
+        miss = "no recorded path fits the arguments. Give an example of it to njit"
+        face = face_of("njit", self._used(), examples, miss)
+        return njit_function(face, on_miss)
+
+    def cfunc(
+        self,
+        *example: Any,
+        more: Sequence[tuple] = (),
+        signature: str = "",
+        user_data: int = 0,
+    ) -> Callback:
+        """A C function for integrators, root finders and samplers.
+
+        Args:
+            example, more: see `njit`.
+            signature: the type in C, by the words of `scipy.LowLevelCallable`:
+                "double (double)", "double (double, void *)", "double (int, double *)",
+                "double (int, double *, void *)", or "sampler", which is
+                "int64 (uint64, double *, double *, double *, void *)" with the
+                arguments dim, x, grad, logp, user_data.  By default the first that
+                fits the example.
+            user_data: so many of the last arguments, floats or an array, are read from
+                the memory behind `void *`.
+
+        Returns:
+            An object with `address` and `ctypes`, valid for as long as the process
+            lives.  Where no recorded path fits, it calls the function in Python.
+
+        Example:
+            >>> import numpy as np
+            >>> from scipy import LowLevelCallable
+            >>> from scipy.integrate import quad
+            >>> from tracejit import jit
+            >>> bell = jit(lambda x: np.exp(-x * x)).cfunc(0.0)
+            >>> area, error = quad(LowLevelCallable(bell.ctypes), -np.inf, np.inf)
+            >>> round(area**2, 12) == round(np.pi, 12)
+            True
+        """
+        return callback_of(self, example, more, signature, user_data)
 
 
 def decorator(

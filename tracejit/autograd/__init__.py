@@ -16,7 +16,7 @@ from . import operators as operators
 from .engine import backward, grad
 from .function import Function
 from .modes import enable_grad, is_grad_enabled, is_recording, no_grad, pause, record
-from .plans import Stats, clear, plans, stats
+from .planning import Stats, clear, plans, stats
 from .variable import Variable, array
 
 __all__ = [

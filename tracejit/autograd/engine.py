@@ -1,269 +1,19 @@
-"""`backward()` and `grad()`: from the roots of a history to gradients.
-
-    roots ── segment: one kernel ──► leaves
-                  │
-                  └─────────────────► cuts: hooks, wanted gradients, Functions
-                                        └── next segment ──► ...
-
-Usually a history is one segment.  An entry with a hook, a `Function`, or one whose own
-gradient is wanted is a cut: the kernel of the segment in front of it gives its
-cotangent, the user's Python code may change that, and the next segment starts from
-there.  Cuts are taken in the reverse order of recording, so that all contributions to
-one are known when its turn comes.
-"""
+"""`backward()` and `grad()`: what is asked for, checked, and where it goes."""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import AutogradError
-from .calls import operand, recorded
-from .function import FunctionCall, FunctionOutput, Gathered
 from .history import GradFn
-from .modes import enable_grad, no_grad
-from .plans import Segment, find_plan, reachable, require_version
-from .templates import pullback
-from .variable import Variable, fail, touch, version
+from .modes import enable_grad
+from .variable import Variable, fail
+from .walk import RecordedWalk, Walk
 
 __all__ = ["backward", "grad"]
-
-
-class Walk:
-    """One backward pass: cotangents that wait for their turn.
-
-    Attributes:
-        leaves: leaf and gradient, by id, in the order in which they were reached.
-        waiting: cut and cotangent so far, by id.
-        seen: the entries that were passed, to be freed.
-        wanted: gradients of cuts that somebody asks for, by id; None until known.
-    """
-
-    def __init__(self) -> None:
-        self.leaves: dict[int, tuple[Variable, Any]] = {}
-        self.waiting: dict[int, tuple[GradFn, Any]] = {}
-        self.seen: list[GradFn] = []
-        self.wanted: dict[int, Any] = {}
-        self._queue: list[tuple[int, int]] = []
-
-    def add(self, target: Any, ct: Any) -> None:
-        """Add a contribution to the cotangent of a leaf or a cut."""
-        known: dict[int, Any] = self.leaves
-        if isinstance(target, GradFn):
-            known = self.waiting
-            if id(target) not in known:
-                heapq.heappush(self._queue, (-target.serial, id(target)))
-        old = known.get(id(target))
-        known[id(target)] = target, ct if old is None else old[1] + ct
-
-    def go(self, targets: Sequence[Any], cts: Sequence[Any]) -> None:
-        """Pull cotangents of entries and leaves back; a cotangent None is ones."""
-        inner: dict[int, tuple[GradFn, Any]] = {}
-        for target, ct in zip(targets, cts, strict=True):
-            if not isinstance(target, GradFn) or self.is_cut(target):
-                self.add(target, ct)
-            elif id(target) in inner:
-                # `a, b = backward([y, y])`: one root.
-                inner[id(target)] = target, inner[id(target)][1] + ct
-            else:
-                inner[id(target)] = target, ct
-        if inner:
-            entries = list(inner.values())
-            self.segment([fn for fn, _ in entries], [ct for _, ct in entries])
-
-    def is_cut(self, fn: GradFn) -> bool:
-        return fn.extra is not None
-
-    def segment(self, roots: Sequence[GradFn], cts: Sequence[Any]) -> None:
-        """Run the kernel between these entries and what is behind them."""
-        segment = Segment(roots)
-        plan = find_plan(segment, [ct is not None for ct in cts])
-        found = plan.run(segment, [ct for ct in cts if ct is not None])
-        self.seen += segment.order
-        for target, ct in zip(segment.wrt, found, strict=True):
-            self.add(target, ct)
-
-    def run(self) -> None:
-        """Take the cuts, the latest first."""
-        while self._queue:
-            _, key = heapq.heappop(self._queue)
-            fn, ct = self.waiting.pop(key)
-            if fn.extra is not None:
-                ct = self.visit(fn, ct)
-            if key in self.wanted:
-                self.wanted[key] = ct
-            self.pull(fn, ct)
-
-    def visit(self, fn: GradFn, ct: Any) -> Any:
-        """Hooks, and a variable that retains its gradient."""
-        assert fn.extra is not None
-        ct = self.hooked(fn.extra.hooks.values(), ct)
-        keeper = None if fn.extra.retains is None else fn.extra.retains()
-        if keeper is not None:
-            self.store(keeper, ct)
-        return ct
-
-    def pull(self, fn: GradFn, ct: Any) -> None:
-        """Go on behind a cut."""
-        if isinstance(fn, FunctionOutput):
-            count = len(fn.call.outputs)
-            parts = [ct if i == fn.index else None for i in range(count)]
-            self.add(fn.call, Gathered(parts))
-        elif isinstance(fn, FunctionCall):
-            self.seen.append(fn)
-            targets, cts = fn.pull(ct, recorded=False)
-            self.go(targets, cts)
-        else:
-            self.segment([fn], [ct])
-
-    def hooked(self, hooks: Iterable[Any], ct: Any) -> Any:
-        """The gradient after the hooks, each of which may replace it."""
-        for hook in list(hooks):
-            with no_grad():
-                answer = hook(Variable(np.asarray(ct)))
-            if answer is not None:
-                checked = checked_gradient(answer, np.shape(ct), "a hook returned")
-                ct = np.asarray(value_of(checked), ct.dtype)
-        return ct
-
-    def store(self, x: Variable, ct: Any) -> None:
-        """Add to `x.grad`, in the memory that there is."""
-        extra = x.more()
-        grad = extra.grad
-        if grad is None:
-            extra.grad = Variable(np.asarray(ct))
-        elif grad.fn is not None:
-            extra.grad = Variable(np.asarray(grad.value + ct))
-        else:
-            grad.value = np.asarray(grad.value)
-            if extra.request == "write":
-                np.copyto(grad.value, ct)
-            else:
-                np.add(grad.value, ct, out=grad.value)
-            touch(grad)
-
-    def finish(self) -> None:
-        """Give the leaves their gradients."""
-        for leaf, ct in reversed(self.leaves.values()):
-            extra = leaf.more()
-            if extra.hooks:
-                ct = self.hooked(extra.hooks.values(), ct)
-            self.store(leaf, ct)
-
-    def free(self) -> None:
-        """Let go of the history that was passed."""
-        for fn in self.seen:
-            fn.free()
-
-
-class RecordedWalk(Walk):
-    """A backward pass whose operations are recorded: cotangents are variables.
-
-    Every entry is a cut here, and is pulled back by its template's own reverse rule, so
-    that the history of a gradient names the values that it depends on.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.values: dict[int, Any] = {}
-
-    def is_cut(self, fn: GradFn) -> bool:
-        return True
-
-    def add(self, target: Any, ct: Any) -> None:
-        if ct is not None:
-            super().add(target, ct)
-
-    def go(self, targets: Sequence[Any], cts: Sequence[Any]) -> None:
-        for target, ct in zip(targets, cts, strict=True):
-            self.add(target, ct)
-
-    def compute(self, roots: Sequence[GradFn]) -> None:
-        """The values of all entries behind the roots, by NumPy."""
-        order = reachable(roots, through=True)
-        self.seen += order
-        for fn in order:
-            if fn.extra is not None and fn.extra.value is not None:
-                holder = fn.extra.value
-                require_version(holder, fn.extra.version)
-                self.values[id(fn)] = holder.value
-            elif fn.template is not None and not isinstance(fn, FunctionCall):
-                given = [
-                    self.value(arg, seen)
-                    for arg, seen in zip(fn.args, fn.versions, strict=True)
-                ]
-                self.values[id(fn)] = fn.template.evaluate(given)
-
-    def value(self, arg: Any, seen: int) -> Any:
-        if isinstance(arg, GradFn):
-            return self.values[id(arg)]
-        if type(arg) is Variable:
-            require_version(arg, seen)
-            return np.asarray(arg.value)[()]
-        return np.asarray(arg)[()]
-
-    def pull(self, fn: GradFn, ct: Any) -> None:
-        if isinstance(fn, FunctionOutput):
-            super().pull(fn, ct)
-            return
-        if isinstance(fn, FunctionCall):
-            self.go(*fn.pull(ct, recorded=True))
-            return
-        assert fn.template is not None
-        active = tuple([is_active(arg) for arg in fn.args])
-        values = [
-            *[self.value(a, n) for a, n in zip(fn.args, fn.versions, strict=True)],
-            ct.value[()],
-        ]
-        held = operand(ct)
-        args = (*fn.args, held)
-        versions = (*fn.versions, version(held) if type(held) is Variable else 0)
-        templates = pullback(fn.template, active)
-        for arg, template in zip(fn.args, templates, strict=True):
-            if template is None:
-                continue
-            value = template.evaluate(values)
-            label = f"{fn.label}Backward0"
-            self.add(arg, recorded(value, template, args, versions, 1, label))
-
-    def hooked(self, hooks: Iterable[Any], ct: Any) -> Any:
-        for hook in list(hooks):
-            answer = hook(ct)
-            if answer is not None:
-                ct = checked_gradient(answer, ct.shape, "a hook returned")
-        return ct
-
-    def store(self, x: Variable, ct: Any) -> None:
-        extra = x.more()
-        replaces = extra.grad is None or extra.request == "write"
-        extra.grad = ct if replaces else extra.grad + ct
-
-
-def is_active(arg: Any) -> bool:
-    """Whether a derivative flows to an argument of an entry."""
-    return isinstance(arg, GradFn) or (type(arg) is Variable and arg.level > 0)
-
-
-def value_of(x: Any) -> Any:
-    return x.value if isinstance(x, Variable) else x
-
-
-def checked_gradient(answer: Any, shape: tuple[int, ...], who: str) -> Variable:
-    """What a user's function gave as a gradient, of the shape it has to have."""
-    given = answer if isinstance(answer, Variable) else Variable(np.asarray(answer))
-    if given.shape != shape:
-        raise fail(
-            f"{who} a gradient of shape {list(given.shape)} for one of shape "
-            f"{list(shape)}",
-            "Return a gradient of the same shape, or None",
-        )
-    return given
-
-
-# --- roots ----------------------------------------------------------------------------
 
 
 def _roots(
@@ -388,7 +138,7 @@ def backward(
     else:
         walk.finish()
     if not (create_graph if retain_graph is None else retain_graph):
-        walk.free()
+        walk.free([root.fn for root in roots])
 
 
 def grad(
@@ -447,7 +197,7 @@ def grad(
                 x.fn.extra = None
     found = [_found(walk, x, allow_unused) for x in chosen]
     if not (create_graph if retain_graph is None else retain_graph):
-        walk.free()
+        walk.free([root.fn for root in roots])
     return tuple(found)
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..tracer import user_frame
-from .calls import operand, tracked
+from .entries import operand, tracked
 from .history import Extra, GradFn
 from .modes import enable_grad, no_grad
-from .plans import require_version
+from .segments import require_version
 from .variable import Variable, fail, shared_storage, version
 
 __all__ = ["Context", "Function", "FunctionCall", "FunctionOutput"]
@@ -73,7 +73,7 @@ class FunctionCall(GradFn):
         outputs: aval of each result, as (shape, dtype).
     """
 
-    __slots__ = ("ctx", "done", "function", "outputs")
+    __slots__ = ("ctx", "function", "outputs")
 
     def __init__(
         self, function: type[Function], ctx: Context, args: tuple, where: tuple
@@ -83,16 +83,13 @@ class FunctionCall(GradFn):
         self.function = function
         self.ctx = ctx
         self.outputs: list[tuple] = []
-        self.done = False
-
-    @property
-    def freed(self) -> bool:
-        return self.done
 
     def free(self) -> None:
         super().free()
-        self.done = True
         self.ctx._saved, self.ctx._freed = (), True
+
+    def compute(self) -> Any:
+        return None
 
     def name(self) -> str:
         return f"{self.function.__name__}Backward"
@@ -162,11 +159,16 @@ class FunctionOutput(GradFn):
         self.extra.version = version(value)
 
     @property
-    def freed(self) -> bool:
-        return self.call.done
+    def value(self) -> Any:
+        assert self.extra is not None
+        return self.extra.value.value
 
-    def free(self) -> None:
-        pass
+    def compute(self) -> Any:
+        return self.value
+
+    @property
+    def unknown(self) -> bool:
+        return False
 
     @property
     def next_functions(self) -> tuple:
@@ -196,7 +198,7 @@ def _array(ct: Any, shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def _differentiable(arg: Any) -> bool:
-    return isinstance(arg, GradFn) or (type(arg) is Variable and arg.level > 0)
+    return bool(getattr(arg, "level", 0))
 
 
 class Function:
@@ -279,6 +281,6 @@ def _output(call: FunctionCall, result: Any, level: int) -> Any:
         return result
     out = Variable(result.value, level)
     out.storage = shared_storage(result)
-    out.seen = out.storage[0]
+    out.seen = out.storage.count
     out.fn = FunctionOutput(call, index, result.detach())
     return out

@@ -6,30 +6,46 @@ arguments of a call are
 
     GradFn     what another call made
     Variable   a leaf, or a variable without gradient
-    float      a Python number
-    ndarray    a copy of an ordinary array, or a NumPy scalar
+    Constant   a copy of an ordinary array, or a NumPy scalar
 
-Values between the leaves are not kept.  `backward` makes a tape of the history and
-computes them again, in the kernel.
+and Python numbers, which are kept apart.
+
+The value of a call that was seen before is not computed until somebody looks at it
+(`value`); usually nobody does before `backward` makes a tape of the history, and then
+the kernel computes it.  What an entry was given has to stay as it was until then: see
+`Storage`.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..tape import Source
 
 if TYPE_CHECKING:
     from .templates import Template
 
-__all__ = ["SERIAL", "AccumulateGrad", "Extra", "GradFn", "camel"]
+__all__ = [
+    "SERIAL",
+    "AccumulateGrad",
+    "Constant",
+    "Extra",
+    "GradFn",
+    "Storage",
+    "camel",
+]
 
 #: Numbers the entries of all threads in the order of their making.
 SERIAL = itertools.count(1)
 
 
+@functools.cache
 def camel(name: str) -> str:
     """`log_expit` as part of a class's name: `LogExpit`."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
@@ -55,28 +71,101 @@ class Extra:
         self.retains: Any = None
 
 
+class Storage:
+    """The memory that one or several variables see.
+
+    Attributes:
+        count: how often it was written to, the version.
+        users: entries that were given this memory and may not have looked at it yet.
+        aliases: entries whose value lies in this memory.
+    """
+
+    __slots__ = ("_room", "aliases", "count", "users")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.users: list[weakref.ref[GradFn]] = []
+        self.aliases: list[weakref.ref[GradFn]] = []
+        self._room = 64
+
+    def add_user(self, fn: GradFn) -> None:
+        """Note that an entry will read this memory."""
+        users = self.users
+        users.append(weakref.ref(fn))
+        if len(users) > self._room:
+            self.users = [ref for ref in users if ref() is not None]
+            self._room = 64 + 2 * len(self.users)
+
+    def add_alias(self, fn: GradFn) -> None:
+        """Note that the value of an entry lies here."""
+        aliases = self.aliases
+        aliases.append(weakref.ref(fn))
+        if len(aliases) > self._room:
+            self.aliases = list({ref for ref in aliases if ref() is not None})
+            self._room = 64 + 2 * len(self.aliases)
+
+    def settle(self) -> None:
+        """Before a write: those who want the present values take them."""
+        if self.users:
+            for ref in self.users:
+                if (fn := ref()) is not None and fn.args:
+                    fn.compute()
+            self.users = []
+        if self.aliases:
+            for ref in self.aliases:
+                if (fn := ref()) is not None and fn.known is not None:
+                    fn.known = np.array(fn.known)[()]
+            self.aliases = []
+
+
+class Constant:
+    """An ordinary array (or NumPy scalar) that took part in a call."""
+
+    __slots__ = ("mark", "place", "value")
+
+    level = 0
+    place: int
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.mark: Any = None
+
+
 class GradFn:
     """One recorded call.
 
     Attributes:
         template: the call as a small tape; None once the history was freed.
-        args: one per input of that tape, see the module.
+        args: one per array that is an input of that tape, see the module.
+        numbers: Python numbers, the inputs behind those.
         versions: of each variable among `args`, how often it had been written to.
         serial: increases in the order of recording.
         where: the user's position, `(code, offset)`.
         extra: hooks and the like, None for most.
+        known: the value, None until somebody looks.
+        freed: whether a backward pass went through it that did not retain it.
+        mark, place: of the pass that looks at it (see `segments`).
     """
 
     __slots__ = (
         "__weakref__",
         "args",
         "extra",
+        "freed",
+        "known",
         "label",
+        "mark",
+        "numbers",
+        "place",
         "serial",
         "template",
         "versions",
         "where",
     )
+
+    #: Derivatives flow to it, as to variables of this level.
+    level = 1
+    place: int
 
     def __init__(
         self,
@@ -85,7 +174,13 @@ class GradFn:
         versions: tuple[int, ...],
         where: tuple,
         label: str,
+        numbers: tuple[float, ...] = (),
+        known: Any = None,
     ) -> None:
+        self.known = known
+        self.freed = False
+        self.numbers = numbers
+        self.mark: Any = None
         self.template = template
         self.args = args
         self.versions = versions
@@ -95,13 +190,48 @@ class GradFn:
         self.extra: Extra | None = None
 
     @property
-    def freed(self) -> bool:
-        return self.template is None
+    def value(self) -> Any:
+        """The value, computed now if it was not yet."""
+        return self.compute() if self.known is None else self.known
+
+    def compute(self) -> Any:
+        """Compute the value and those that it needs, without recursion."""
+        stack = [self]
+        while stack:
+            fn = stack[-1]
+            if fn.known is None:
+                missing = [a for a in fn.args if isinstance(a, GradFn) and a.unknown]
+                if missing:
+                    stack += missing
+                    continue
+                assert fn.template is not None
+                given = [arg.value for arg in fn.args]
+                fn.known = fn.template.evaluate([*given, *fn.numbers])
+            stack.pop()
+        return self.known
+
+    def look(self, storage: Storage) -> Any:
+        """The value of a call that gives a view, in the memory of its operand."""
+        if not self.args:
+            return self.known
+        assert self.template is not None
+        self.known = self.template.see([*[a.value for a in self.args], *self.numbers])
+        storage.add_alias(self)
+        if isinstance(base := self.args[0], GradFn):
+            storage.add_alias(base)
+        return self.known
+
+    @property
+    def unknown(self) -> bool:
+        return self.known is None
 
     def free(self) -> None:
-        """Let go of what the call was given."""
-        self.template = None
-        self.args = self.versions = ()
+        """Let no further backward pass through."""
+        self.freed = True
+
+    def forget(self) -> None:
+        """Let go of what the call was given; its value is known."""
+        self.args = self.versions = self.numbers = ()
 
     def name(self) -> str:
         """`MulBackward0` for a product."""

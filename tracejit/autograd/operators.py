@@ -14,14 +14,9 @@ import numpy as np
 
 from ..numpy_api import protocols
 from ..tracer import Tracer
-from .calls import (
-    array_function,
-    array_ufunc,
-    combine,
-    function_call,
-    tracked,
-    write,
-)
+from .calls import array_function, array_ufunc, combine, write
+from .entries import tracked
+from .functions import function_call
 from .variable import Variable, fail, touch
 
 __all__: list[str] = []
@@ -29,6 +24,7 @@ __all__: list[str] = []
 protocols.serve(Variable, array_ufunc, array_function)
 
 _OPERANDS = (Variable, np.ndarray, np.generic, bool, int, float, complex, list, tuple)
+_REFLECTED = (*_OPERANDS, Tracer)
 _QUICK = frozenset((Variable, float, int, np.ndarray))
 
 _BINARY: dict[str, tuple[np.ufunc, Callable[..., Any], str]] = {
@@ -75,7 +71,7 @@ def _plain(ufunc: np.ufunc, compute: Callable[..., Any]) -> Callable[..., Any]:
 
 def _reflected(ufunc: np.ufunc, compute: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Variable, other: Any) -> Any:
-        if isinstance(other, (*_OPERANDS, Tracer)):
+        if type(other) in _QUICK or isinstance(other, _REFLECTED):
             return combine(ufunc, compute, other, self)
         return NotImplemented
 
@@ -108,12 +104,12 @@ def _change(
     x: Variable, ufunc: np.ufunc, compute: Callable[..., Any], other: Any, what: str
 ) -> Variable:
     """`x` combined with `other`, in the memory of `x`."""
-    value = x.value
-    if isinstance(value, np.ndarray) and not tracked(x):
+    if isinstance(x.value, np.ndarray) and not tracked(x):
+        value = x.value
         y = other.value if type(other) is Variable else other
         if not (type(other) is Variable and tracked(other)):
-            ufunc(value, y, out=value)
             touch(x)
+            ufunc(value, y, out=value)
             return x
     if x.level and x.fn is None and tracked(x):
         write(x, x, what)  # refuses
@@ -234,10 +230,10 @@ def _setitem(self: Variable, key: Any, new: Any) -> None:
             "Use np.where(mask, value, x), or collect the parts and use np.stack or "
             "np.concatenate",
         )
-    self.value = np.asarray(self.value)
+    self.known = np.asarray(self.value)
     key = _plain_key(key)
-    self.value[key] = new.value if type(new) is Variable else new
     touch(self)
+    self.known[key] = new.value if type(new) is Variable else new
 
 
 def _plain_key(key: Any) -> Any:
@@ -264,7 +260,16 @@ def _broadcast(x: Variable, value: Any) -> Any:
     return np.broadcast_to(np.asarray(value, x.dtype), x.shape)
 
 
-_filled("zero_", lambda x: np.zeros(x.shape, x.dtype))
+def _zero(self: Variable) -> Variable:
+    """Fill with zeros, in place."""
+    if type(self.value) is np.ndarray and not self.level:
+        touch(self)
+        self.value.fill(0)
+        return self
+    return write(self, np.zeros(self.shape, self.dtype), "x.zero_()")
+
+
+Variable.zero_ = _zero  # type: ignore[method-assign]
 _filled("fill_", _broadcast)
 _filled("copy_", _broadcast)
 for _name in ("add", "sub", "mul", "truediv", "pow"):

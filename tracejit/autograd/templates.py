@@ -31,11 +31,10 @@ import numpy as np
 
 from ..avals import Aval
 from ..errors import ConcretizationError, UnsupportedError
-from ..interpret import interpret
 from ..passes.vjp import vjp
 from ..primitive import PRIMITIVES
-from ..tape import Builder, Ref, Tape, guard
-from ..tracer import Recorder, Tracer, check_dtype
+from ..tape import Builder, Instr, Ref, Tape, const, guard
+from ..tracer import Recorder, Tracer, call_silent, check_dtype
 
 __all__ = [
     "KINDS",
@@ -73,24 +72,144 @@ class Template:
         tape: operands in, then arrays that the call made or took itself.
         number: equal for equal tapes.
         kind: the aval of the output, as a number.
+        lazy: whether the value may wait until somebody looks.
+        view: whether NumPy's result lies in the memory of the first operand.
     """
 
-    __slots__ = ("kind", "name", "number", "pullbacks", "tape")
+    __slots__ = (
+        "_checks",
+        "_steps",
+        "kind",
+        "lazy",
+        "name",
+        "number",
+        "pullbacks",
+        "tape",
+        "view",
+    )
 
     def __init__(self, tape: Tape, number: int) -> None:
         self.tape = tape
         self.number = number
         self.name = tape.name
+        self.view = False
         out = tape.avals[tape.outputs[0]]
         self.kind = kind_of(np.empty(out.shape, out.dtype))
         self.pullbacks: dict[tuple[bool, ...], list[Template | None]] = {}
+        self._steps = tuple([_step(instr) for instr in tape.instrs])
+        checks = _checks(tape)
+        self.lazy = checks is not None
+        self._checks = checks or ()
 
     def evaluate(self, values: Sequence[Any]) -> Any:
-        """The output for these operands, by NumPy."""
-        return interpret(self.tape, values)[0]
+        """The output for these operands, by NumPy; memory of its own."""
+        out = self.see(values)
+        if isinstance(out, np.ndarray) and (
+            out.base is not None or not self.tape.instrs
+        ):
+            out = np.array(out)
+        return out
+
+    def see(self, values: Sequence[Any]) -> Any:
+        """The same, maybe in the memory of an operand."""
+        return call_silent(self._run, values)
+
+    def _run(self, values: Sequence[Any]) -> Any:
+        tape = self.tape
+        env: dict[int, Any] = {
+            i: np.float64(value) if type(value) is float else value
+            for i, value in zip(tape.inputs, values, strict=True)
+        }
+        for step in self._steps:
+            step(env)
+        out = env[tape.outputs[0]]
+        return out if out.shape else out[()]
+
+    def check(self, values: Sequence[Any]) -> bool:
+        """Whether NumPy would not raise; only asked if it is lazy.
+
+        Args:
+            values: of the operands; None for those that are not known.
+        """
+        if not self._checks:
+            return True
+        env = dict(zip(self.tape.inputs, values, strict=True))
+        try:
+            for step in self._checks:
+                step(env)
+        except (ArithmeticError, LookupError, ValueError):
+            return False
+        return True
 
     def __repr__(self) -> str:
         return f"<template {self.number}>\n{self.tape!r}"
+
+
+def _step(instr: Instr) -> Callable[[dict[int, Any]], None]:
+    """One instr as a function on values by ref."""
+    reference, args, params = instr.prim.reference, instr.args, instr.params
+    if instr.prim.n_out == 1:
+        (out,) = instr.outs
+
+        def one(env: dict[int, Any]) -> None:
+            env[out] = reference(*[env[a] for a in args], **params)
+
+        return one
+
+    def several(env: dict[int, Any]) -> None:
+        results = reference(*[env[a] for a in args], **params)
+        env.update(zip(instr.outs, results, strict=True))
+
+    return several
+
+
+#: Families whose references may raise for some values.
+_RAISING = frozenset(("linalg", "host", "control"))
+_RAISING_ROWS = frozenset(("wrap_index", "mask_indices"))
+
+
+def _checks(tape: Tape) -> tuple | None:
+    """The steps that may raise, with what they need; None if they need floats.
+
+    What they need from the operands has to be known when the call is recorded, which is
+    so for index arrays and masks.
+    """
+    raising = [
+        instr
+        for instr in tape.instrs
+        if instr.prim.name in _RAISING_ROWS
+        or (instr.prim.family in _RAISING and instr.prim is not const)
+    ]
+    if not raising:
+        return ()
+    wanted = {a for instr in raising for a in instr.args}
+    needed = set(map(id, raising))
+    for instr in reversed(tape.instrs):
+        if id(instr) in needed or not wanted.isdisjoint(instr.outs):
+            needed.add(id(instr))
+            wanted.update(instr.args)
+    if any(tape.avals[i].dtype.kind == "f" for i in tape.inputs if i in wanted):
+        return None
+    return tuple([_check(i) for i in tape.instrs if id(i) in needed])
+
+
+def _check(instr: Instr) -> Callable[[dict[int, Any]], None]:
+    """`_step` of an instr that may raise, quick where it does not."""
+    step = _step(instr)
+    if instr.prim.name != "wrap_index":
+        return step
+    (arg,), (out,), n = instr.args, instr.outs, instr.params["n"]
+
+    def wrap(env: dict[int, Any]) -> None:
+        index = env[arg]
+        usual = type(index) is np.ndarray and index.dtype == np.int64 and index.size
+        # As unsigned numbers, negative ones are too large.
+        if usual and index.view(np.uint64).max() < n:
+            env[out] = index
+        else:
+            step(env)
+
+    return wrap
 
 
 #: Templates by structure; the oldest go when there are too many.
@@ -163,7 +282,11 @@ def record_ufunc(
             check_dtype(value.dtype)
         tracers.append(rec.input_tracer(value, float if number else None))
     out = serve(*tracers)
-    return _interned(_only(rec, (*rec.inputs, *rec.hidden), out.ref))
+    pairs = list(zip(rec.inputs, weak, strict=True))
+    arrays = [i for i, number in pairs if not number]
+    numbers = [i for i, number in pairs if number]
+    assert not rec.hidden
+    return _interned(_only(rec, (*arrays, *numbers), out.ref))
 
 
 def record_call(
@@ -243,10 +366,10 @@ def _try(
 
 
 def pullback(template: Template, active: tuple[bool, ...]) -> list[Template | None]:
-    """Templates of the cotangents: operands and the output's cotangent in.
+    """Templates of the cotangents: operands, the output's cotangent, numbers in.
 
     Args:
-        active: which operands are differentiated.
+        active: which arrays among the operands are differentiated.
 
     Returns:
         One per operand, None where it is not active.
@@ -261,12 +384,14 @@ def pullback(template: Template, active: tuple[bool, ...]) -> list[Template | No
 def _pullback(template: Template, active: tuple[bool, ...]) -> list[Template | None]:
     rec = Recorder(template.name)
     tape = template.tape
-    env = {i: rec.input(tape.avals[i]) for i in tape.inputs}
-    operands = [env[i] for i in tape.inputs]
+    count = len(active)
+    env = {i: rec.input(tape.avals[i]) for i in tape.inputs[:count]}
+    ct = rec.input(tape.avals[tape.outputs[0]])
+    env |= {i: rec.input(tape.avals[i]) for i in tape.inputs[count:]}
+    operands = [env[i] for i in tape.inputs[:count]]
     for instr in tape.instrs:
         rec.replay(instr, env)
     out = env[tape.outputs[0]]
-    ct = rec.input(out.aval)
     wrt = [ref for ref, wanted in zip(operands, active, strict=True) if wanted]
     cts = iter(vjp(rec, [out], [ct], wrt))
     templates: list[Template | None] = []

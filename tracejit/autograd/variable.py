@@ -16,8 +16,8 @@ import numpy as np
 
 from ..errors import AutogradError, message
 from ..tracer import check_dtype, where
-from .history import Extra, GradFn
-from .templates import kind_of
+from .history import Extra, GradFn, Storage
+from .templates import KINDS, kind_of
 
 __all__ = ["Hook", "Leaf", "Variable", "array", "constant", "fail", "version"]
 
@@ -67,13 +67,15 @@ class Variable:
     """An array with a history; made by `autograd.array`.
 
     Attributes:
-        value: the array; a NumPy scalar for most results of shape ().
+        known: the array; a NumPy scalar for most results of shape (); None for a
+            recorded result that nobody looked at.
         kind: the number of its aval.
         level: 0 for a constant, else see `modes`.
         fn: what made it; None for leaves.
-        storage: `[n]`, how often its memory was written to; shared with views.
-        seen: that number when `fn` made it.
+        storage: the memory, shared with views; None as long as nobody asked for it.
+        seen: its version when `fn` made this value.
         extra: gradient, hooks, if there are any.
+        mark, place: of the pass that looks at it (see `segments`).
     """
 
     __slots__ = (
@@ -81,16 +83,19 @@ class Variable:
         "extra",
         "fn",
         "kind",
+        "known",
         "level",
+        "mark",
+        "place",
         "seen",
         "storage",
-        "value",
     )
 
-    value: Any
-    storage: list[int] | None
+    known: Any
+    storage: Storage | None
     fn: GradFn | None
     extra: Leaf | None
+    place: int
 
     if TYPE_CHECKING:
         # fmt: off
@@ -111,41 +116,52 @@ class Variable:
         # fmt: on
 
     def __init__(self, value: Any, level: int = 0) -> None:
-        self.value = value
+        self.known = value
         self.kind = kind_of(value)
         self.level = level
         self.fn = None
         self.storage = None
         self.seen = 0
         self.extra = None
+        self.mark: Any = None
+
+    @property
+    def value(self) -> Any:
+        """The array (or NumPy scalar), computed now if nobody looked before."""
+        if self.known is None:
+            assert self.fn is not None
+            require_fresh(self)
+            storage = self.storage
+            self.known = self.fn.value if storage is None else self.fn.look(storage)
+        return self.known
 
     # --- what it looks like -----------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.value.shape
+        return KINDS[self.kind].shape
 
     @property
     def dtype(self) -> np.dtype:
-        return self.value.dtype
+        return KINDS[self.kind].dtype
 
     @property
     def ndim(self) -> int:
-        return self.value.ndim
+        return len(KINDS[self.kind].shape)
 
     @property
     def size(self) -> int:
-        return self.value.size
+        return KINDS[self.kind].size
 
     def __len__(self) -> int:
-        if not self.value.shape:
+        if not self.shape:
             raise TypeError("len() of a 0-d array")
-        return self.value.shape[0]
+        return self.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
-        if not self.value.shape:
+        if not self.shape:
             raise TypeError("iteration over a 0-d array")
-        return (self[i] for i in range(self.value.shape[0]))
+        return (self[i] for i in range(self.shape[0]))
 
     def __repr__(self) -> str:
         if self.fn is not None and self.level:
@@ -251,12 +267,12 @@ class Variable:
         return self
 
     def _require_float(self) -> None:
-        if self.value.dtype.kind != "f":
+        if self.dtype.kind != "f":
             raise fail(
-                f"only arrays of floats can require gradients, not {self.value.dtype}",
+                f"only arrays of floats can require gradients, not {self.dtype}",
                 "Convert it with .astype(float)",
             )
-        self.value = np.asarray(self.value)  # a leaf is updated in place
+        self.known = np.asarray(self.value)  # a leaf is updated in place
 
     @property
     def is_leaf(self) -> bool:
@@ -372,7 +388,7 @@ class Variable:
         twin = Variable(self.value)
         if self.value.shape or isinstance(self.value, np.ndarray):
             twin.storage = shared_storage(self)
-            twin.seen = twin.storage[0]
+            twin.seen = twin.storage.count
         return twin
 
     def detach_(self) -> Variable:
@@ -395,9 +411,9 @@ class Variable:
                 "Make a new variable with autograd.array",
             )
         if value is not self.value:
-            self.value = np.asarray(self.value)
-            np.copyto(self.value, value, casting="same_kind")
+            self.known = np.asarray(self.value)
             touch(self)
+            np.copyto(self.value, value, casting="same_kind")
 
     def clone(self) -> Any:
         """A recorded copy."""
@@ -429,26 +445,29 @@ def _rebuilt(value: np.ndarray, level: int) -> Variable:
 
 def version(x: Variable) -> int:
     """How often the memory of `x` was written to."""
-    return x.storage[0] if x.storage is not None else 0
+    return x.storage.count if x.storage is not None else 0
 
 
-def shared_storage(x: Variable) -> list[int]:
-    """The counter of `x`, for one more variable that sees its memory."""
+def shared_storage(x: Variable) -> Storage:
+    """The memory of `x`, for one more that sees it."""
     if x.storage is None:
-        x.storage = [0]
+        x.storage = Storage()
+    if x.fn is not None and x.known is not None:
+        x.storage.add_alias(x.fn)
     return x.storage
 
 
 def touch(x: Variable) -> None:
-    """Note that `x` itself was written to."""
+    """Note that `x` itself is written to now, right after this."""
     storage = shared_storage(x)
-    storage[0] += 1
-    x.seen = storage[0]
+    storage.settle()
+    storage.count += 1
+    x.seen = storage.count
 
 
 def require_fresh(x: Variable) -> None:
     """Refuse a recorded result whose memory somebody else wrote to."""
-    if x.fn is not None and x.storage is not None and x.storage[0] != x.seen:
+    if x.fn is not None and x.storage is not None and x.storage.count != x.seen:
         raise fail(
             f"a recorded array of shape {list(x.shape)} shares memory with one that "
             "was changed in place, so its history does not give its value any more",

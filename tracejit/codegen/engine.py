@@ -28,6 +28,7 @@ __all__ = [
     "make_function",
     "method",
     "optimise",
+    "prepare",
     "target_machine",
 ]
 
@@ -125,6 +126,13 @@ def load_object(code: bytes, needed: list[str]) -> None:
         symbols.register(needed)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
+
+
+def prepare(needed: list[str]) -> None:
+    """Make known to LLVM what a module calls that another engine compiles."""
+    with _LOCK:
+        _engine()
+        symbols.register(needed)
 
 
 def address(name: str) -> int:

@@ -52,12 +52,12 @@ from .layout import FIRST, Layout
 from .linalg import emit_call
 from .scalars import Scalars
 
-__all__ = ["OUTCOME_KINDS", "ExitNumbers", "emit_body"]
+__all__ = ["OUTCOME_KINDS", "REALIGN", "ExitNumbers", "emit_body"]
 
 #: What `results[1]` says about the outcome in `results[0]`.
 OUTCOME_KINDS = {"b": 1, "i": 2, "u": 3, "f": 4}
 #: Vectors that are spilled to an unaligned stack cost twice the time.
-_REALIGN = " alignstack(64)" if platform.machine() in ("x86_64", "AMD64") else ""
+REALIGN = " alignstack(64)" if platform.machine() in ("x86_64", "AMD64") else ""
 #: More buffers than this share alias scopes.
 _MAX_SCOPES = 200
 _SUM = {"sum": "fadd reassoc nsz contract", "prod": "fmul reassoc nsz"}
@@ -143,7 +143,7 @@ class Emitter:
         self.writer.raw("ret i64 0")
         linkage, inline = ("internal ", "alwaysinline") if inlined else ("", "noinline")
         head = f"define {linkage}i64 @{name}({', '.join(heads)}) {inline} nounwind"
-        return self.writer.finish(head + _REALIGN)
+        return self.writer.finish(head + REALIGN)
 
     def bind(self) -> list[str]:
         """Name the parameters of the function."""

@@ -44,6 +44,8 @@ class Outputs:
         self.form = _form(result_text, len(self.refs))
         namespace = {"c": self._constants, "k": containers, "unflatten": unflatten}
         source = f"def assemble(o):\n    return {result_text}"
+        #: The result as an expression of the kernel's outputs `o` and constants `c`.
+        self.text, self.constants = result_text, self._constants
         self.assemble: Callable[[tuple], Any] = define(source, "assemble", namespace)
 
     def _place(self, recorder: Recorder, leaf: Any) -> str:

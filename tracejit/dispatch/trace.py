@@ -56,6 +56,7 @@ class Trace:
         executable: the compiled kernel; None while the path is interpreted.
         assemble: rebuilds the result from the kernel's outputs.
         form: says if there is nothing to rebuild, see `Outputs`.
+        result: what `assemble` does, as text, and the constants in it.
         parent, at: the trace it branched off, and at which guard.
     """
 
@@ -66,6 +67,7 @@ class Trace:
         self.checks = checks
         self.assemble = outputs.assemble
         self.form = outputs.form
+        self.result = outputs.text, outputs.constants
         raw = session.finish_trace(outputs.refs)
         tape, self.looked_up, self.constants = _bind(optimise(raw), session)
         self.tape = tape

@@ -2,9 +2,11 @@
 
 from . import (
     calculus,
+    complex,
     composed,
     concatenators,
     creation,
+    decompositions,
     einsum,
     indexing,
     joining,
@@ -34,9 +36,11 @@ from . import (
 
 __all__ = [
     "calculus",
+    "complex",
     "composed",
     "concatenators",
     "creation",
+    "decompositions",
     "einsum",
     "indexing",
     "joining",

@@ -10,6 +10,7 @@ from ..tracer import Tracer, refuse
 from .products import contract, diagonal
 from .shape import permute
 from .table import as_tracer, cast, common, emit, implements, no_keywords, recorder_of
+from .ufuncs import call
 
 __all__ = ["einsum"]
 
@@ -62,6 +63,10 @@ def einsum(
         rest = [t for i, t in enumerate(terms) if i not in which]
         wanted = set(output).union(*[set(t.labels) for t in rest])
         chosen = [terms[i] for i in which]
+        while len(chosen) > 2:
+            later = chosen[2:]
+            inside = wanted.union(*[set(t.labels) for t in later])
+            chosen = [_joined(chosen[:2], inside), *later]
         terms = [*rest, _joined(chosen, wanted)]
     (result,) = terms
     sizes = _sizes([_Labelled(t, c) for t, c in zip(tracers, inputs, strict=True)])
@@ -163,13 +168,7 @@ def _path(terms: list[_Labelled], output: str) -> list[tuple[int, ...]]:
     present = "".join([c for c in output if c in text])
     shapes = [np.broadcast_to(0.0, t.x.shape) for t in terms]
     path, _ = np.einsum_path(f"{text}->{present}", *shapes, optimize="greedy")
-    return [which for step in path[1:] for which in _in_pairs(step, len(terms))]
-
-
-def _in_pairs(step: tuple[int, ...], count: int) -> list[tuple[int, ...]]:
-    if len(step) > 2:
-        refuse(f"np.einsum that joins {count} operands at once", "Split it into pairs")
-    return [tuple(step)]
+    return [tuple(step) for step in path[1:]]
 
 
 def _joined(terms: list[_Labelled], wanted: set[str]) -> _Labelled:
@@ -195,7 +194,7 @@ def _joined(terms: list[_Labelled], wanted: set[str]) -> _Labelled:
             y = emit("reshape", y, shape=y.shape[:n] + (1,) * len(free_a) + y.shape[n:])
         elif free_b:
             x = emit("reshape", x, shape=x.shape + (1,) * len(free_b))
-        return _Labelled(emit("mul", x, y), labels)
+        return _Labelled(call(np.multiply, x, y), labels)
     return _Labelled(
         contract(
             a.x,
@@ -207,3 +206,15 @@ def _joined(terms: list[_Labelled], wanted: set[str]) -> _Labelled:
         ),
         labels,
     )
+
+
+@implements(np.einsum_path, gradient=False)
+def einsum_path(
+    *operands: Any, optimize: Any = "greedy", einsum_call: bool = False
+) -> Any:
+    """NumPy's own answer, which depends on shapes only."""
+    stand_ins = [
+        np.broadcast_to(0.0, t.shape) if type(t) is Tracer else t for t in operands
+    ]
+    ask: Any = np.einsum_path
+    return ask(*stand_ins, optimize=optimize, einsum_call=einsum_call)

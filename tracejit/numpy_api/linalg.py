@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..tracer import Tracer, refuse
-from .products import matmul
-from .reductions import axis_of, reduce
+from ..tracer import Tracer
+from .complex import squared_size
+from .products import dot, matmul
+from .reductions import axis_of, keep, reduce
+from .reductions import max as max_
+from .reductions import min as min_
 from .reductions import sum as sum_
 from .shape import swapaxes
-from .table import as_tracer, cast, common, emit, emit_view, implements, recorder_of
+from .table import (
+    as_tracer,
+    cast,
+    common,
+    emit,
+    emit_view,
+    implements,
+    no_keywords,
+    recorder_of,
+)
 from .ufuncs import F64, call
 
-__all__ = ["solve"]
+__all__ = ["inv", "norm", "solve", "squares"]
 
 
 def _float(a: Any) -> Tracer:
     """An array as floats: integers become f64."""
     x = as_tracer(recorder_of(a), a)
-    return x if x.dtype.kind == "f" else cast(x, F64)
+    return x if x.dtype.kind in "fc" else cast(x, F64)
 
 
-def _squares(x: Tracer) -> Tracer:
+def squares(x: Tracer) -> Tracer:
+    """The operand, if it is a stack of square matrices."""
     if x.ndim < 2:
         raise np.linalg.LinAlgError(
             f"{x.ndim}-dimensional array given. Array must be at least two-dimensional"
@@ -35,7 +49,7 @@ def _squares(x: Tracer) -> Tracer:
 
 @implements(np.linalg.cholesky)
 def cholesky(a: Any, /, *, upper: bool = False) -> Any:
-    x = _squares(_float(a))
+    x = squares(_float(a))
     if not upper:
         return emit("cholesky", x)
     return swapaxes(emit("cholesky", swapaxes(x, -1, -2)), -1, -2)
@@ -43,12 +57,12 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Any:
 
 @implements(np.linalg.inv)
 def inv(a: Any) -> Any:
-    return emit("inv", _squares(_float(a)))
+    return emit("inv", squares(_float(a)))
 
 
 @implements(np.linalg.det)
 def det(a: Any) -> Any:
-    return emit("det", _squares(_float(a)))
+    return emit("det", squares(_float(a)))
 
 
 #: NumPy's own named tuple has no public name.
@@ -57,14 +71,14 @@ _Slogdet: Any = type(np.linalg.slogdet(np.eye(1)))
 
 @implements(np.linalg.slogdet)
 def slogdet(a: Any) -> Any:
-    return _Slogdet(*emit("slogdet", _squares(_float(a))))
+    return _Slogdet(*emit("slogdet", squares(_float(a))))
 
 
 @implements(np.linalg.solve)
 def solve(a: Any, b: Any) -> Any:
     rec = recorder_of(a, b)
     x, y = common([_float_of(rec, a), _float_of(rec, b)])
-    _squares(x)
+    squares(x)
     vector = y.ndim == 1
     if vector:
         y = emit_view("reshape", y, shape=(*y.shape, 1))
@@ -83,7 +97,7 @@ def solve(a: Any, b: Any) -> Any:
 
 def _float_of(rec: Any, a: Any) -> Tracer:
     x = as_tracer(rec, a)
-    return x if x.dtype.kind == "f" else cast(x, F64)
+    return x if x.dtype.kind in "fc" else cast(x, F64)
 
 
 def _solved(a: Tracer, b: Tracer) -> Tracer:
@@ -106,7 +120,7 @@ def _solved(a: Tracer, b: Tracer) -> Tracer:
 
 @implements(np.linalg.matrix_power)
 def matrix_power(a: Any, n: int) -> Any:
-    x = _squares(as_tracer(recorder_of(a), a))
+    x = squares(as_tracer(recorder_of(a), a))
     if n < 0:
         x, n = inv(x), -n
     if n == 0:
@@ -123,11 +137,55 @@ def matrix_power(a: Any, n: int) -> Any:
 
 @implements(np.linalg.multi_dot)
 def multi_dot(arrays: Any, *, out: Any = None) -> Any:
+    no_keywords(np.linalg.multi_dot, out=out)
     rec = recorder_of(*arrays)
-    first, *rest = [as_tracer(rec, a) for a in arrays]
-    for x in rest:
-        first = matmul(first, x)
-    return first
+    parts = [as_tracer(rec, a) for a in arrays]
+    if len(parts) < 2:
+        raise ValueError("Expecting at least two arrays.")
+    row, column = parts[0].ndim == 1, parts[-1].ndim == 1
+    if len(parts) > 2:
+        parts[0] = parts[0][None] if row else parts[0]
+        parts[-1] = parts[-1][:, None] if column else parts[-1]
+        for x in parts:
+            if x.ndim != 2:
+                raise np.linalg.LinAlgError(
+                    f"{x.ndim}-dimensional array given. Array must be two-dimensional"
+                )
+    else:
+        return dot(*parts)
+    found = _chain(parts)
+    found = found[0] if row else found
+    return found[..., 0] if column else found
+
+
+def _chain(parts: list[Tracer]) -> Tracer:
+    """The product in the order with the fewest multiplications.
+
+    T. Cormen et al., "Introduction to Algorithms", matrix-chain multiplication.
+    """
+    sizes = [parts[0].shape[0], *[x.shape[1] for x in parts]]
+    n = len(parts)
+    best: dict[tuple[int, int], tuple[int, int]] = {(i, i): (0, i) for i in range(n)}
+    for length in range(1, n):
+        for i in range(n - length):
+            j = i + length
+            best[i, j] = min(
+                (
+                    best[i, k][0]
+                    + best[k + 1, j][0]
+                    + sizes[i] * sizes[k + 1] * sizes[j + 1],
+                    k,
+                )
+                for k in range(i, j)
+            )
+
+    def product(i: int, j: int) -> Tracer:
+        if i == j:
+            return parts[i]
+        k = best[i, j][1]
+        return dot(product(i, k), product(k + 1, j))
+
+    return product(0, n - 1)
 
 
 # --- norms ----------------------------------------------------------------------------
@@ -137,8 +195,16 @@ def multi_dot(arrays: Any, *, out: Any = None) -> Any:
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     x = _float(x)
     if axis is None:
-        if ord is None or (ord == 2 and x.ndim == 1) or (ord == "fro" and x.ndim == 2):
+        if (
+            ord is None
+            or (ord == 2 and x.ndim == 1)
+            or (ord in ("f", "fro") and x.ndim == 2)
+        ):
             flat = x if x.ndim == 1 else emit("reshape", x, shape=(x.size,))
+            if x.dtype.kind == "c":
+                flat = emit(
+                    "concatenate", emit("real", flat), emit("imag", flat), axis=0
+                )
             total = emit("dot", flat, flat, contract=((0,), (0,)), batch=((), ()))
             root = call(np.sqrt, total)
             ones = (1,) * x.ndim
@@ -155,32 +221,39 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 def _vector_norm(x: Tracer, ord: Any, axis: int, keepdims: bool) -> Any:
     if ord is None or ord == 2:
-        return call(np.sqrt, sum_(x * x, axis, keepdims=keepdims))
+        return call(np.sqrt, sum_(squared_size(x), axis, keepdims=keepdims))
     if isinstance(ord, str):
         raise ValueError(f"Invalid norm order '{ord}' for vectors")
     size = call(np.absolute, x)
     if ord == np.inf:
-        return reduce("max", size, axis, keepdims)
+        return max_(size, axis, keepdims=keepdims, initial=0)
     if ord == -np.inf:
         return reduce("min", size, axis, keepdims)
     if ord == 0:
-        return sum_(cast(x != 0, x.dtype), axis, keepdims=keepdims)
+        return sum_(cast(x != 0, size.dtype), axis, keepdims=keepdims)
     if ord == 1:
         return sum_(size, axis, keepdims=keepdims)
-    return sum_(size**ord, axis, keepdims=keepdims) ** x.dtype.type(1 / ord)
+    total = sum_(call(np.power, size, ord), axis, keepdims=keepdims)
+    return call(np.power, total, call_or_divide(ord, size.dtype))
+
+
+def call_or_divide(ord: Any, dtype: np.dtype) -> Any:
+    """1 / ord in a dtype, whether ord is traced or not."""
+    if type(ord) is Tracer:
+        return cast(1 / ord, dtype)
+    return np.reciprocal(ord, dtype=dtype)
 
 
 def _matrix_norm(x: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     row, column = axes
     if row == column:
         raise ValueError("Duplicate axes given.")
-    if ord is None or ord == "fro":
-        return call(np.sqrt, sum_(x * x, axes, keepdims=keepdims))
+    if ord is None or ord in ("fro", "f"):
+        return call(np.sqrt, sum_(squared_size(x), axes, keepdims=keepdims))
+    if ord in (2, -2, "nuc"):
+        return _spectral_norm(x, ord, axes, keepdims)
     if ord not in (1, -1, np.inf, -np.inf):
-        refuse(
-            f"np.linalg.norm of matrices with ord={ord!r}",
-            "Use ord 'fro', 1, -1, inf or -inf",
-        )
+        raise ValueError("Invalid norm order for matrices.")
     summed, other = (row, column) if ord in (1, -1) else (column, row)
     total = sum_(call(np.absolute, x), summed, keepdims=True)
     out = reduce("max" if ord > 0 else "min", total, other, True)
@@ -188,6 +261,17 @@ def _matrix_norm(x: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool) -> 
         return out
     shape = tuple(n for i, n in enumerate(x.shape) if i not in axes)
     return emit("reshape", out, shape=shape)
+
+
+def _spectral_norm(x: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """Of the singular values the largest, the least, or all together."""
+    rest = [i for i in range(x.ndim) if i not in axes]
+    s = emit("svdvals", emit("transpose", x, perm=(*rest, *axes)))
+    if ord == "nuc":
+        found = sum_(s, -1)
+    else:
+        found = max_(s, -1, initial=0) if ord == 2 else min_(s, -1)
+    return keep(found, x.shape, axes) if keepdims else found
 
 
 @implements(np.linalg.vector_norm)
@@ -200,7 +284,14 @@ def vector_norm(
         out = _vector_norm(flat, ord, 0, False)
         return emit("reshape", out, shape=(1,) * x.ndim) if keepdims else out
     if isinstance(axis, tuple):
-        refuse("np.linalg.vector_norm over several axes", "Use np.linalg.norm")
+        axes = [axis_of(i, x.ndim) for i in axis]
+        rest = [i for i in range(x.ndim) if i not in axes]
+        moved = emit("transpose", x, perm=(*axes, *rest))
+        left = tuple([x.shape[i] for i in rest])
+        size = math.prod([x.shape[i] for i in axes])
+        flat = emit("reshape", moved, shape=(size, *left))
+        out = _vector_norm(flat, ord, 0, False)
+        return keep(out, x.shape, axes) if keepdims else out
     return _vector_norm(x, ord, axis_of(axis, x.ndim), keepdims)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..tracer import FUNCTIONS, Tracer, refuse
 from .indexing import take
 from .shape import permute, ravel, reshape, transpose
-from .table import cast
+from .table import cast, emit
 
 __all__: list[str] = []
 
@@ -87,6 +87,12 @@ def _astype(
             f"Cannot cast array data from {self.dtype!r} to {dtype!r} according to "
             f"the rule {casting!r}"
         )
+    if self.dtype.kind == "c" and dtype.kind in "iuf":
+        self.rec.warn(
+            "Casting complex values to real discards the imaginary part",
+            np.exceptions.ComplexWarning,
+        )
+        return emit("cast", self, dtype=dtype)
     return self if not copy and self.dtype == dtype else cast(self, dtype)
 
 
@@ -111,16 +117,8 @@ def _matrix_transpose(self: Tracer) -> Any:
     return permute(self, (*axes[:-2], axes[-1], axes[-2]))
 
 
-def _same(self: Tracer) -> Any:
-    return Tracer(self.rec, self.ref, self.weak, True)
-
-
 def _flat(self: Tracer) -> Any:
     return ravel(self)
-
-
-def _imaginary(self: Tracer) -> Any:
-    return np.zeros(self.shape, self.dtype)[()]
 
 
 for _name, _implementation in {
@@ -132,15 +130,11 @@ for _name, _implementation in {
     "take": _take,
     "compress": _compress,
     "searchsorted": _searchsorted,
-    "conj": _copy,
-    "conjugate": _copy,
 }.items():
     setattr(Tracer, _name, _implementation)
 _PROPERTIES: dict[str, Callable[..., Any]] = {
     "T": transpose,
     "mT": _matrix_transpose,
-    "real": _same,
-    "imag": _imaginary,
     "flat": _flat,
 }
 for _name, _getter in _PROPERTIES.items():

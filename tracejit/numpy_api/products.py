@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer, refuse
+from .complex import conjugated
 from .reductions import axis_of
 from .reductions import sum as sum_
 from .shape import moveaxis, permute
@@ -80,7 +81,7 @@ def matmul(a: Any, b: Any) -> Any:
 
 @composed(np.vecdot)
 def vecdot(a: Any, b: Any) -> Any:
-    product = call(np.multiply, a, b)
+    product = call(np.multiply, call(np.conjugate, a), b)
     return sum_(product, -1, product.dtype)
 
 
@@ -94,7 +95,7 @@ def matvec(a: Any, b: Any) -> Any:
 @composed(np.vecmat)
 def vecmat(a: Any, b: Any) -> Any:
     rec = recorder_of(a, b)
-    x = as_tracer(rec, a)
+    x = conjugated(as_tracer(rec, a))
     return matmul(x[..., None, :], b)[..., 0, :]
 
 
@@ -105,7 +106,9 @@ def linalg_matmul(x1: Any, x2: Any, /) -> Any:
 
 @implements(np.linalg.vecdot)
 def linalg_vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    return vecdot(moveaxis(x1, axis, -1), moveaxis(x2, axis, -1))
+    rec = recorder_of(x1, x2)
+    x, y = [moveaxis(as_tracer(rec, t), axis, -1) for t in (x1, x2)]
+    return vecdot(x, y)
 
 
 @implements(np.dot)
@@ -135,7 +138,7 @@ def vdot(a: Any, b: Any, /) -> Any:
     x, y = [_flat(t) for t in _pair(a, b)]
     if x.size != y.size:
         _raise_like(np.vdot, x, y)
-    return contract(x, y, (0,), (0,))
+    return contract(conjugated(x), y, (0,), (0,))
 
 
 def _flat(x: Tracer) -> Tracer:
@@ -202,10 +205,33 @@ def cross(
         axisa = axisb = axisc = axis
     x, y = _pair(a, b)
     x, y = moveaxis(x, axisa, -1), moveaxis(y, axisb, -1)
-    if x.shape[-1] != 3 or y.shape[-1] != 3:
-        refuse("np.cross of vectors that are not three-dimensional")
+    if x.shape[-1] not in (2, 3) or y.shape[-1] not in (2, 3):
+        raise ValueError(
+            "Both input arrays must be (arrays of) 3-dimensional vectors, but they are "
+            f"{x.shape[-1]} and {y.shape[-1]} dimensional instead."
+        )
+    if x.shape[-1] == 2 or y.shape[-1] == 2:
+        refuse(
+            "np.cross of two-dimensional vectors",
+            "Write a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]",
+        )
+    return _cross(x, y, axisc)
+
+
+def _cross(x: Tracer, y: Tracer, axis: int) -> Tracer:
     out = x[..., [1, 2, 0]] * y[..., [2, 0, 1]] - x[..., [2, 0, 1]] * y[..., [1, 2, 0]]
-    return moveaxis(out, -1, axisc)
+    return moveaxis(out, -1, axis)
+
+
+@implements(np.linalg.cross)
+def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    x, y = _pair(x1, x2)
+    if x.shape[axis] != 3 or y.shape[axis] != 3:
+        raise ValueError(
+            "Both input arrays must be (arrays of) 3-dimensional vectors, but they are "
+            f"{x.shape[axis]} and {y.shape[axis]} dimensional instead."
+        )
+    return _cross(moveaxis(x, axis, -1), moveaxis(y, axis, -1), axis)
 
 
 # --- diagonals ------------------------------------------------------------------------

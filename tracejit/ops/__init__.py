@@ -2,6 +2,7 @@
 
 from . import (
     branch,
+    complex,
     contraction,
     control,
     elementwise,
@@ -13,11 +14,13 @@ from . import (
     logic,
     loop,
     reduction,
+    spectral,
     structural,
 )
 
 __all__ = [
     "branch",
+    "complex",
     "contraction",
     "control",
     "elementwise",
@@ -29,5 +32,6 @@ __all__ = [
     "logic",
     "loop",
     "reduction",
+    "spectral",
     "structural",
 ]

@@ -4,7 +4,13 @@ from .call import Call, canonical, prepare, read_call
 from .frames import caller, in_package
 from .statics import Identity, Statics, compares_by_identity, typed
 from .trees import NAMESPACE, flatten, structure, unflatten
-from .words import describe_call, describe_change, leaf_names, parameter_names
+from .words import (
+    describe_call,
+    describe_change,
+    leaf_names,
+    parameter_names,
+    spec_names,
+)
 
 __all__ = [
     "NAMESPACE",
@@ -22,6 +28,7 @@ __all__ = [
     "parameter_names",
     "prepare",
     "read_call",
+    "spec_names",
     "structure",
     "typed",
     "unflatten",

@@ -9,7 +9,13 @@ import optree
 
 from ..avals import Aval
 
-__all__ = ["describe_call", "describe_change", "leaf_names", "parameter_names"]
+__all__ = [
+    "describe_call",
+    "describe_change",
+    "leaf_names",
+    "parameter_names",
+    "spec_names",
+]
 
 
 def parameter_names(fun: Callable, count: int) -> list[str]:

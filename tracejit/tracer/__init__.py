@@ -15,7 +15,7 @@ from .recorder import (
 )
 from .rounds import RecordAgain
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
-from .warn import call_noisy
+from .warn import call_noisy, call_silent, has_error_state
 
 __all__ = [
     "FUNCTIONS",
@@ -30,8 +30,10 @@ __all__ = [
     "Tracer",
     "active_recorder",
     "call_noisy",
+    "call_silent",
     "check_dtype",
     "full_name",
+    "has_error_state",
     "is_inside",
     "paused",
     "recording",

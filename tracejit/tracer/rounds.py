@@ -36,6 +36,7 @@ import numpy as np
 
 from ..passes.reroll import Formula, Proof, prove_rounds, stretch
 from .differing import differing
+from .forks import FEW, Forks
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Loop, code_of
 from .purity.counted import COUNTER
@@ -116,6 +117,9 @@ class Rounds:
         self.visits: list[_Visit] = []
         self.plan: _Plan | None = None
         self.watching = rec.may_skip and count > ROUNDS + 2
+        self.forks: Forks | None = None
+        if rec.may_fork and count >= FEW:
+            self.forks = Forks(rec, kind, numbers, takes_rows)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -125,9 +129,16 @@ class Rounds:
             if self.plan is not None:
                 plan, self.plan = self.plan, None
                 self._finish(plan)
+            elif self.forks is not None and self.forks.hopeful:
+                forks, self.forks = self.forks, None
+                forks.finish(sys._getframe(1))
             raise StopIteration
         if self.watching:
             self._look(sys._getframe(1))
+            if self.plan is not None:
+                self.forks = None
+        if self.forks is not None and self.forks.active:
+            self.forks.look(sys._getframe(1))
         self.done += 1
         return self.item(self.done - 1)
 
@@ -232,9 +243,8 @@ class Rounds:
 
     def _all_seen(self, proof: Proof, handed: frozenset[int], visit: _Visit) -> bool:
         """Whether all that the rounds made and that is still alive has a name."""
-        made = proof.place_of.keys()
-        alive = {ref for ref in self.rec.alive() if ref in made}
-        return alive <= handed | visit.dead
+        alive = proof.places.among(self.rec.alive())
+        return alive.keys() <= handed | visit.dead
 
     # --- after the last round ---------------------------------------------------------
 
@@ -259,9 +269,9 @@ class Rounds:
                 break
         else:
             raise RecordAgain
-        before = rec.alive() & proof.place_of.keys()
+        alive = proof.places.among(rec.alive())
         last = self.count - first - 1
-        if not {r for r in before if proof.place_of[r][0] < last} <= plan.handed:
+        if not {r for r, (rep, *_) in alive.items() if rep < last} <= plan.handed:
             raise RecordAgain
         rec.put_loop(proof)
 
@@ -304,14 +314,15 @@ def _handed(visits: list[_Visit], proof: Proof) -> frozenset[int] | None:
         missing = len(visits) - len(history)
         for place, ref in enumerate(refs):
             past = [held[place] for held in history]
-            if ref not in proof.place_of:
+            made = proof.places.get(ref)
+            if made is None:
                 if set(past) != {ref}:
                     return None
                 continue
-            rep, *spot = proof.place_of[ref]
+            rep, *spot = made
             lag = len(visits) - 1 - rep
             for j, old in enumerate(past, missing):
-                found = proof.place_of.get(old)
+                found = proof.places.get(old)
                 if found != ((j - lag, *spot) if j >= lag else None):
                     return None
             if len(visits) - max(lag, missing) < 3:

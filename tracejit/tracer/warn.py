@@ -17,7 +17,7 @@ import numpy as np
 from ..primitive import Primitive
 from .frames import user_frame
 
-__all__ = ["call_noisy", "run_noisy", "warn"]
+__all__ = ["call_noisy", "call_silent", "has_error_state", "run_noisy", "warn"]
 
 #: NumPy's word for a primitive in its warnings, where it is not the primitive's name.
 _NUMPY_WORDS = {
@@ -26,6 +26,7 @@ _NUMPY_WORDS = {
     "div": "divide",
     "pow": "power",
     "abs": "absolute",
+    "modulus": "absolute",
     "neg": "negative",
     "mod": "remainder",
     "sum": "reduce",
@@ -134,6 +135,28 @@ def call_noisy(name: str, function: Any, args: Any, kwargs: dict[str, Any]) -> A
         return function(*args, **kwargs)
     finally:
         _error_state.reset(token)
+
+
+def _silent_state() -> Any:
+    with np.errstate(all="ignore"):
+        return _error_state.get()
+
+
+_SILENT = _silent_state()
+
+
+def call_silent(function: Any, *args: Any) -> Any:
+    """Call a function with NumPy's warnings off."""
+    token = _error_state.set(_SILENT)
+    try:
+        return function(*args)
+    finally:
+        _error_state.reset(token)
+
+
+def has_error_state() -> bool:
+    """Whether the user's code runs inside `np.errstate`."""
+    return _error_state.get(None) is not None
 
 
 def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:

@@ -45,6 +45,7 @@ from .prove import (
     Carried,
     Fixed,
     Local,
+    Places,
     Proof,
     Table,
     Varying,
@@ -171,7 +172,8 @@ def ending_of(
             exits.bounded(last, found.bound)
             return found
         reason = found
-    exits.refuse(last, reason)
+    if run.reps > 1:
+        exits.refuse(last, reason)
     return None
 
 
@@ -323,12 +325,13 @@ def _ending(
     if any(len(held) != len(visits[-1]) for held in visits):
         return "a name is bound in the loop only"
     fixed = {o.ref for part in proof.operands for o in part if isinstance(o, Fixed)}
-    if not _stay(visits, (read | fixed) - proof.place_of.keys()):
+    places = proof.places.among(read | fixed)
+    if not _stay(visits, read - places.keys(), fixed):
         return "names exchange values from before the loop"
     starts: dict[tuple[int, int, int], tuple[int, ...]] = {}
     olds: set[tuple[int, ...]]
-    for ref in read & proof.place_of.keys():
-        rep, place, out = proof.place_of[ref]
+    for ref in sorted(read & places.keys()):
+        rep, place, out = places[ref]
         lag = reps - rep
         if judgement.in_place:
             if not peeled or lag > 1:
@@ -376,13 +379,15 @@ def _first_values(
     name held before.  So a name that holds what was made `lag` rounds ago, at each
     visit from number `lag` on, does so for any number of rounds.
     """
-    _, place, out = proof.place_of[ref]
+    spot = proof.places.get(ref)
+    assert spot is not None
+    _, place, out = spot
     found = set()
     for name in [k for k, held in enumerate(visits[-1]) if held == ref]:
         first = tuple(held[name] for held in visits[:lag])
-        later = [proof.place_of.get(held[name]) for held in visits[lag:]]
+        later = [proof.places.get(held[name]) for held in visits[lag:]]
         steady = later == [(k, place, out) for k in range(len(later))]
-        known = not proof.place_of.keys().isdisjoint(first)
+        known = any(proof.places.get(old) is not None for old in first)
         if lag > 1 and (known or not steady):
             return set()
         found.add(first)
@@ -397,15 +402,13 @@ def _single(builder: Builder, run: Run, behind: Instr, exits: Exits) -> Proof | 
     round has made, the next round will read that.
     """
     body = builder.instrs[run.start : run.start + run.period]
-    place_of = {
-        ref: (0, place, out)
-        for place, instr in enumerate(body)
-        for out, ref in enumerate(instr.outs)
-    }
+    spots = [(p, out) for p, instr in enumerate(body) for out in range(len(instr.outs))]
+    refs = [ref for instr in body for ref in instr.outs]
+    places = Places(np.array([refs], np.int64), spots)
     visits = [exits.held(i.params["exit"]) for i in (body[0], behind)]
     if len(visits[0]) != len(visits[1]):
         return None
-    made = place_of.get(behind.args[0])
+    made = places.get(behind.args[0])
     if made is None:
         return None
     operands: list[list[Any]] = [[Carried(*made[1:], 1, body[0].args)]]
@@ -413,33 +416,39 @@ def _single(builder: Builder, run: Run, behind: Instr, exits: Exits) -> Proof | 
     for instr in body[1:]:
         operands.append([])
         for ref in instr.args:
-            if ref in place_of:
-                operands[-1].append(Local(*place_of[ref][1:]))
+            if (here := places.get(ref)) is not None:
+                operands[-1].append(Local(*here[1:]))
                 continue
             later = {b for a, b in zip(*visits, strict=True) if a == ref}
             if later == {ref} or (not later and (ref in known or exits.is_input(ref))):
                 operands[-1].append(Fixed(ref))
-            elif len(later) == 1 and (made := place_of.get(min(later))):
+            elif len(later) == 1 and (made := places.get(min(later))):
                 operands[-1].append(Carried(*made[1:], 1, (ref,)))
             else:
                 return None
     exit = Varying((body[0].params["exit"],))
     varying = [{"exit": exit} if i.prim is guard else {} for i in body]
-    return Proof(run, body, operands, varying, place_of)
+    return Proof(run, body, places, operands, varying)
 
 
-def _stay(visits: Sequence[Sequence[int]], refs: set[int]) -> bool:
+def _stay(visits: Sequence[Sequence[int]], read: set[int], fixed: set[int]) -> bool:
     """Whether refs from before the loop are held by the same names for good.
 
     A name gets its value in a round from one certain name.  So if all names that held a
     ref at each visit but the last do so at the last, too, they will after any number of
     rounds; and no other name may hold it in the end, since it does not after fewer.
+
+    Args:
+        read: refs that are read after the loop, by names or otherwise.
+        fixed: refs that every round reads.
     """
     always, almost = _always(visits), _always(visits[:-1])
-    for name, ref in enumerate(visits[-1]):
-        if ref in refs and always.get(name) != ref:
+    last = visits[-1]
+    for name, ref in enumerate(last):
+        if (ref in read or ref in fixed) and always.get(name) != ref:
             return False
-    return all(always.get(name) == ref for name, ref in almost.items() if ref in refs)
+    named = fixed | read.intersection(last)
+    return all(always.get(name) == ref for name, ref in almost.items() if ref in named)
 
 
 def _always(visits: Sequence[Sequence[int]]) -> dict[int, int]:

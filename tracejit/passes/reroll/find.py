@@ -50,22 +50,25 @@ class Tokens:
         self.codes: list[CodeType] = []
 
     def of(self, instr: Instr) -> int:
-        name, params, source = instr.prim.name, instr.params, instr.source
-        fixed: Hashable = ()
-        if params:
-            fixed = self.fixed(name, params)
+        prim, params, source, outs = instr.prim, instr.params, instr.source, instr.outs
+        fixed: Hashable = self.fixed(prim.name, params) if params else ()
         avals = self.avals
-        shape = tuple([(avals[r].shape, avals[r].dtype) for r in instr.outs])
         # Seen before at this very place: the usual case, once for every instr.
-        at = (id(source.code), source.lasti) if type(source) is Source else source
-        quick = (name, fixed, shape, at)
-        number = self.quick.get(quick)
-        if number is None:
-            key = (name, fixed, shape, self.position(source))
-            number = self.numbers.setdefault(key, len(self.numbers))
+        quick: Hashable
+        if type(source) is Source and len(outs) == 1:
+            aval = avals[outs[0]]
+            code, lasti = source
+            quick = prim, fixed, aval.shape, aval.dtype, id(code), lasti
+            number = self.quick.get(quick)
+            if number is not None:
+                return number
+        shape = tuple([(avals[r].shape, avals[r].dtype) for r in outs])
+        key = (prim.name, fixed, shape, self.position(source))
+        number = self.numbers.setdefault(key, len(self.numbers))
+        if type(source) is Source and len(outs) == 1:
             self.quick[quick] = number
-            if name in IDLE:
-                self.idle.add(number)
+        if prim.name in IDLE:
+            self.idle.add(number)
         return number
 
     def fixed(self, name: str, params: dict[str, Any]) -> Hashable:

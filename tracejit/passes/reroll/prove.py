@@ -6,7 +6,7 @@ classification; `rewrite` only writes it down.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -17,8 +17,8 @@ from ...tape import Builder, Instr
 from .find import IDLE, MIN_REPS, Run, body_text
 
 __all__ = [
-    "MAX_LAG", "MAX_PEEL", "Carried", "Fixed", "Local", "Proof", "Table", "Varying",
-    "attempt", "prove",
+    "MAX_LAG", "MAX_PEEL", "Carried", "Fixed", "Local", "Places", "Proof", "Table",
+    "Varying", "attempt", "prove",
 ]  # fmt: skip
 
 #: A value may be carried over at most this many iterations.
@@ -65,6 +65,49 @@ class Varying(NamedTuple):
 Operand = Fixed | Local | Carried | Table
 
 
+class Places:
+    """Where the refs of a run are made: repetition, place in the body, output.
+
+    Args:
+        made: the refs, by repetition and column.
+        spots: for each column, the place in the body and the output.
+
+    Attributes:
+        later: what is added to the number of a repetition.
+    """
+
+    def __init__(self, made: np.ndarray, spots: list[tuple[int, int]]) -> None:
+        self.made, self.spots, self.later = made, spots, 0
+        self._first = int(made.min(initial=0)) if made.size else 0
+        size = int(made.max()) - self._first + 1 if made.size else 1
+        self._at = np.full(size, -1)
+        self._at[made.ravel() - self._first] = np.arange(made.size)
+
+    def positions(self, refs: np.ndarray) -> np.ndarray:
+        """Where refs are made, counted through repetitions and columns; else -1."""
+        at = refs - self._first
+        inside = (at >= 0) & (at < len(self._at))
+        return np.where(inside, self._at[np.where(inside, at, 0)], -1)
+
+    def get(self, ref: int) -> tuple[int, int, int] | None:
+        """The place of a ref, None if the run does not make it."""
+        at = ref - self._first
+        at = int(self._at[at]) if 0 <= at < len(self._at) else -1
+        if at < 0:
+            return None
+        rep, column = divmod(at, len(self.spots))
+        return rep + self.later, *self.spots[column]
+
+    def among(self, refs: Iterable[int]) -> dict[int, tuple[int, int, int]]:
+        """The places of those of the refs that the run makes."""
+        found = ((ref, self.get(ref)) for ref in sorted(refs))
+        return {ref: place for ref, place in found if place is not None}
+
+    def last(self) -> dict[tuple[int, int], int]:
+        """(place, output) -> the ref that the last repetition makes there."""
+        return dict(zip(self.spots, self.made[-1].tolist(), strict=True))
+
+
 @dataclass
 class Proof:
     """A run and what its operands are.
@@ -74,15 +117,15 @@ class Proof:
         body: the instrs of the first repetition.
         operands: for each of them, its operands.
         varying: for each of them, the params that differ, by name.
-        place_of: ref made in the run -> (repetition, place in the body, output).
+        places: where refs are made.
         trip: how many repetitions there are, also of those that were not recorded.
     """
 
     run: Run
     body: list[Instr]
+    places: Places
     operands: list[list[Operand]] = field(default_factory=list)
     varying: list[dict[str, Varying]] = field(default_factory=list)
-    place_of: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     trip: int = 0
 
     def __post_init__(self) -> None:
@@ -113,18 +156,17 @@ def attempt(builder: Builder, run: Run) -> Proof | None:
     if made is None or taken is None:
         return None
     spots = [(p, out) for p, instr in enumerate(body) for out in range(len(instr.outs))]
-    operands = _classify(made, taken, spots, len(builder.avals))
+    places = Places(made, spots)
+    operands = _classify(places, taken)
     if operands is None:
         return None
-    proof = Proof(run, body)
+    proof = Proof(run, body, places)
     for place, first in enumerate(body):
         varying = _varying(first, instrs[place :: run.period])
         if varying is None:
             return None
         proof.varying.append(varying)
         proof.operands.append([next(operands) for _ in first.args])
-    places = [(rep, p, out) for rep in range(run.reps) for p, out in spots]
-    proof.place_of = dict(zip(made.ravel().tolist(), places, strict=True))
     return proof
 
 
@@ -166,22 +208,17 @@ def _differ(values: tuple) -> bool:
     return any(repr(v) != first for v in values)
 
 
-def _classify(
-    made: np.ndarray, taken: np.ndarray, spots: list[tuple[int, int]], n_refs: int
-) -> Iterator[Operand] | None:
+def _classify(places: Places, taken: np.ndarray) -> Iterator[Operand] | None:
     """The operands, one for each column of `taken`; None if one is none of the kinds.
 
     Args:
-        made: the refs that are made, by repetition and column.
+        places: where refs are made.
         taken: the refs of operands, by repetition and column.
-        spots: for each column of `made`, the place in the body and the output.
-        n_refs: how many refs the tape has.
     """
-    reps, width = made.shape
-    at = np.full(n_refs, -1)  # where a ref is made in the run, counted through
-    at[made] = np.arange(made.size).reshape(made.shape)
+    reps, width = places.made.shape
+    spots = places.spots
     operands: list[Operand] = []
-    for refs, origin in zip(taken.T, at[taken].T, strict=True):
+    for refs, origin in zip(taken.T, places.positions(taken).T, strict=True):
         last = int(origin[-1])
         if last < 0:
             if (origin >= 0).any():

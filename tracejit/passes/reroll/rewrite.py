@@ -69,7 +69,7 @@ class _Rewrite:
         wanted = set(live)
         for instr in self.rest:
             wanted.update(instr.args)
-        self.wanted = {r: p for r, p in proof.place_of.items() if r in wanted}
+        self.wanted = proof.places.among(wanted)
         self.body = Builder("body")
         self.counter = self.body.input(Aval((), INT64))
         self.fixed: dict[int, Ref] = {}
@@ -79,10 +79,11 @@ class _Rewrite:
         self.stacks: dict[Any, int] = {}
         self.made: dict[tuple[int, int], Ref] = {}
         self.constants = {i.outs[0]: i for i in self.head if i.prim is const}
+        made, spots = proof.places.made, proof.places.spots
         self.last_refs = {
-            (place, out, self.trip - rep): ref
-            for ref, (rep, place, out) in proof.place_of.items()
-            if self.trip - rep <= MAX_LAG
+            (*spot, lag): int(ref)
+            for lag in range(1, 1 + min(MAX_LAG, len(made)))
+            for spot, ref in zip(spots, made[-lag], strict=True)
         }
 
     def run(self) -> None:

@@ -73,10 +73,6 @@ def stretch(
             varying[name] = Varying(values)
     if any(name not in proof.varying[place] for place, name in formulas):
         return False
-    later = trip - reps
-    proof.place_of = {
-        ref: (rep + later, place, out)
-        for ref, (rep, place, out) in proof.place_of.items()
-    }
+    proof.places.later = trip - reps
     proof.trip = trip
     return True

@@ -40,19 +40,15 @@ from ..passes.reroll import reroll
 from ..passes.vjp import vjp
 from ..primitive import PRIMITIVES
 from ..tape import Builder, Ref, Tape
-from .history import GradFn
-from .templates import KINDS, kind_of
-from .variable import Variable, fail, version
+from .segments import Segment
+from .templates import KINDS
 
 __all__ = [
     "Plan",
-    "Segment",
     "Stats",
     "clear",
     "find_plan",
     "plans",
-    "reachable",
-    "require_version",
     "stats",
 ]
 
@@ -114,149 +110,6 @@ def clear() -> None:
             setattr(_stats, field.name, 0)
 
 
-class Segment:
-    """A stretch of history between its roots and where the gradient goes.
-
-    Attributes:
-        order: the entries, in the order of recording.
-        leaves: variables that are differentiated, and `cuts`: entries at which the
-            gradient stops for now.
-        constants: variables and arrays that are not differentiated.
-        numbers: Python numbers.
-        key: the form, as ints.
-    """
-
-    def __init__(self, roots: Sequence[GradFn]) -> None:
-        self.roots = roots
-        self.order = reachable(roots)
-        self.leaves: list[Variable] = []
-        self.cuts: list[GradFn] = []
-        self.constants: list[Any] = []
-        self.numbers: list[float] = []
-        self.versions: list[int] = []
-        self.inputs: list[Any] = []
-        self.codes: list[tuple[int, ...]] = []
-        self._places: dict[int, int] = {}
-        self._read()
-
-    def _read(self) -> None:
-        places = self._places
-        key: list[int] = []
-        codes = self.codes
-        for number, fn in enumerate(self.order):
-            template = fn.template
-            code = []
-            for i, arg in enumerate(fn.args):
-                if type(arg) is float:
-                    self.numbers.append(arg)
-                    code.append(-1)
-                    continue
-                place = places.get(id(arg))
-                if place is None:
-                    place = self._input(arg, fn.versions[i])
-                elif type(arg) is Variable:
-                    self._same_version(arg, place, fn.versions[i])
-                code.append(place)
-            places[id(fn)] = number
-            codes.append(tuple(code))
-            key.append(template.number)  # type: ignore[union-attr]
-            key += code
-        self.key = (
-            tuple(key),
-            tuple([places[id(root)] for root in self.roots]),
-            tuple([self._wrt(arg) for arg in self.inputs]),
-        )
-
-    def _input(self, arg: Any, seen: int) -> int:
-        """Places below -1 count the inputs: -2, -3, ..."""
-        self.inputs.append(arg)
-        place = -1 - len(self.inputs)
-        self._places[id(arg)] = place
-        if isinstance(arg, GradFn):
-            self.cuts.append(arg)
-            assert arg.extra is not None
-            seen = arg.extra.version
-        elif type(arg) is Variable and arg.level:
-            self.leaves.append(arg)
-        else:
-            self.constants.append(arg)
-        self.versions.append(seen)
-        return place
-
-    def _same_version(self, arg: Variable, place: int, seen: int) -> None:
-        """A leaf that was used, changed and used again: neither state is in use now,
-        or one of them is not."""
-        if seen != self.versions[-2 - place]:
-            self.versions[-2 - place] = -1
-
-    def _wrt(self, arg: Any) -> bool:
-        return isinstance(arg, GradFn) or (type(arg) is Variable and arg.level > 0)
-
-    @property
-    def wrt(self) -> list[Any]:
-        """Leaves and cuts in the order of the plan's results."""
-        return [arg for arg in self.inputs if self._wrt(arg)]
-
-    def holder(self, arg: Any) -> Any:
-        """The variable (or array) that has the value of an input."""
-        if isinstance(arg, GradFn):
-            assert arg.extra is not None
-            return arg.extra.value
-        return arg
-
-    def values(self, used: Sequence[bool]) -> list[Any]:
-        """The values of the inputs; raises if one that is used was changed in place."""
-        found = []
-        for arg, seen, needed in zip(self.inputs, self.versions, used, strict=True):
-            holder = self.holder(arg)
-            if type(holder) is Variable:
-                if needed:
-                    require_version(holder, seen)
-                found.append(holder.value)
-            else:
-                found.append(holder)
-        return found
-
-
-def require_version(x: Variable, seen: int) -> None:
-    """Refuse a variable that was written to since it was used."""
-    if version(x) == seen:
-        return
-    raise fail(
-        f"an array of shape {list(x.shape)} that the gradient needs was changed in "
-        "place after it was used",
-        "Change it after backward(), or use a copy: x.clone()",
-    )
-
-
-def reachable(roots: Sequence[GradFn], through: bool = False) -> list[GradFn]:
-    """The entries behind the roots, in the order of recording.
-
-    Args:
-        through: whether to go on behind cuts.
-    """
-    found: dict[int, GradFn] = {}
-    stack = list(roots)
-    while stack:
-        fn = stack.pop()
-        if id(fn) in found:
-            continue
-        if fn.freed:
-            raise fail(
-                "backward() through a history that an earlier backward() has freed",
-                "Call the earlier one with retain_graph=True",
-            )
-        found[id(fn)] = fn
-        for arg in fn.args:
-            if isinstance(arg, GradFn) and (through or arg.extra is None):
-                stack.append(arg)
-    return sorted(found.values(), key=_serial)
-
-
-def _serial(fn: GradFn) -> int:
-    return fn.serial
-
-
 class Plan:
     """How to compute the gradient of segments of one form.
 
@@ -303,12 +156,17 @@ class Plan:
                 given.append(value)
             else:
                 given.append(np.ascontiguousarray(value))
+        outputs = None
         if self.executable is not None:
-            status, _, outputs = self.executable.run(*given)
-            if status == 0 and outputs is not None:
-                return outputs
-        _stats.interpreted += 1
-        return tuple(interpret(self._pruned, [*given, *self._tables]))
+            _, _, outputs = self.executable.run(*given)
+        if outputs is None:
+            _stats.interpreted += 1
+            outputs = tuple(interpret(self._pruned, [*given, *self._tables]))
+        count = len(segment.wrt)
+        for root, value in zip(segment.roots, outputs[count:], strict=True):
+            if root.known is None:
+                root.known = value
+        return outputs[:count]
 
     def use(self, number: int) -> None:
         """Compile if it is time to."""
@@ -335,13 +193,13 @@ def replace_inputs(tape: Tape, inputs: Sequence[int]) -> Tape:
     return Tape(tuple(inputs), tape.instrs, tape.outputs, tape.avals, tape.name)
 
 
-def find_plan(segment: Segment, given: Sequence[bool]) -> Plan:
+def find_plan(segment: Segment, given: tuple[bool, ...]) -> Plan:
     """The plan of a segment's form, made if it is new.
 
     Args:
         given: for each root whether its cotangent is an input; else it is ones.
     """
-    key = (*segment.key, tuple(given), tuple([kind(a) for a in segment.inputs]))
+    key = (segment.key, given)
     plan = _plans.get(key)
     if plan is None:
         with _lock:
@@ -360,33 +218,26 @@ def find_plan(segment: Segment, given: Sequence[bool]) -> Plan:
     return plan
 
 
-def kind(arg: Any) -> int:
-    """The aval of an input, as a number."""
-    if type(arg) is Variable:
-        return arg.kind
-    if isinstance(arg, GradFn):
-        assert arg.extra is not None
-        return arg.extra.value.kind
-    return kind_of(arg)
-
-
 def _tape(segment: Segment, given: Sequence[bool]) -> tuple[Tape, list[np.ndarray]]:
     """Forward and backward part of a segment, and the tables of its loops."""
     builder = Builder("backward")
     count = len(segment.numbers)
     numbers = builder.input(Aval((count,), np.dtype(np.float64)))
-    inputs = [builder.input(KINDS[kind(arg)]) for arg in segment.inputs]
+    (key, root_places, kinds, wrt_places) = segment.key
+    inputs = [builder.input(KINDS[k]) for k in kinds]
     made: list[Ref] = []
     used = 0
-    for fn, code in zip(segment.order, segment.codes, strict=True):
+    words = iter(key)
+    for fn in segment.order:
+        next(words)  # the template's number
         builder.source = fn.source
         operands = []
-        for place in code:
-            if place == -1:
-                operands.append(_number(builder, numbers, used))
-                used += 1
-            else:
-                operands.append(made[place] if place >= 0 else inputs[-2 - place])
+        for _ in fn.args:
+            place = next(words)
+            operands.append(made[place] if place >= 0 else inputs[-1 - place])
+        for _ in fn.numbers:
+            operands.append(_number(builder, numbers, used))
+            used += 1
         tape = fn.template.tape  # type: ignore[union-attr]
         env = dict(zip(tape.inputs, operands, strict=True))
         for instr in tape.instrs:
@@ -395,8 +246,7 @@ def _tape(segment: Segment, given: Sequence[bool]) -> tuple[Tape, list[np.ndarra
             builder.append(instr.prim, refs, instr.params, outs)
             env.update(zip(instr.outs, outs, strict=True))
         made.append(env[tape.outputs[0]])
-    places = {id(fn): i for i, fn in enumerate(segment.order)}
-    roots = [made[places[id(root)]] for root in segment.roots]
+    roots = [made[place] for place in root_places]
     tables: list[np.ndarray] = []
     late: list[Ref] = []
 
@@ -412,14 +262,10 @@ def _tape(segment: Segment, given: Sequence[bool]) -> tuple[Tape, list[np.ndarra
         for root, wanted in zip(roots, given, strict=True)
     ]
     builder.inputs += [ref.index for ref in late]
-    wrt = [
-        ref
-        for ref, arg in zip(inputs, segment.inputs, strict=True)
-        if segment._wrt(arg)
-    ]
+    wrt = [inputs[i] for i in wrt_places]
     found = vjp(builder, roots, cts, wrt)
     outs = [zeros(x) if ref is None else ref for ref, x in zip(found, wrt, strict=True)]
-    return builder.finish(outs), tables
+    return builder.finish(outs + roots), tables
 
 
 def _number(builder: Builder, numbers: Ref, at: int) -> Ref:

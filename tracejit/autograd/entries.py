@@ -1,0 +1,135 @@
+"""Entries of the history: what a recorded call keeps, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..tracer import user_frame
+from .history import Constant, GradFn, Storage
+from .modes import LOCAL
+from .templates import Template
+from .variable import Variable, constant, fail, require_fresh, shared_storage
+
+__all__ = [
+    "held",
+    "in_memory",
+    "like",
+    "operand",
+    "recorded",
+    "refuse_tracer",
+    "share",
+    "tracked",
+    "wrap_result",
+    "wrapped",
+]
+
+_new = object.__new__
+
+
+def tracked(x: Variable) -> bool:
+    """Whether an operation on `x` is recorded now."""
+    return 0 < x.level <= LOCAL.mode
+
+
+def operand(x: Variable) -> Any:
+    """What the history keeps of a variable that takes part in a recorded call."""
+    if 0 < x.level <= LOCAL.mode:
+        if x.fn is None:
+            return x
+        if x.storage is not None:
+            require_fresh(x)
+        return x.fn
+    return x.detach() if x.level else x
+
+
+def recorded(
+    value: Any,
+    template: Template,
+    args: tuple,
+    versions: tuple,
+    level: int,
+    label: str,
+    numbers: tuple = (),
+) -> Variable:
+    """The result of a recorded call."""
+    frame = user_frame()
+    out = _new(Variable)
+    out.known = value
+    out.kind = template.kind
+    out.level = level
+    fn = out.fn = GradFn(
+        template, args, versions, (frame.f_code, frame.f_lasti), label, numbers, value
+    )
+    out.storage = None
+    out.seen = 0
+    out.extra = None
+    out.mark = None
+    if value is None:
+        for arg in args:
+            if type(arg) is Variable:
+                if arg.storage is None:
+                    arg.storage = Storage()
+                arg.storage.add_user(fn)
+    return out
+
+
+def held(x: Any) -> Any:
+    """An operand as the history keeps it: arrays as copies."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return Constant(np.array(x)[()])
+    return x
+
+
+def share(out: Variable, operands: Sequence[Any]) -> None:
+    """Note whose memory a result is a view of."""
+    value = out.value
+    if not isinstance(value, np.ndarray):
+        return
+    for x in operands:
+        if type(x) is not Variable or not isinstance(x.value, np.ndarray):
+            continue
+        if in_memory(value, x.value):
+            out.storage = shared_storage(x)
+            out.seen = out.storage.count
+            if out.fn is not None:
+                out.storage.add_alias(out.fn)
+            return
+
+
+def in_memory(value: Any, x: Any) -> bool:
+    """Whether a result is a view of an operand, or the operand itself."""
+    return value is x or (value.base is not None and np.may_share_memory(value, x))
+
+
+def wrapped(out: Any) -> Any:
+    """A result of NumPy that is not recorded, as constants."""
+    if isinstance(out, (np.ndarray, np.generic)):
+        return constant(out)
+    return tuple([wrapped(o) for o in out]) if type(out) is tuple else out
+
+
+def wrap_result(out: Any, operands: Sequence[Any]) -> Any:
+    if isinstance(out, (np.ndarray, np.generic)):
+        made = constant(out)
+        share(made, operands)
+        return made
+    if type(out) in (list, tuple) or hasattr(out, "_fields"):
+        return like(out, [wrap_result(o, operands) for o in out])
+    return out
+
+
+def like(container: Any, items: list[Any]) -> Any:
+    if hasattr(container, "_fields"):
+        return type(container)(*items)
+    return tuple(items) if isinstance(container, tuple) else items
+
+
+def refuse_tracer() -> None:
+    """A variable in a function that is being recorded."""
+    raise fail(
+        "a variable of tracejit.autograd met a traced value",
+        "Pass x.detach().numpy() to the function as an argument",
+    )

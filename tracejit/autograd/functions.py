@@ -1,0 +1,304 @@
+"""Calls of NumPy's functions and methods on variables.
+
+The arguments are taken apart into operands (variables and arrays) and the rest, which
+spells the call's kind.  A call on one variable with plain options, as most methods are,
+has a shorter way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..tracer import Tracer, call_noisy, has_error_state
+from .entries import (
+    held,
+    in_memory,
+    like,
+    operand,
+    recorded,
+    refuse_tracer,
+    share,
+    tracked,
+    wrap_result,
+)
+from .history import Constant, camel
+from .modes import LOCAL
+from .templates import Recorded, Template, kind_of, record_call
+from .variable import Variable, fail, shared_storage, version
+
+__all__ = ["function_call"]
+
+_MOST = 4096
+
+
+class _Arguments:
+    """A call's arguments, taken apart into operands and the rest.
+
+    Attributes:
+        operands: variables and arrays, in order.
+        key: what else the call depends on; None where it cannot be told.
+    """
+
+    def __init__(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        self.operands: list[Any] = []
+        words: list[Hashable] = []
+        self._plain = True
+        self._args = [self._take(a, words) for a in args]
+        self._kwargs = {}
+        for name, value in kwargs.items():
+            words.append(name)
+            self._kwargs[name] = self._take(value, words)
+        self.key: tuple | None = tuple(words) if self._plain else None
+
+    def _take(self, x: Any, words: list[Hashable]) -> Callable[[Any], Any] | Any:
+        """A recipe for the argument: an index of an operand, or what it is."""
+        kind = type(x)
+        if kind is Variable or (kind is np.ndarray and x.dtype != object):
+            words.append("array")
+            self.operands.append(x)
+            return _Place(len(self.operands) - 1)
+        if kind is Tracer:
+            refuse_tracer()
+        if kind is np.ndarray:
+            x, kind = x.tolist(), list
+        if kind is list or kind is tuple:
+            words.append((kind, len(x)))
+            return _Items(kind, [self._take(item, words) for item in x])
+        if kind is slice:
+            parts = (x.start, x.stop, x.step)
+            words.append(slice)
+            return _Slice([self._take(part, words) for part in parts])
+        if isinstance(x, np.generic) or kind in (int, float, bool, complex):
+            words.append((kind, repr(x)))
+            return x
+        try:
+            hash(x)
+        except TypeError:
+            self._plain = False
+        words.append((kind, x) if self._plain else None)
+        return x
+
+    def rebuild(self, values: Sequence[Any]) -> tuple[tuple, dict[str, Any]]:
+        """Arguments with `values` in the places of the operands."""
+        args = tuple([_built(a, values) for a in self._args])
+        return args, {k: _built(v, values) for k, v in self._kwargs.items()}
+
+
+class _Place(int):
+    """Stands for an operand, by number."""
+
+
+class _Items:
+    def __init__(self, kind: type, items: list[Any]) -> None:
+        self.kind, self.items = kind, items
+
+
+class _Slice:
+    def __init__(self, parts: list[Any]) -> None:
+        self.parts = parts
+
+
+def _built(x: Any, values: Sequence[Any]) -> Any:
+    kind = type(x)
+    if kind is _Place:
+        return values[x]
+    if kind is _Items:
+        return x.kind([_built(item, values) for item in x.items])
+    if kind is _Slice:
+        return slice(*[_built(part, values) for part in x.parts])
+    return x
+
+
+_calls: dict[tuple, Recorded] = {}
+
+
+def function_call(
+    original: Callable[..., Any],
+    serve: Callable[..., Any],
+    name: str,
+    args: tuple,
+    kwargs: dict[str, Any],
+    identity: tuple,
+) -> Any:
+    """Call `original` on the values, and record the call if it is tracked.
+
+    Args:
+        original: takes arrays.
+        serve: the same for tracers.
+        identity: stands for the function in keys.
+    """
+    key = None
+    if type(args[0]) is Variable and "out" not in kwargs:
+        arrays: list[Any] = []
+        key = _quick_key(identity, args, kwargs, arrays)
+        if key is not None:
+            template = _quick.get(key)
+            if template is not None:
+                return _quick_call(original, template, name, args, kwargs, arrays)
+    taken = _Arguments(args, kwargs)
+    operands = taken.operands
+    values = [x.value if type(x) is Variable else x for x in operands]
+    flags = [type(x) is Variable and tracked(x) for x in operands]
+    plain_args, plain_kwargs = taken.rebuild(values)
+    if "out" in kwargs and kwargs["out"] is not None:
+        raise fail(
+            f"{name} with out= on variables would lose its history",
+            "Assign the result to a name",
+        )
+    out = call_noisy(name, original, plain_args, plain_kwargs)
+    if not any(flags):
+        return wrap_result(out, operands)
+    found = _recording(taken, values, flags, serve, name, identity)
+    made = found.made
+    if key is not None and found.fixed and type(found.result) is Template:
+        if len(_quick) >= _MOST:
+            _quick.clear()
+        _quick[key] = found.result
+    kept = [operand(x) if type(x) is Variable else held(x) for x in operands]
+    versions = [version(x) if type(x) is Variable else 0 for x in kept]
+    levels = {x.level for x, flag in zip(operands, flags, strict=True) if flag}
+    if type(found.result) is Template and isinstance(out, np.ndarray):
+        found.result.view |= any(
+            in_memory(out, x.value) for x in operands[:1] if type(x) is Variable
+        )
+    call = _Call(
+        (*kept, *map(Constant, made)),
+        (*versions, *[0] * len(made)),
+        1 if 1 in levels else 2,
+        camel(name),
+        operands,
+    )
+    return call.result(out, found.result)
+
+
+def _quick_call(
+    original: Callable[..., Any],
+    template: Template,
+    name: str,
+    args: tuple,
+    kwargs: dict[str, Any],
+    arrays: list[Any],
+) -> Variable:
+    """A call on one variable that was seen before."""
+    x = args[0]
+    tracks = 0 < x.level <= LOCAL.mode
+    value = None
+    wait = tracks and template.lazy and not has_error_state()
+    if wait and template.view:
+        wait = x.known is None  # else a view costs nothing
+    if not wait or not template.check([None, *arrays]):
+        value = call_noisy(name, original, (x.value, *args[1:]), kwargs)
+    if not tracks:
+        return wrap_result(value, (x,))
+    arg: Any = operand(x)
+    entries: tuple = (arg,)
+    seens: tuple[int, ...] = (version(arg) if type(arg) is Variable else 0,)
+    if arrays:
+        entries += tuple([Constant(np.array(a)) for a in arrays])
+        seens += (0,) * len(arrays)
+    out = recorded(value, template, entries, seens, x.level, camel(name))
+    if template.view:
+        out.storage = shared_storage(x)
+        out.seen = out.storage.count
+        if value is not None and out.fn is not None:
+            out.storage.add_alias(out.fn)
+    elif value is not None:
+        share(out, (x,))
+    return out
+
+
+#: Templates of calls on one variable, by what stands beside it.
+_quick: dict[tuple, Template] = {}
+_SIMPLE = frozenset((int, bool, str, type(None), np.dtype, type))
+
+
+def _quick_key(
+    identity: tuple, args: tuple, kwargs: dict[str, Any], arrays: list[Any]
+) -> tuple | None:
+    """The key of a call on one variable with plain options; None for all others.
+
+    Arrays among the options are appended to `arrays`.
+    """
+    words: list[Any] = [identity, args[0].kind]
+    for x in args[1:]:
+        if not _spell(x, words, arrays):
+            return None
+    for name, x in kwargs.items():
+        words.append(name)
+        if not _spell(x, words, arrays):
+            return None
+    return tuple(words)
+
+
+def _spell(x: Any, words: list[Any], arrays: list[Any]) -> bool:
+    kind = type(x)
+    if kind in _SIMPLE:
+        words += (kind, x)
+        return True
+    if kind is tuple:
+        words += (tuple, len(x))
+        return all(_spell(item, words, arrays) for item in x)
+    if kind is slice:
+        words.append(slice)
+        parts = (x.start, x.stop, x.step)
+        return all(_spell(item, words, arrays) for item in parts)
+    if kind is np.ndarray and x.dtype != object:
+        words += (np.ndarray, kind_of(x))
+        arrays.append(x)
+        return True
+    return False
+
+
+def _recording(
+    taken: _Arguments,
+    values: list[Any],
+    flags: list[bool],
+    serve: Callable[..., Any],
+    name: str,
+    identity: tuple,
+) -> Recorded:
+    key = None
+    if taken.key is not None:
+        kinds = tuple([kind_of(v) for v in values])
+        key = (identity, taken.key, kinds)
+        found = _calls.get(key)
+        if found is not None:
+            return found
+    found = record_call(name, serve, values, flags, taken.rebuild)
+    if key is not None and found.fixed:
+        if len(_calls) >= _MOST:
+            _calls.clear()
+        _calls[key] = found
+    return found
+
+
+class _Call:
+    """A recorded call on its way to results."""
+
+    def __init__(
+        self,
+        args: tuple,
+        versions: tuple[int, ...],
+        level: int,
+        label: str,
+        operands: Sequence[Any],
+    ) -> None:
+        self.args = args
+        self.versions = versions
+        self.level = level
+        self.label = label
+        self.operands = operands
+
+    def result(self, out: Any, template: Any) -> Any:
+        """The result with variables in the places of arrays."""
+        if isinstance(template, list):
+            items = [self.result(o, t) for o, t in zip(out, template, strict=True)]
+            return like(out, items)
+        if not isinstance(template, Template) or out.dtype.kind != "f":
+            return wrap_result(out, self.operands)
+        made = recorded(out, template, self.args, self.versions, self.level, self.label)
+        share(made, self.operands)
+        return made
