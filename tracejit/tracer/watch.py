@@ -185,10 +185,11 @@ class Watch:
         mark = frame.f_trace
         if type(mark) is _Mark:
             for key, run in list(mark.runs.items()):
-                if run.code is code and after not in run.loop.body:
+                own = key[0] == self.serial and run.code is code
+                if own and after not in code.whole(run.loop).body:
                     del mark.runs[key]
         loop = code.loop_at(code.place(at))
-        return loop is not None and after not in loop.body
+        return loop is not None and after not in code.whole(loop).body
 
     def _look_around(self, frame: FrameType) -> None:
         first = spot = self._spot(frame)
@@ -318,6 +319,8 @@ class Watch:
         runs = list(self._runs.get(source, ()))
         if exits is not None:
             runs = [r for r in runs if r.first <= exits[0] and exits[1] <= r.last]
+        else:
+            runs = [r for r in runs if r.first < r.last] or runs
         if source in self._refused and not (runs and exits):
             return Verdict(False, *self._refused[source])
         if not runs:
@@ -349,7 +352,7 @@ class Watch:
 
     def _is_one(self, run: _Run) -> bool:
         """Whether the visits of a run are known to be of one execution of the loop."""
-        code, loop = run.code, run.loop
+        code, loop = run.code, run.code.whole(run.loop)
         if not code.is_inner(loop):
             return True
         ways = {code.place(i) for i in code.ways_out(loop)}

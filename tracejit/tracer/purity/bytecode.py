@@ -109,6 +109,7 @@ class Code:
             code.co_names
         )
         self._starts: list[int] = []
+        self._whole: dict[int, Loop] = {}
         self._overwritten: dict[int, frozenset[str]] = {}
         for i, op in enumerate(self.ops):
             self._starts += [max(i - 1, 0)] * (op.offset // 2 - len(self._starts))
@@ -334,6 +335,20 @@ class Code:
     def loop_at(self, i: int) -> Loop | None:
         """The innermost loop around instruction i."""
         return next((loop for loop in self.loops if i in loop.body), None)
+
+    def whole(self, loop: Loop) -> Loop:
+        """The loop with its entry test, if the code goes on there (`continue`)."""
+        found = self._whole.get(loop.head)
+        if found is None:
+            found = loop
+            for other in self.loops:
+                more = other.body - loop.body
+                tests = [i for i in more if self.ops[i].is_branch]
+                inside = loop.body < other.body and tests
+                if inside and all(self.place(i) in loop.body for i in tests):
+                    found = other
+            self._whole[loop.head] = found
+        return found
 
     def is_inner(self, loop: Loop) -> bool:
         """Whether a loop may run more than once in one frame."""
