@@ -14,8 +14,10 @@ from . import (
     logic,
     loop,
     reduction,
+    special,
     spectral,
     structural,
+    writes,
 )
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "logic",
     "loop",
     "reduction",
+    "special",
     "spectral",
     "structural",
+    "writes",
 ]
