@@ -18,7 +18,7 @@ import numpy as np
 from . import config
 from .codegen import driver_assembly, engine
 from .codegen.driver import LEFT, Link
-from .codegen.host import descriptors
+from .codegen.host import descriptors, names_of
 from .codegen.layout import ALIGNMENT, Layout
 from .codegen.llvm import ExitNumbers
 from .codegen.source import print_together
@@ -70,6 +70,7 @@ class Chain:
 
     Attributes:
         compiled: whether the driver had to be compiled for this object.
+        hosts, natives: see `kernel.Executable`.
         seconds: what that took.
     """
 
@@ -104,6 +105,7 @@ class Chain:
         ]
         self._work = max(work_of(program.body) for program in programs)
         self._alone = any(self._hosts)
+        self.hosts, self.natives = names_of(programs, self._hosts)
         shape = [
             (link.rows, link.exits, ExitNumbers.of(link.layout.program).literals)
             for link in links

@@ -26,7 +26,7 @@ import numpy as np
 from . import config
 from .codegen import assembly, engine, entry, store, symbols, vector_math
 from .codegen.entry import Check, Row, Table, Where
-from .codegen.host import Descriptor, descriptors
+from .codegen.host import Descriptor, descriptors, names_of
 from .codegen.layout import ALIGNMENT, RELEASE, WORKSPACE, Layout
 from .codegen.pool import LARGE, Pool
 from .codegen.source import Printed, print_program
@@ -162,9 +162,7 @@ class Executable:
         self.compiled = compiled
         mirrors = [_mirror(array) for array in captures]
         hosts = descriptors(layout.program)
-        pairs = list(zip(layout.program.hosts, hosts, strict=True))
-        self.hosts = [host.name for host, made in pairs if not made.is_native]
-        self.natives = [host.name for host, made in pairs if made.is_native]
+        self.hosts, self.natives = names_of([layout.program], [hosts])
         self._block = _block(kernel, layout, mirrors, hosts)
         self._bare = engine.make_function(kernel.method, self._block)
         moved = [

@@ -1,6 +1,7 @@
 """NumPy's functions on tracers, one module a family; importing it fills the tables."""
 
 from . import (
+    buffers,
     calculus,
     complex,
     composed,
@@ -11,10 +12,12 @@ from . import (
     fourier,
     indexing,
     joining,
+    layout,
     linalg,
     means,
     metadata,
     methods,
+    mutators,
     nan_aware,
     operators,
     order_statistics,
@@ -33,9 +36,11 @@ from . import (
     statistics,
     ufunc_methods,
     ufuncs,
+    writes,
 )
 
 __all__ = [
+    "buffers",
     "calculus",
     "complex",
     "composed",
@@ -46,10 +51,12 @@ __all__ = [
     "fourier",
     "indexing",
     "joining",
+    "layout",
     "linalg",
     "means",
     "metadata",
     "methods",
+    "mutators",
     "nan_aware",
     "operators",
     "order_statistics",
@@ -68,4 +75,5 @@ __all__ = [
     "statistics",
     "ufunc_methods",
     "ufuncs",
+    "writes",
 ]

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import FUNCTIONS, Tracer, refuse
+from ..tracer import FUNCTIONS, Tracer, View, note_uncertain, refuse
 from .indexing import take
 from .shape import permute, ravel, reshape, transpose
-from .table import cast, emit
+from .table import cast, emit, fresh
 
 __all__: list[str] = []
 
@@ -23,10 +23,8 @@ _SAME = (
     np.prod, np.ravel,
     np.repeat, np.round, np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.var,
 )
-_WRITES = (
-    "byteswap", "fill", "itemset", "partition", "put", "resize", "setfield", "setflags",
-    "sort",
-)
+#: What changes more than the elements (`mutators` has what writes these).
+_WRITES = ("byteswap", "itemset", "partition", "resize", "setfield", "setflags")
 # fmt: on
 
 
@@ -44,8 +42,10 @@ for _function in _SAME:
 
 def _write(name: str) -> Callable[..., Any]:
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
-        way_out = "Use np.sort(a)" if name == "sort" else "Make a new array instead"
-        refuse(f"a.{name}(), which writes into the traced array,", way_out)
+        refuse(
+            f"a.{name}(), which writes into the traced array,",
+            "Make a new array instead",
+        )
 
     return method
 
@@ -66,11 +66,11 @@ def _transpose(self: Tracer, *axes: Any) -> Any:
 
 
 def _copy(self: Tracer, order: str = "C") -> Any:
-    return Tracer(self.rec, self.ref, None, False)
+    return fresh(self, contiguous=order == "C")
 
 
 def _flatten(self: Tracer, order: str = "C") -> Any:
-    return _copy(ravel(_copy(self), order))
+    return fresh(ravel(fresh(self), order), contiguous=True)
 
 
 def _astype(
@@ -118,10 +118,14 @@ def _matrix_transpose(self: Tracer) -> Any:
 
 
 def _flat(self: Tracer) -> Any:
-    return ravel(self)
+    line = ravel(self)
+    if type(line.memory) is not View:
+        # NumPy's writes into the array, a copy would not.
+        note_uncertain(self, line)
+    return line
 
 
-for _name, _implementation in {
+_METHODS: dict[str, Callable[..., Any]] = {
     "reshape": _reshape,
     "transpose": _transpose,
     "copy": _copy,
@@ -130,7 +134,8 @@ for _name, _implementation in {
     "take": _take,
     "compress": _compress,
     "searchsorted": _searchsorted,
-}.items():
+}
+for _name, _implementation in _METHODS.items():
     setattr(Tracer, _name, _implementation)
 _PROPERTIES: dict[str, Callable[..., Any]] = {
     "T": transpose,

@@ -17,6 +17,7 @@ from . import (
     reduction,
     spectral,
     structural,
+    writes,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "reduction",
     "spectral",
     "structural",
+    "writes",
 ]
