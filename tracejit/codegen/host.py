@@ -224,7 +224,7 @@ def _users_part(error: BaseException, trusted: bool) -> TracebackType | None:
 
 def _target(host: Host, count: int) -> Any:
     """The object that is called with results and operands."""
-    run, trusted = host.run, host.trusted
+    run, trusted, into = host.run, host.trusted, host.into
 
     def target(*arrays: Any) -> None:
         # A function may keep its operands, or a traceback may keep its frames, and
@@ -233,6 +233,9 @@ def _target(host: Host, count: int) -> Any:
         if not trusted:
             operands = [a.copy() for a in operands]
         try:
+            if into is not None:
+                into(arrays[:count], *operands)
+                return
             found = run(*operands)
         except BaseException as error:
             arrays, operands = (), []

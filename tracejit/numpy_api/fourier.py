@@ -13,7 +13,7 @@ from ..tracer import Tracer
 from .complex import conjugated
 from .reductions import axis_of
 from .shape import roll, window
-from .table import as_tracer, cast, emit, implements, no_keywords, of
+from .table import as_tracer, cast, emit, implements, of
 from .ufuncs import F64
 
 __all__: list[str] = []
@@ -94,11 +94,10 @@ def _from_hermitian(x: Tracer, n: Any, axis: Any, norm: Any) -> Tracer:
 
 
 def _one(function: Callable[..., Any], transform: Callable[..., Tracer]) -> None:
-    @implements(function, host=True, refused=("out",))
+    @implements(function, host=True)
     def implementation(
         a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None
     ) -> Any:
-        no_keywords(function, out=out)
         return transform(_operand(a), n, axis, norm)
 
 
@@ -174,11 +173,10 @@ def _ifftn(x: Tracer, s: Any, axes: Any, norm: Any) -> Tracer:
 def _many(
     function: Callable[..., Any], transform: Callable[..., Tracer], default: Any
 ) -> None:
-    @implements(function, host=True, refused=("out",))
+    @implements(function, host=True)
     def implementation(
         a: Any, s: Any = None, axes: Any = default, norm: Any = None, out: Any = None
     ) -> Any:
-        no_keywords(function, out=out)
         return transform(_operand(a), s, axes, norm)
 
 

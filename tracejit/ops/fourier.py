@@ -28,7 +28,7 @@ _DUAL = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 
 
 def _check(x: Aval, axes: tuple[int, ...], name: str, norm: str) -> None:
-    good = norm in _DUAL and all(0 <= a < x.ndim for a in axes)
+    good = axes and norm in _DUAL and all(0 <= a < x.ndim for a in axes)
     if not good or len(set(axes)) < len(axes):
         raise InvalidTapeError(f"{name} of {x!r} over axes {axes} with norm {norm!r}")
 
@@ -44,6 +44,23 @@ def _fft_reference(x: Any, *, axes: tuple[int, ...], inverse: bool, norm: Any) -
     for axis in reversed(axes):
         x = transform(x, axis=axis, norm=norm)
     return x
+
+
+def _fft_into(
+    outs: Any, x: Any, *, axes: tuple[int, ...], inverse: bool, norm: Any
+) -> None:
+    transform = np.fft.ifft if inverse else np.fft.fft
+    for axis in reversed(axes):
+        # In place from the second axis on.
+        x = transform(x, axis=axis, norm=norm, out=outs[0])
+
+
+def _rfft_into(outs: Any, x: Any, *, axis: int, norm: Any) -> None:
+    np.fft.rfft(x, axis=axis, norm=norm, out=outs[0])
+
+
+def _irfft_into(outs: Any, z: Any, *, axis: int, n: int, norm: Any) -> None:
+    np.fft.irfft(z, n, axis=axis, norm=norm, out=outs[0])
 
 
 def _rfft_aval(x: Aval, *, axis: int, norm: str) -> Aval:
@@ -87,7 +104,7 @@ def _irfft_vjp(ct: Any, y: Any, z: Any, *, axis: int, n: int, norm: str) -> tupl
 
 
 def _row(
-    name: str, reference: Any, aval: Any, vjp: Any, batch: Any, samples: Any
+    name: str, reference: Any, into: Any, aval: Any, vjp: Any, batch: Any, samples: Any
 ) -> Primitive:
     return register(
         Primitive(
@@ -99,6 +116,7 @@ def _row(
             vjp=vjp,
             batch=batch,
             host=True,
+            into=into,
             samples=samples,
         )
     )
@@ -139,6 +157,7 @@ def _half_samples(kinds: tuple[str, str], **extra: Any) -> Any:
 fft: Primitive = _row(
     "fft",
     _fft_reference,
+    _fft_into,
     _fft_aval,
     lambda ct, y, x, **params: (fft(ct, **params),),
     lambda args, batched, *, axes, inverse, norm: fft(
@@ -149,6 +168,7 @@ fft: Primitive = _row(
 rfft: Primitive = _row(
     "rfft",
     lambda x, *, axis, norm: np.fft.rfft(x, axis=axis, norm=norm),
+    _rfft_into,
     _rfft_aval,
     _rfft_vjp,
     lambda args, batched, *, axis, norm: rfft(args[0], axis=axis + 1, norm=norm),
@@ -157,6 +177,7 @@ rfft: Primitive = _row(
 irfft: Primitive = _row(
     "irfft",
     lambda z, *, axis, n, norm: np.fft.irfft(z, n, axis=axis, norm=norm),
+    _irfft_into,
     _irfft_aval,
     _irfft_vjp,
     lambda args, batched, *, axis, n, norm: irfft(
