@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..tracer import FUNCTIONS, Tracer, refuse
+from ..tracer import FUNCTIONS, Tracer, full_name, refuse
+from . import (
+    composed,
+    creation,
+    means,
+    metadata,
+    products,
+    rearranging,
+    searching,
+)
 from .indexing import take
 from .shape import permute, ravel, reshape, transpose
-from .table import cast
+from .table import ENTRIES, Entry, cast, enter
 
 __all__: list[str] = []
+
+#: The families whose functions are methods; importing them fills the table.
+_FAMILIES = (composed, creation, means, metadata, products, rearranging, searching)
 
 # fmt: off
 #: Methods that take what the function of the same name takes after the array.
@@ -123,7 +136,7 @@ def _imaginary(self: Tracer) -> Any:
     return np.zeros(self.shape, self.dtype)[()]
 
 
-for _name, _implementation in {
+_METHODS: dict[str, Callable[..., Any]] = {
     "reshape": _reshape,
     "transpose": _transpose,
     "copy": _copy,
@@ -134,7 +147,8 @@ for _name, _implementation in {
     "searchsorted": _searchsorted,
     "conj": _copy,
     "conjugate": _copy,
-}.items():
+}
+for _name, _implementation in _METHODS.items():
     setattr(Tracer, _name, _implementation)
 _PROPERTIES: dict[str, Callable[..., Any]] = {
     "T": transpose,
@@ -145,3 +159,41 @@ _PROPERTIES: dict[str, Callable[..., Any]] = {
 }
 for _name, _getter in _PROPERTIES.items():
     setattr(Tracer, _name, property(_getter))
+
+
+# --- the table ------------------------------------------------------------------------
+
+#: Methods and attributes whose function has another name, or none.
+_LIKE = {
+    "T": "np.transpose",
+    "mT": "np.matrix_transpose",
+    "flat": "np.ravel",
+    "flatten": "np.ravel",
+    "conjugate": "np.conjugate",
+    "conj": "np.conjugate",
+}
+
+
+def _enter_methods() -> None:
+    for function in _SAME:
+        name = function.__name__
+        of = ENTRIES[full_name(function)]
+        _enter_method(name, of, FUNCTIONS[function])
+    for name, implementation in {**_METHODS, **_PROPERTIES}.items():
+        _enter_method(name, ENTRIES[_LIKE.get(name, f"np.{name}")], implementation)
+    enter("ndarray.__getitem__", "method")
+
+
+def _enter_method(name: str, of: Entry, implementation: Callable[..., Any]) -> None:
+    first = next(iter(inspect.signature(implementation).parameters))
+    enter(
+        f"ndarray.{name}",
+        "method",
+        implementation,
+        gradient=of.gradient,
+        host=of.host,
+        refused=(first,),
+    )
+
+
+_enter_methods()

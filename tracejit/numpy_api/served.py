@@ -36,10 +36,12 @@ from . import (
     statistics,
 )
 from .table import (
+    ENTRIES,
     as_tracer,
     cast,
     common,
     emit,
+    enter,
     filled,
     recorder_of,
     stack_nested,
@@ -64,11 +66,16 @@ _FAMILIES = (
 )
 
 
-def _serve(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _serve(
+    name: str, *, gradient: bool = True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated function as what `np.<name>` does with traced values."""
     original = operator.attrgetter(name)(np)
 
-    def enter(implementation: Callable[..., Any]) -> Callable[..., Any]:
+    def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
+        if f"np.{name}" not in ENTRIES:
+            enter(f"np.{name}", "function", implementation, gradient=gradient)
+
         @functools.wraps(original)
         def served(*args: Any, **kwargs: Any) -> Any:
             rec = active_recorder()
@@ -85,7 +92,7 @@ def _serve(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         SERVED[getattr(np, module) if module else np, short] = served
         return implementation
 
-    return enter
+    return register
 
 
 @_serve("array")
@@ -219,7 +226,7 @@ def _by_index(name: str) -> None:
         named = {key: _number(value) for key, value in kwargs.items()}
         return original(*[_number(a) for a in args], **named)
 
-    _serve(name)(implementation)
+    _serve(name, gradient=False)(implementation)
 
 
 for _name in ("eye", "identity", "tri"):
