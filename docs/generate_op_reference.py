@@ -20,7 +20,8 @@ PAGE = Path(__file__).with_name("ops.md")
 
 FAMILIES = {
     "elementwise": "Equal dtypes, NumPy's broadcasting. The lowering is an expression\n"
-    "over the operands a, b, c; what has none, the emitter knows by name.",
+    "over the operands a, b, c; what has none, the emitter knows by name. Complex\n"
+    "operands are split into their parts before anything is lowered.",
     "reduction": "`axes` disappear; keeping them is a `reshape`.",
     "structural": "Shape, order and place of elements. Most cost nothing in a kernel:\n"
     "they change an index.",
@@ -94,7 +95,7 @@ def dtypes(prim: Primitive) -> str:
     given = params(prim)
     if given or prim.name == "select":
         return "any" if prim.name in ("cast", "select") else "int"
-    names = {"bool": "?", "int": "i8", "uint": "u8", "float": "f8"}
+    names = {"bool": "?", "int": "i8", "uint": "u8", "float": "f8", "complex": "c16"}
     found = [n for n, code in names.items() if _takes(prim, count, code)]
     return "any" if len(found) == len(names) else " ".join(found)
 

@@ -248,6 +248,64 @@ def test_a_function_may_use_compiled_functions():
     assert inner.stats().traces == 1
 
 
+def test_examples_of_a_batch_take_their_own_paths():
+    smooth = make_smooth()
+
+    def loss(x):
+        y = smooth(x, 3)
+        if y[0] > 0.5:
+            return np.sum(smooth(np.sin(y), 5))
+        return np.sum(y * y)
+
+    rows = np.random.default_rng(0).random((40, 7))
+    step = tj.vmap(grad(loss))
+    single = grad(loss)
+    expected = np.array([single(row) for row in rows])
+    step(rows)
+    smooth.calls = 0
+    assert np.allclose(step(rows), expected, rtol=1e-13)
+    high = int(np.sum((rows[:, 0] + rows[:, 1]) / 3 > 0.5))
+    assert 0 < high < 40
+    # Forward and back; behind the `if`, one more of each.  What the first path
+    # computed in front of the `if` may be computed again by the second.
+    assert 40 * 2 + high <= smooth.calls <= 40 * 2 + high * 3
+    assert step.stats().traces == 2
+
+
+def test_an_error_in_a_batch():
+    @primitive
+    def f(x):
+        if x > 0.9:
+            raise KeyError("too large")
+        return x
+
+    step = tj.vmap(jit(lambda x: f(x) * 2.0 if x > 0.2 else x))
+    rows = np.linspace(0.0, 0.8, 100)
+    assert np.allclose(step(rows), np.where(rows > 0.2, 2 * rows, rows))
+    rows[50] = 1.0
+    with pytest.raises(KeyError, match="too large"):
+        step(rows)
+
+
+def test_a_while_is_one_trace():
+    smooth = make_smooth()
+
+    @jit
+    def grown(x):
+        while np.sum(x) < 100.0:
+            x = x + smooth(x, 3)
+        return x
+
+    def plain(x):
+        while np.sum(x) < 100.0:
+            x = x + matrix(3, 7) @ x
+        return x
+
+    for scale in (0.01, 1.0, 10.0):
+        assert np.allclose(grown(scale * X), plain(scale * X), rtol=1e-12)
+    assert grown.stats().traces == 1
+
+
 def test_scan_and_batches():
     smooth = make_smooth()
 
@@ -287,7 +345,7 @@ def broken(rule):
     [
         (lambda ans, x, y: lambda g: g[:3], "f64[3] for f64[7]" + SHAPES),
         (lambda *_: lambda g: np.ones(7) > 0, "bool[7] for f64[7]" + SHAPES),
-        (lambda *_: lambda g: np.ones(7) * 1j, "complex128[7] for f64[7]" + SHAPES),
+        (lambda *_: lambda g: np.ones(7) * 1j, "c128[7] for f64[7]" + SHAPES),
         (lambda *_: lambda g: (g, g), "(*, *) for an array. " + STRUCTURE),
         (lambda ans, x, y: ans, "f64[7] instead of a function. " + FORM),
     ],

@@ -25,7 +25,7 @@ def test_every_row_is_in_it():
 
 def test_what_it_says_of_some_rows():
     text = REFERENCE["page"]()
-    assert "| `sin` | `np.sin` | float | partials | `sin(a)` |" in text
+    assert "| `sin` | `np.sin` | float complex | partials | `sin(a)` |" in text
     assert "| `bit_or` | `np.bitwise_or` | bool int uint | zero | `a \\| b` |" in text
     assert "| `triangular_solve` | `a, b` | `lower, trans` | rules | yes |" in text
     assert "| `gather` | `x, idx` | `axis` | linear: x | yes |" in text

@@ -197,14 +197,13 @@ def test_values_of_two_recordings():
     )
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.complex128, object, "U3", "M8[s]"])
+@pytest.mark.parametrize("dtype", [np.float16, np.clongdouble, object, "U3", "M8[s]"])
 def test_dtypes_that_no_tape_holds(dtype):
     with pytest.raises(UnsupportedError) as caught:
         Recorder().input_tracer(np.zeros(2, dtype))
     assert str(caught.value).endswith(
         f": arrays of dtype {np.dtype(dtype)} cannot be recorded. Use float64, "
-        "float32, "
-        "an integer dtype or bool."
+        "float32, complex128, complex64, an integer dtype or bool."
     )
 
 
@@ -639,10 +638,10 @@ REFUSED = {
         "np.copyto cannot be recorded. Use np.where(mask, values, a).",
     ),
     "astype": (
-        lambda x: x.astype(complex),
+        lambda x: x.astype(np.longdouble),
         (
-            "arrays of dtype complex128 cannot be recorded. Use float64, float32, an "
-            "integer dtype or bool."
+            f"arrays of dtype {np.dtype(np.longdouble)} cannot be recorded. Use "
+            "float64, float32, complex128, complex64, an integer dtype or bool."
         ),
     ),
     "object array": (
@@ -672,11 +671,11 @@ REFUSED = {
             "recorded. Convert the base with .astype(np.float64)."
         ),
     ),
-    "captured complex": (
-        lambda x: np.dot(x, np.ones(3, complex)),
+    "captured half": (
+        lambda x: np.dot(x, np.ones(3, np.float16)),
         (
-            "arrays of dtype complex128 cannot be recorded. Use float64, float32, an "
-            "integer dtype or bool."
+            "arrays of dtype float16 cannot be recorded. Use float64, float32, "
+            "complex128, complex64, an integer dtype or bool."
         ),
     ),
 }

@@ -6,7 +6,16 @@ from functools import cache
 
 import numpy as np
 
-__all__ = ["DTYPE_NAMES", "Aval", "aval_of", "dtype_name", "is_float", "parse_aval"]
+__all__ = [
+    "DTYPE_NAMES",
+    "Aval",
+    "aval_of",
+    "complex_of",
+    "dtype_name",
+    "is_float",
+    "parse_aval",
+    "real_of",
+]
 
 #: The dtypes a tape may hold, by the short names that the tape's text uses.
 DTYPE_NAMES: dict[str, np.dtype] = {
@@ -21,6 +30,8 @@ DTYPE_NAMES: dict[str, np.dtype] = {
     "u64": np.dtype(np.uint64),
     "f32": np.dtype(np.float32),
     "f64": np.dtype(np.float64),
+    "c64": np.dtype(np.complex64),
+    "c128": np.dtype(np.complex128),
 }
 _SHORT = {dtype: short for short, dtype in DTYPE_NAMES.items()}
 
@@ -85,7 +96,19 @@ def aval_of(value: object) -> Aval:
 
 def is_float(aval: Aval) -> bool:
     """Whether derivatives with respect to values of this aval exist."""
-    return aval.dtype.kind == "f"
+    return aval.dtype.kind in "fc"
+
+
+def complex_of(dtype: np.dtype) -> np.dtype:
+    """The dtype of complex numbers whose parts have a float dtype."""
+    return np.dtype(np.complex64 if dtype == np.float32 else np.complex128)
+
+
+def real_of(dtype: np.dtype) -> np.dtype:
+    """The dtype of the parts of complex numbers; of others, the dtype itself."""
+    if dtype.kind != "c":
+        return dtype
+    return np.dtype(np.float32 if dtype == np.complex64 else np.float64)
 
 
 @cache

@@ -18,12 +18,12 @@ import numpy as np
 from . import config
 from .codegen import driver_assembly, engine
 from .codegen.driver import LEFT, Link
-from .codegen.host import descriptors
+from .codegen.host import descriptors, names_of
 from .codegen.layout import ALIGNMENT, Layout
 from .codegen.llvm import ExitNumbers
 from .codegen.source import print_together
 from .kernel import load_code, structural_key, work_of
-from .passes.fuse import fuse
+from .passes.lower import lower
 from .tape import Tape
 from .threads import in_parallel
 
@@ -70,12 +70,13 @@ class Chain:
 
     Attributes:
         compiled: whether the driver had to be compiled for this object.
+        hosts, natives: see `kernel.Executable`.
         seconds: what that took.
     """
 
     def __init__(self, paths: Sequence[Path], leaves: int, arrays: int) -> None:
         started = time.perf_counter()
-        programs = [fuse(path.tape, len(path.constants)) for path in paths]
+        programs = [lower(path.tape, len(path.constants)) for path in paths]
         text, slots = print_together(programs)
         self._originals = [array for path in paths for array in path.constants]
         self._constants = [
@@ -104,6 +105,7 @@ class Chain:
         ]
         self._work = max(work_of(program.body) for program in programs)
         self._alone = any(self._hosts)
+        self.hosts, self.natives = names_of(programs, self._hosts)
         shape = [
             (link.rows, link.exits, ExitNumbers.of(link.layout.program).literals)
             for link in links

@@ -26,11 +26,11 @@ import numpy as np
 from . import config
 from .codegen import assembly, engine, entry, store, symbols, vector_math
 from .codegen.entry import Check, Row, Table, Where
-from .codegen.host import Descriptor, descriptors
+from .codegen.host import Descriptor, descriptors, names_of
 from .codegen.layout import ALIGNMENT, RELEASE, WORKSPACE, Layout
 from .codegen.pool import LARGE, Pool
 from .codegen.source import Printed, print_program
-from .passes.fuse import fuse
+from .passes.lower import lower
 from .program import Call, For, If, Program, Statement, walk
 from .tape import Tape
 
@@ -162,9 +162,7 @@ class Executable:
         self.compiled = compiled
         mirrors = [_mirror(array) for array in captures]
         hosts = descriptors(layout.program)
-        pairs = list(zip(layout.program.hosts, hosts, strict=True))
-        self.hosts = [host.name for host, made in pairs if not made.is_native]
-        self.natives = [host.name for host, made in pairs if made.is_native]
+        self.hosts, self.natives = names_of([layout.program], [hosts])
         self._block = _block(kernel, layout, mirrors, hosts)
         self._bare = engine.make_function(kernel.method, self._block)
         moved = [
@@ -198,7 +196,7 @@ class Executable:
 
 def compile_tape(tape: Tape, captures: list[np.ndarray]) -> Executable:
     """Compile `tape`, whose last `len(captures)` inputs are captured arrays."""
-    return compile_program(fuse(tape, len(captures)), captures, tape)
+    return compile_program(lower(tape, len(captures)), captures, tape)
 
 
 def compile_program(
@@ -359,7 +357,8 @@ def _runner(
     if pooled:
         scope["take"], scope["empty"] = _POOL.take, np.empty
         for k, (buffer, size) in enumerate(zip(layout.fresh, sizes, strict=True)):
-            scope[f"shape{k}"], scope[f"dtype{k}"] = buffer.shape, buffer.dtype
+            scope[f"shape{k}"] = buffer.outer_shape
+            scope[f"dtype{k}"] = buffer.outer_dtype
             made = "take" if size >= LARGE else "empty"
             given.append(f"{made}(shape{k}, dtype{k})")
     lines.append(f"    return call({', '.join(names + given)})")

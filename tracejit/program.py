@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .avals import complex_of
+
 __all__ = [
     "STATIC_LIMIT",
     "Accumulate",
@@ -78,6 +80,8 @@ class Buffer:
     kind: `arg` (an input of the tape; number counts all inputs, captures last),
     `out` (an array output; number is its position among all outputs), `work`
     (part of the workspace) or `local` (small and static: a stack slot).
+    complex: whether it is an array of complex numbers to the caller, whose parts are
+    the last axis, of length two.
     of: the buffer whose memory this is, seen with another shape of equal size, or of
     which it is the row at the leading indices `at`; None for a buffer of its own.
     `of` never has an `of` itself.
@@ -89,6 +93,17 @@ class Buffer:
     dtype: np.dtype
     of: Buffer | None = None
     at: tuple[Affine | int, ...] = ()
+    complex: bool = False
+
+    @property
+    def outer_shape(self) -> tuple[int, ...]:
+        """The shape of the caller's array."""
+        return self.shape[:-1] if self.complex else self.shape
+
+    @property
+    def outer_dtype(self) -> np.dtype:
+        """The dtype of the caller's array."""
+        return complex_of(self.dtype) if self.complex else self.dtype
 
     @property
     def name(self) -> str:

@@ -78,7 +78,7 @@ def check_grads(
                 way_out="Pass floats or float arrays",
             )
         )
-    single = any(np.asarray(x).dtype == np.float32 for x in moving)
+    single = any(np.asarray(x).dtype in (np.float32, np.complex64) for x in moving)
     tolerances = (
         (5e-3 if single else 1e-6) if rtol is None else rtol,
         (1e-4 if single else 1e-8) if atol is None else atol,
@@ -97,7 +97,9 @@ def check_grads(
 
 def _is_float(leaf: Any) -> bool:
     dtype = getattr(leaf, "dtype", None)
-    return isinstance(leaf, float) or (dtype is not None and dtype.kind in "fc")
+    return isinstance(leaf, (float, complex)) or (
+        dtype is not None and dtype.kind in "fc"
+    )
 
 
 def _split(args: tuple) -> tuple[tuple, Callable[[Sequence[Any]], Any]]:
@@ -153,23 +155,32 @@ def _check(
 
 
 def _direction(rng: np.random.Generator, like: tuple) -> tuple:
-    return tuple(
-        rng.normal(size=np.shape(leaf)).astype(np.asarray(leaf).dtype)[()]
-        for leaf in like
-    )
+    return tuple(_random(rng, np.asarray(leaf)) for leaf in like)
+
+
+def _random(rng: np.random.Generator, like: np.ndarray) -> Any:
+    """Random numbers; of complex ones both parts."""
+    found: Any = rng.normal(size=like.shape)
+    if like.dtype.kind == "c":
+        found = found + 1j * rng.normal(size=like.shape)
+    return np.asarray(found).astype(like.dtype)[()]
+
+
+def _wide(leaf: Any) -> np.ndarray:
+    """In double precision."""
+    array = np.asarray(leaf)
+    return array.astype("c16" if array.dtype.kind == "c" else "f8")
 
 
 def _inner(a: tuple, b: tuple) -> float:
+    """What cotangents make of tangents: Re(ct * t), summed, nothing conjugated."""
     return float(
-        sum(
-            np.vdot(np.asarray(p, "f8"), np.asarray(q, "f8"))
-            for p, q in zip(a, b, strict=True)
-        )
+        sum(np.sum(_wide(p) * _wide(q)).real for p, q in zip(a, b, strict=True))
     )
 
 
 def _norm(a: tuple) -> float:
-    return float(np.sqrt(_inner(a, a)))
+    return float(np.sqrt(sum(np.sum(np.abs(_wide(p)) ** 2) for p in a)))
 
 
 def numerical_jvp(f: Callable, x: tuple, v: tuple) -> tuple:
@@ -182,14 +193,14 @@ def numerical_jvp(f: Callable, x: tuple, v: tuple) -> tuple:
         >>> numerical_jvp(lambda x: (x**3,), (2.0,), (1.0,))
         (np.float64(12.0),)
     """
-    wide = [np.asarray(leaf, "f8") for leaf in x]
-    along = [np.asarray(leaf, "f8") for leaf in v]
+    wide, along = [_wide(leaf) for leaf in x], [_wide(leaf) for leaf in v]
     total: list[Any] = []
     for k, weight in _STENCIL:
         moved = f(*[(a + k * _STEP * b)[()] for a, b in zip(wide, along, strict=True)])
-        terms = [weight / _STEP * np.asarray(leaf, "f8") for leaf in moved]
+        terms = [weight / _STEP * _wide(leaf) for leaf in moved]
         total = [a + b for a, b in zip(total, terms, strict=True)] if total else terms
-    exact = _complex_step(f, wide, along)
+    complex_there = any(a.dtype.kind == "c" for a in (*wide, *total))
+    exact = None if complex_there else _complex_step(f, wide, along)
     if exact is not None and _norm(
         tuple(a - b for a, b in zip(total, exact, strict=True))
     ) <= _AGREEMENT * _norm(tuple(total)):

@@ -134,6 +134,9 @@ def _value(value: Any) -> str:
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return repr(value)
+    if isinstance(value, complex):
+        # repr loses the sign of a zero.
+        return f"complex({value.real!r}, {value.imag!r})"
     return f"<{rule_name(value)}>"
 
 
@@ -164,7 +167,8 @@ _INSTR = re.compile(
     r"((?P<outs>%.*?) = )?(?P<name>[a-z_]\w*)(?P<args>( %\d+)*)( \{(?P<params>.*)\})?"
 )
 _NUMBER = r"-?[\d.]+(e[+-]?\d+)?|-?inf|nan|True|False"
-_CONST = re.compile(rf"(?P<outs>%\S+ \S+) = (?P<value>{_NUMBER})")
+_COMPLEX = rf"complex\(({_NUMBER}), ({_NUMBER})\)"
+_CONST = re.compile(rf"(?P<outs>%\S+ \S+) = (?P<value>{_NUMBER}|{_COMPLEX})")
 
 
 def parse_tape(text: str, rules: Mapping[str, Any] | None = None) -> Tape:
@@ -269,6 +273,8 @@ def _evaluate(tree: ast.expr, rules: Mapping[str, Any]) -> Any:
         return special[tree.id] if tree.id in special else DTYPE_NAMES[tree.id]
     if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
         return -_evaluate(tree.operand, rules)
+    if isinstance(tree, ast.Call) and getattr(tree.func, "id", "") == "complex":
+        return complex(*[_evaluate(part, rules) for part in tree.args])
     if isinstance(tree, ast.Call):
         return rules[str(tree.keywords[0].arg)]
     return ast.literal_eval(tree)

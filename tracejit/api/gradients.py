@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, message
+from ..errors import ArgumentError, DifferentiationError, message
 from ..ops.rows import zeros
 from ..passes.vjp import vjp as emit_vjp
 from ..signature import caller, flatten, unflatten
@@ -27,8 +27,10 @@ from .transform import Transform, decorator
 
 __all__ = [
     "Argnums",
+    "check_holomorphic",
     "elementwise_grad",
     "grad",
+    "is_complex",
     "jit",
     "normal_argnums",
     "pulled",
@@ -103,7 +105,7 @@ def _gradient(
 ) -> Any:
     """`grad` and `value_and_grad`, which differ in what they return."""
     argnums, has_aux = options["argnums"], options["has_aux"]
-    static_argnums = options["static_argnums"]
+    static_argnums, holomorphic = options["static_argnums"], options["holomorphic"]
 
     def make(fun: Callable, shift: int = 0) -> Transform:
         numbers = normal_argnums(argnums, shift)
@@ -112,6 +114,7 @@ def _gradient(
             rec = recorder()
             done = run(rec, kind, fun, numbers, has_aux, args, kwargs)
             out = scalar(kind, fun, done.out)
+            check_holomorphic(kind, fun, holomorphic, done.xs, [out])
             gradient = pulled(rec, done, out)
             if has_value:
                 return ((done.out, done.aux) if has_aux else done.out), gradient
@@ -121,7 +124,7 @@ def _gradient(
             fun,
             kind,
             inline,
-            (numbers, has_aux),
+            (numbers, has_aux, holomorphic),
             _shifted(static_argnums) if shift else static_argnums,
             options["static_argnames"],
             lambda: make(fun, 1),
@@ -148,6 +151,43 @@ def scalar(kind: str, fun: Callable, out: Any) -> Any:
     )
 
 
+def check_holomorphic(
+    kind: str, fun: Callable, holomorphic: bool, xs: Sequence[Ref], outs: Sequence[Any]
+) -> None:
+    """A complex result has a derivative if the function is said to be holomorphic."""
+    name = function_name(fun)
+    if not holomorphic:
+        for out in outs:
+            if is_complex(out):
+                raise DifferentiationError(
+                    message(
+                        f"{kind}: {name} returned {shape_text(out)}, and the "
+                        "derivative of a complex result is no gradient",
+                        where=caller(),
+                        way_out="Pass holomorphic=True if the function is complex "
+                        "differentiable, return a real number, or use vjp or jvp",
+                    )
+                )
+        return
+    what = [*xs, *outs]
+    real = next((x for x in what if not is_complex(x)), None)
+    if real is not None:
+        side = "an argument" if what.index(real) < len(xs) else "a result"
+        got = repr(real.aval) if isinstance(real, Ref) else shape_text(real)
+        raise DifferentiationError(
+            message(
+                f"{kind} with holomorphic=True needs complex arguments and results, "
+                f"but {name} has {side} {got}",
+                where=caller(),
+                way_out="Leave holomorphic=True away, or convert with .astype(complex)",
+            )
+        )
+
+
+def is_complex(x: Any) -> bool:
+    return (x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype).kind == "c"
+
+
 def pulled(rec: Recorder, done: Run, out: Any) -> Any:
     """The gradient, in the structure of the arguments."""
     refs: list[Ref | None] = [None] * len(done.xs)
@@ -164,6 +204,7 @@ def grad(
     argnums: Argnums = 0,
     has_aux: bool = False,
     *,
+    holomorphic: bool = False,
     static_argnums: Argnums = (),
     static_argnames: str | Sequence[str] = (),
 ) -> Any:
@@ -174,6 +215,10 @@ def grad(
         argnums: which positional arguments to differentiate; an int gives the
             gradient of that argument, a sequence a tuple of gradients.
         has_aux: whether the function returns something beside the value.
+        holomorphic: whether the function is complex differentiable, of a complex
+            argument with a complex result; the derivative is the complex one. Without
+            it the result has to be real; the gradient by a complex argument x + iy is
+            then df/dx - i df/dy.
         static_argnums, static_argnames: see `jit`.
 
     Returns:
@@ -183,7 +228,7 @@ def grad(
     Raises:
         ArgumentError: no such argument, an integer argument, an output that is no
             scalar.
-        DifferentiationError: an integer output.
+        DifferentiationError: an integer output, or a complex one without `holomorphic`.
 
     Example:
         >>> import numpy as np
@@ -196,6 +241,7 @@ def grad(
     options = {
         "argnums": argnums,
         "has_aux": has_aux,
+        "holomorphic": holomorphic,
         "static_argnums": static_argnums,
         "static_argnames": static_argnames,
     }
@@ -207,6 +253,7 @@ def value_and_grad(
     argnums: Argnums = 0,
     has_aux: bool = False,
     *,
+    holomorphic: bool = False,
     static_argnums: Argnums = (),
     static_argnames: str | Sequence[str] = (),
 ) -> Any:
@@ -226,13 +273,16 @@ def value_and_grad(
     options = {
         "argnums": argnums,
         "has_aux": has_aux,
+        "holomorphic": holomorphic,
         "static_argnums": static_argnums,
         "static_argnames": static_argnames,
     }
     return _gradient("value_and_grad", True, fun, options)
 
 
-def elementwise_grad(fun: Callable | None = None, argnums: Argnums = 0) -> Any:
+def elementwise_grad(
+    fun: Callable | None = None, argnums: Argnums = 0, *, holomorphic: bool = False
+) -> Any:
     """The sum of the outputs' derivatives: f'(x) where f works element by element.
 
     Example:
@@ -249,6 +299,7 @@ def elementwise_grad(fun: Callable | None = None, argnums: Argnums = 0) -> Any:
             kind = "elementwise_grad"
             done = run(rec, kind, fun, numbers, False, args, kwargs)
             leaves, _ = floats(kind, fun, done.out)
+            check_holomorphic(kind, fun, holomorphic, done.xs, leaves)
             outs = [leaf.ref for leaf in leaves if type(leaf) is Tracer]
             cts = [ones(rec, out.aval) for out in outs]
             refs = emit_vjp(rec, outs, cts, done.xs, done.start)
@@ -260,7 +311,11 @@ def elementwise_grad(fun: Callable | None = None, argnums: Argnums = 0) -> Any:
             return unflatten(done.spec, found)
 
         return Transform(
-            fun, "elementwise_grad", inline, (numbers,), as_method=lambda: make(fun, 1)
+            fun,
+            "elementwise_grad",
+            inline,
+            (numbers, holomorphic),
+            as_method=lambda: make(fun, 1),
         )
 
     return decorator(make, fun)

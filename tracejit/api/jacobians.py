@@ -9,21 +9,30 @@ then done by wide loops and matrix products, and the tape does not grow with the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ..avals import Aval
+from ..errors import DifferentiationError, message
 from ..ops.structural import broadcast_to, iota, reshape, transpose
 from ..passes.batching import batch
 from ..passes.jvp import jvp as emit_jvp
 from ..passes.vjp import vjp as emit_vjp
 from ..primitive import PRIMITIVES
-from ..signature import flatten, unflatten
+from ..signature import caller, flatten, unflatten
 from ..tape import Ref
 from ..tracer import Recorder, Tracer
-from .gradients import Argnums, normal_argnums, pulled, recorder, scalar
-from .leaves import Run, cast, close_level, floats, run, symbolic
+from .gradients import (
+    Argnums,
+    check_holomorphic,
+    is_complex,
+    normal_argnums,
+    pulled,
+    recorder,
+    scalar,
+)
+from .leaves import Run, cast, close_level, floats, function_name, run, symbolic
 from .products import forward_only_by_rule
 from .transform import Transform, decorator
 
@@ -114,7 +123,17 @@ def forward_columns(rec: Recorder, done: Run, outs: Sequence[Ref]) -> list[list[
 
 
 def _choose(rec: Recorder, done: Run, outs: Sequence[Ref], mode: str) -> str:
-    """Forward mode for many outputs, reverse mode for many inputs."""
+    """Forward mode for many outputs, reverse mode for many inputs.
+
+    The derivative of real outputs by complex inputs is what reverse mode gives, that
+    of complex outputs by real inputs what forward mode gives.
+    """
+    from_complex = any(x.dtype.kind == "c" for x in done.xs)
+    to_complex = any(out.dtype.kind == "c" for out in outs)
+    if from_complex and not to_complex:
+        return "reverse"
+    if to_complex and not from_complex:
+        return "forward"
     if mode != "either":
         return mode
     if forward_only_by_rule(rec, done.start):
@@ -149,8 +168,40 @@ def blocks_of(rec: Recorder, done: Run, out: Any, mode: str) -> Any:
     return _assembled(rec, done, out, blocks)
 
 
+def _check_complex(
+    kind: str,
+    fun: Callable,
+    mode: str,
+    holomorphic: bool,
+    xs: Sequence[Ref],
+    outs: Sequence[Any],
+) -> None:
+    """Complex by complex needs `holomorphic`, and so does a mode that gives less."""
+    from_complex = [x for x in xs if x.dtype.kind == "c"]
+    to_complex = [out for out in outs if is_complex(out)]
+    if holomorphic or (from_complex and to_complex):
+        check_holomorphic(kind, fun, holomorphic, xs, outs)
+    elif mode == "forward" and from_complex:
+        raise DifferentiationError(
+            message(
+                f"{kind}: {function_name(fun)} takes {from_complex[0].aval!r}, and a "
+                "column for each input says nothing about imaginary directions",
+                where=caller(),
+                way_out="Use jacrev, or pass holomorphic=True if the function is "
+                "complex differentiable",
+            )
+        )
+    elif mode == "reverse" and to_complex:
+        check_holomorphic(kind, fun, False, xs, outs)
+
+
 def _jacobian(
-    kind: str, mode: str, fun: Callable | None, argnums: Argnums, has_aux: bool
+    kind: str,
+    mode: str,
+    fun: Callable | None,
+    argnums: Argnums,
+    has_aux: bool,
+    holomorphic: bool,
 ) -> Any:
     def make(fun: Callable, shift: int = 0) -> Transform:
         numbers = normal_argnums(argnums, shift)
@@ -158,34 +209,51 @@ def _jacobian(
         def inline(fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
             rec = recorder()
             done = run(rec, kind, fun, numbers, has_aux, args, kwargs)
-            floats(kind, fun, done.out)
+            leaves, _ = floats(kind, fun, done.out)
+            _check_complex(kind, fun, mode, holomorphic, done.xs, leaves)
             found = blocks_of(rec, done, done.out, mode)
             close_level(rec, done.start)
             return (found, done.aux) if has_aux else found
 
         return Transform(
-            fun, kind, inline, (numbers, has_aux), as_method=lambda: make(fun, 1)
+            fun,
+            kind,
+            inline,
+            (numbers, has_aux, holomorphic),
+            as_method=lambda: make(fun, 1),
         )
 
     return decorator(make, fun)
 
 
 def jacfwd(
-    fun: Callable | None = None, argnums: Argnums = 0, has_aux: bool = False
+    fun: Callable | None = None,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    holomorphic: bool = False,
 ) -> Any:
     """The Jacobian by forward mode, a column per input; see `jacobian`."""
-    return _jacobian("jacfwd", "forward", fun, argnums, has_aux)
+    return _jacobian("jacfwd", "forward", fun, argnums, has_aux, holomorphic)
 
 
 def jacrev(
-    fun: Callable | None = None, argnums: Argnums = 0, has_aux: bool = False
+    fun: Callable | None = None,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    holomorphic: bool = False,
 ) -> Any:
     """The Jacobian by reverse mode, a row per output; see `jacobian`."""
-    return _jacobian("jacrev", "reverse", fun, argnums, has_aux)
+    return _jacobian("jacrev", "reverse", fun, argnums, has_aux, holomorphic)
 
 
 def jacobian(
-    fun: Callable | None = None, argnums: Argnums = 0, has_aux: bool = False
+    fun: Callable | None = None,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    holomorphic: bool = False,
 ) -> Any:
     """The Jacobian, in the mode that the sizes suggest.
 
@@ -193,6 +261,9 @@ def jacobian(
         fun: plain NumPy, returns arrays and containers of them.
         argnums: which positional arguments to differentiate.
         has_aux: whether `fun` returns `(y, aux)`.
+        holomorphic: whether `fun` is complex differentiable, of complex arguments with
+            complex results. Real results have the derivative df/dx - i df/dy by a
+            complex argument, complex ones df/dx by a real argument.
 
     Returns:
         A function that gives, for each output leaf, a tree of the argument's structure
@@ -204,7 +275,17 @@ def jacobian(
         array([[2., 0.],
                [0., 4.]])
     """
-    return _jacobian("jacobian", "either", fun, argnums, has_aux)
+    return _jacobian("jacobian", "either", fun, argnums, has_aux, holomorphic)
+
+
+def _refuse_complex_hessian(fun: Callable) -> NoReturn:
+    raise DifferentiationError(
+        message(
+            f"hessian: {function_name(fun)} takes or returns complex numbers",
+            where=caller(),
+            way_out="Write it as a function of the real and the imaginary part",
+        )
+    )
 
 
 def hessian(
@@ -226,6 +307,8 @@ def hessian(
             rec = recorder()
             done = run(rec, "hessian", fun, numbers, has_aux, args, kwargs)
             out = scalar("hessian", fun, done.out)
+            if any(x.dtype.kind == "c" for x in (*done.xs, out)):
+                _refuse_complex_hessian(fun)
             gradient = pulled(rec, done, out)
             closed = forward_only_by_rule(rec, done.start)
             mode = "reverse" if closed else "forward"

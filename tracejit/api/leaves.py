@@ -77,14 +77,14 @@ def as_ref(rec: Recorder, leaf: Any, aval: Aval, what: str) -> Ref:
     """A given tangent or cotangent as a ref of exactly this aval."""
     if type(leaf) is not Tracer:
         array = np.asarray(leaf)
-        kinds = array.dtype.kind in "biuf"
+        kinds = array.dtype.kind in ("biufc" if aval.dtype.kind == "c" else "biuf")
         if array.shape != aval.shape or not kinds:
             raise _mismatch(leaf, aval, what)
         value = array.astype(aval.dtype)
         return (
             rec.const(value[()], aval.dtype) if not aval.shape else rec.capture(value)
         )
-    if leaf.shape != aval.shape:
+    if leaf.shape != aval.shape or (leaf.dtype.kind == "c") > (aval.dtype.kind == "c"):
         raise _mismatch(leaf, aval, what)
     return cast(leaf.ref, aval.dtype)
 
@@ -258,7 +258,7 @@ def _copy(rec: Recorder, kind: str, leaf: Any, names: _Names, i: int) -> Tracer:
     traced = type(leaf) is Tracer
     dtype = leaf.dtype if traced else np.asarray(leaf).dtype
     static = isinstance(leaf, (bool, str)) and not traced
-    if static or dtype.kind != "f":
+    if static or dtype.kind not in "fc":
         raise ArgumentError(
             message(
                 f"{kind} cannot differentiate with respect to {names[i]}, which is "
@@ -271,7 +271,7 @@ def _copy(rec: Recorder, kind: str, leaf: Any, names: _Names, i: int) -> Tracer:
     if traced:
         source, weak = leaf.ref, leaf.weak
     else:
-        weak = float if type(leaf) is float else None
+        weak = type(leaf) if type(leaf) in (float, complex) else None
         array = np.asarray(leaf)
         source = rec.capture(array) if array.ndim else rec.const(array[()], dtype)
     return rec.tracer(fresh_copy(rec, source), weak)
@@ -297,7 +297,7 @@ def floats(kind: str, fun: Callable, out: Any) -> tuple[list[Any], Any]:
     leaves, spec = flatten(out)
     for leaf in leaves:
         dtype = leaf.dtype if type(leaf) is Tracer else np.asarray(leaf).dtype
-        if dtype.kind != "f":
+        if dtype.kind not in "fc":
             raise DifferentiationError(
                 message(
                     f"{kind}: {function_name(fun)} returned {shape_text(leaf)}, which "

@@ -157,7 +157,8 @@ class Pullback:
         for leaf, i in zip(leaves, backward.used, strict=True):
             aval = backward.out_avals[i]
             array = np.asarray(leaf)
-            if array.shape != aval.shape or array.dtype.kind not in "biuf":
+            kinds = "biufc" if aval.dtype.kind == "c" else "biuf"
+            if array.shape != aval.shape or array.dtype.kind not in kinds:
                 raise _wrong_cotangent(leaf, aval)
             values.append(prepare(array.astype(aval.dtype, copy=False)))
         outputs = backward.executable().call(*self._residuals, *values)

@@ -12,6 +12,7 @@ returns no object: the caller sees the function's own error and traceback.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -23,7 +24,15 @@ from .ir import I64, Module, literal
 from .native import entry_of
 from .routine import Emitter
 
-__all__ = ["FAILED", "SYMBOLS", "Descriptor", "descriptors", "emit_host", "host_calls"]
+__all__ = [
+    "FAILED",
+    "SYMBOLS",
+    "Descriptor",
+    "descriptors",
+    "emit_host",
+    "host_calls",
+    "names_of",
+]
 
 #: The status of a kernel that left because a function raised.
 FAILED = -2
@@ -171,6 +180,20 @@ def descriptors(program: Program) -> list[Descriptor]:
     return [
         _descriptor(call, program.hosts[call.params["number"]])
         for call in host_calls(program)
+    ]
+
+
+def names_of(
+    programs: Sequence[Program], made: Sequence[Sequence[Descriptor]]
+) -> tuple[list[str], list[str]]:
+    """What programs with these descriptors call in Python, and what of Numba's."""
+    pairs = [
+        (host.name, descriptor.is_native)
+        for program, hosts in zip(programs, made, strict=True)
+        for host, descriptor in zip(program.hosts, hosts, strict=True)
+    ]
+    return [n for n, native in pairs if not native], [
+        n for n, native in pairs if native
     ]
 
 

@@ -182,6 +182,10 @@ class _Printer:
             (program.works, ""),
         ):
             head += [f"# {self.name(b)}: {self.aval(b)}{note}" for b in group]
+        for buffer in (*program.args, *self.arrays):
+            if buffer.complex:
+                kind = "scalar" if len(buffer.shape) == 1 else "array"
+                head.append(f"# {self.name(buffer)}: the parts of a complex {kind}")
         for buffer in program.locals:
             made = f"np.empty({self.shape(buffer)}, {scalar_type(buffer.dtype)})"
             self.line(f"{self.name(buffer)} = {made}")

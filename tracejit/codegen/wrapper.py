@@ -23,6 +23,7 @@ __all__ = ["SYMBOLS", "emit_wrapper"]
 
 #: Functions of Python's C API: result, arguments.
 _PYTHON = {
+    "PyComplex_AsCComplex": ("{ double, double }", "ptr"),
     "PyBool_FromLong": ("ptr", "i64"),
     "PyErr_BadArgument": ("i32",),
     "PyErr_NoMemory": ("ptr",),
@@ -49,6 +50,9 @@ _NUMPY = {
     "tracejit_PyArray_Scalar": ("ptr", "ptr", "ptr", "ptr"),
 }  # fmt: skip
 SYMBOLS = tuple(_PYTHON)
+
+#: Where an ndarray keeps the address of its dtype.
+_DTYPE = HEAD + 40
 
 
 def emit_wrapper(module: Module, layout: Layout, name: str, body: str) -> None:
@@ -159,8 +163,38 @@ class _Wrapper:
         for k, buffer in enumerate(layout.leaves):
             field = self.op(f"getelementptr inbounds ptr, ptr %args, i64 {k}")
             obj = self.op(f"load ptr, ptr {field}, align 8")
-            values.append(self.data(obj) if buffer.shape else self.scalar(obj, buffer))
+            if buffer.complex and not buffer.outer_shape:
+                values.append(self.pair(obj, buffer))
+            elif buffer.shape:
+                values.append(self.data(obj))
+            else:
+                values.append(self.scalar(obj, buffer))
         return values
+
+    def pair(self, obj: str, buffer: Buffer) -> str:
+        """The parts of a Python or NumPy complex number, in memory."""
+        kind = register(buffer.dtype)
+        memory = self.op(f"alloca [2 x {kind}], align 16")
+        number = self.call("PyComplex_AsCComplex", obj)
+        for k in (0, 1):
+            part = self.op(f"extractvalue {{ double, double }} {number}, {k}")
+            if k == 0:
+                suspicious = self.op(f"fcmp oeq double {part}, -1.0")
+            if kind == "float":
+                part = self.op(f"fptrunc double {part} to float")
+            place = self.op(f"getelementptr inbounds {kind}, ptr {memory}, i64 {k}")
+            self.raw(f"store {kind} {part}, ptr {place}")
+        self.check_error(suspicious)
+        return memory
+
+    def check_error(self, suspicious: str) -> None:
+        """Fail if the value that stands for an error came with one."""
+        look, go_on = self.fresh_label("look"), self.fresh_label("ok")
+        self.branch(suspicious, look, go_on)
+        self.label(look)
+        error = self.call("PyErr_Occurred")
+        self.branch(self.op(f"icmp ne ptr {error}, null"), "fail", go_on)
+        self.label(go_on)
 
     def scalar(self, obj: str, buffer: Buffer) -> str:
         """Convert a Python or NumPy scalar."""
@@ -175,12 +209,7 @@ class _Wrapper:
         else:
             value = self.call("PyLong_AsUnsignedLongLongMask", obj)
             suspicious = self.op(f"icmp eq i64 {value}, -1")
-        look, go_on = self.fresh_label("look"), self.fresh_label("ok")
-        self.branch(suspicious, look, go_on)
-        self.label(look)
-        error = self.call("PyErr_Occurred")
-        self.branch(self.op(f"icmp ne ptr {error}, null"), "fail", go_on)
-        self.label(go_on)
+        self.check_error(suspicious)
         if dtype.kind == "f":
             return (
                 value
@@ -212,9 +241,9 @@ class _Wrapper:
             obj = self.call(
                 "tracejit_PyArray_New",
                 ndarray,
-                str(len(buffer.shape)),
+                str(len(buffer.outer_shape)),
                 self.slot(layout.shape_slot(k)),
-                str(buffer.dtype.num),
+                str(buffer.outer_dtype.num),
                 *("null", "null", "0", "0", "null"),
             )
             self.raw(f"store ptr {obj}, ptr {slot}, align 8")
@@ -369,6 +398,8 @@ class _Wrapper:
         made: dict[object, str] = {}
         for slot, buffer in zip(fresh, layout.fresh, strict=True):
             made[id(buffer)] = self.op(f"load ptr, ptr {slot}, align 8")
+            if not buffer.outer_shape:
+                made[id(buffer)] = self.unwrap(made[id(buffer)])
         keys: list[object] = [*layout.scalars]
         keys += [id(b) for b in layout.copies if not b.shape]
         for k in range(len(keys)):
@@ -396,6 +427,14 @@ class _Wrapper:
             seen.add(obj)
             items.append(obj)
         return self.sequence("Tuple", items)
+
+    def unwrap(self, array: str) -> str:
+        """The NumPy scalar in an array without axes."""
+        field = self.op(f"getelementptr inbounds i8, ptr {array}, i64 {_DTYPE}")
+        dtype = self.op(f"load ptr, ptr {field}, align 8")
+        found = self.call("tracejit_PyArray_Scalar", self.data(array), dtype, "null")
+        self.call("Py_DecRef", array)
+        return found
 
     def outcome(self) -> str:
         """The outcome as a Python object, by its kind."""

@@ -260,7 +260,7 @@ class Dispatcher:
             may_skip: whether rounds of loops may be left out (`tracer.rounds`).
         """
         session = Session(self.program.name)
-        session.may_skip = may_skip
+        session.may_skip, session.may_fork = may_skip, True
         try:
             outputs, checks = self._run(call, session)
         except RecordAgain:
@@ -400,19 +400,22 @@ class Dispatcher:
             return "kernel reused"
         self.stats.compile_seconds += time.perf_counter() - started
         assert trace.executable is not None
-        hosts = trace.executable.hosts
-        if hosts:
-            self.stats.host_calls += len(hosts)
-            names = ", ".join(dict.fromkeys(hosts))
-            self.events.add(f"trace {trace.number}: calls {names} in Python")
-        if trace.executable.natives:
-            names = ", ".join(dict.fromkeys(trace.executable.natives))
-            self.events.add(f"trace {trace.number}: calls {names} of Numba")
+        executable = trace.executable
+        self.note_calls(f"trace {trace.number}", executable.hosts, executable.natives)
         if trace.executable.compiled:
             self.stats.kernels_compiled += 1
             return "kernel compiled"
         self.stats.kernels_reused += 1
         return "kernel reused"
+
+    def note_calls(self, who: str, hosts: list[str], natives: list[str]) -> None:
+        """Count and explain what a kernel calls that was not compiled with it."""
+        self.stats.host_calls += len(hosts)
+        for names, where in ((hosts, "in Python"), (natives, "of Numba")):
+            if names:
+                self.events.add(
+                    f"{who}: calls {', '.join(dict.fromkeys(names))} {where}"
+                )
 
     # --- words ------------------------------------------------------------------------
 
@@ -523,7 +526,7 @@ class Dispatcher:
                 )
 
 
-_WEAK: dict[str, type] = {"float": float, "int": int}
+_WEAK: dict[str, type] = {"float": float, "int": int, "complex": complex}
 
 
 def _traced_kinds(call: Call) -> list[tuple]:
@@ -552,7 +555,7 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether a kernel's result is the expected one up to rounding."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    if a.dtype.kind != "f":
+    if a.dtype.kind not in "fc":
         return bool(np.array_equal(a, b))
     eps = np.finfo(a.dtype).eps
     finite = b[np.isfinite(b)]

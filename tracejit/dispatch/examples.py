@@ -238,6 +238,8 @@ class Examples:
                 stats.compile_seconds += chain.seconds
                 stats.kernels_compiled += chain.compiled
                 stats.kernels_reused += not chain.compiled
+                who = f"{len(paths)} path{'s' * (len(paths) != 1)} of examples"
+                self.dispatcher.note_calls(who, chain.hosts, chain.natives)
                 while len(known.chains) >= _MAX_CHAINS:
                     del known.chains[next(iter(known.chains))]
                 known.chains[key] = chain

@@ -116,8 +116,8 @@ class _Writer:
         kind = type(value)
         if kind is np.ndarray and value.ndim and canonical(value.dtype) is not None:
             self.array(var, value.dtype, value.shape)
-        elif kind is float:
-            self.leaf(var, Check.TYPE, float)
+        elif kind is float or kind is complex:
+            self.leaf(var, Check.TYPE, kind)
         elif kind is int:
             self.leaf(var, Check.INTEGER, int)
         elif kind in (bool, type(None)):

@@ -2,6 +2,7 @@
 
 from . import (
     calculus,
+    complex,
     composed,
     concatenators,
     creation,
@@ -35,6 +36,7 @@ from . import (
 
 __all__ = [
     "calculus",
+    "complex",
     "composed",
     "concatenators",
     "creation",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer
+from .complex import conjugated
 from .joining import concatenate
 from .padding import pad
 from .rearranging import windows
@@ -135,8 +136,8 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     rec = recorder_of(a, v)
     x, y = as_tracer(rec, a), as_tracer(rec, v)
     if x.size < y.size:
-        return flip(correlate(y, x, mode))
-    return convolve(x, flip(y), mode)
+        return flip(conjugated(correlate(y, x, mode)))
+    return convolve(x, flip(conjugated(y)), mode)
 
 
 @implements(np.gradient)
@@ -272,7 +273,7 @@ def unwrap(
 @implements(np.sinc)
 def sinc(x: Any) -> Any:
     t = of(x)
-    y = math.pi * (t if t.dtype.kind == "f" else cast(t, F64))
+    y = math.pi * (t if t.dtype.kind in "fc" else cast(t, F64))
     # The limit at 0 has derivative 0; sin(y) / y would be 0 / 0 there.
     safe = where(y == 0, 1.0, y)
     return where(y == 0, 1.0, call(np.sin, safe) / safe)

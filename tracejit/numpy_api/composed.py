@@ -26,11 +26,6 @@ def _positive(x: Any) -> Any:
     return _tracers(np.positive, x)[0]
 
 
-@composed(np.conjugate)
-def _conjugate(x: Any) -> Any:
-    return _tracers(np.conjugate, x)[0]
-
-
 @composed(np.radians, np.deg2rad)
 def _radians(x: Any) -> Any:
     (x,) = _tracers(np.radians, x)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer
+from .complex import squared_size
 from .products import dot, matmul
 from .reductions import axis_of, keep, reduce
 from .reductions import max as max_
@@ -32,7 +33,7 @@ __all__ = ["inv", "norm", "solve", "squares"]
 def _float(a: Any) -> Tracer:
     """An array as floats: integers become f64."""
     x = as_tracer(recorder_of(a), a)
-    return x if x.dtype.kind == "f" else cast(x, F64)
+    return x if x.dtype.kind in "fc" else cast(x, F64)
 
 
 def squares(x: Tracer) -> Tracer:
@@ -96,7 +97,7 @@ def solve(a: Any, b: Any) -> Any:
 
 def _float_of(rec: Any, a: Any) -> Tracer:
     x = as_tracer(rec, a)
-    return x if x.dtype.kind == "f" else cast(x, F64)
+    return x if x.dtype.kind in "fc" else cast(x, F64)
 
 
 def _solved(a: Tracer, b: Tracer) -> Tracer:
@@ -200,6 +201,10 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
             or (ord in ("f", "fro") and x.ndim == 2)
         ):
             flat = x if x.ndim == 1 else emit("reshape", x, shape=(x.size,))
+            if x.dtype.kind == "c":
+                flat = emit(
+                    "concatenate", emit("real", flat), emit("imag", flat), axis=0
+                )
             total = emit("dot", flat, flat, contract=((0,), (0,)), batch=((), ()))
             root = call(np.sqrt, total)
             ones = (1,) * x.ndim
@@ -216,7 +221,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 def _vector_norm(x: Tracer, ord: Any, axis: int, keepdims: bool) -> Any:
     if ord is None or ord == 2:
-        return call(np.sqrt, sum_(x * x, axis, keepdims=keepdims))
+        return call(np.sqrt, sum_(squared_size(x), axis, keepdims=keepdims))
     if isinstance(ord, str):
         raise ValueError(f"Invalid norm order '{ord}' for vectors")
     size = call(np.absolute, x)
@@ -225,11 +230,11 @@ def _vector_norm(x: Tracer, ord: Any, axis: int, keepdims: bool) -> Any:
     if ord == -np.inf:
         return reduce("min", size, axis, keepdims)
     if ord == 0:
-        return sum_(cast(x != 0, x.dtype), axis, keepdims=keepdims)
+        return sum_(cast(x != 0, size.dtype), axis, keepdims=keepdims)
     if ord == 1:
         return sum_(size, axis, keepdims=keepdims)
     total = sum_(call(np.power, size, ord), axis, keepdims=keepdims)
-    return call(np.power, total, call_or_divide(ord, x.dtype))
+    return call(np.power, total, call_or_divide(ord, size.dtype))
 
 
 def call_or_divide(ord: Any, dtype: np.dtype) -> Any:
@@ -244,7 +249,7 @@ def _matrix_norm(x: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool) -> 
     if row == column:
         raise ValueError("Duplicate axes given.")
     if ord is None or ord in ("fro", "f"):
-        return call(np.sqrt, sum_(x * x, axes, keepdims=keepdims))
+        return call(np.sqrt, sum_(squared_size(x), axes, keepdims=keepdims))
     if ord in (2, -2, "nuc"):
         return _spectral_norm(x, ord, axes, keepdims)
     if ord not in (1, -1, np.inf, -np.inf):

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..avals import real_of
 from ..tracer import Tracer
+from .complex import squared_size
 from .reductions import any as any_
 from .reductions import axes_of, reduced_size
 from .reductions import sum as sum_
@@ -29,7 +31,7 @@ __all__ = ["average", "mean", "shaped_weights", "std", "var"]
 def _mean_dtype(x: Tracer, dtype: Any) -> np.dtype:
     if dtype is not None:
         return np.dtype(dtype)
-    return x.dtype if x.dtype.kind == "f" else F64
+    return x.dtype if x.dtype.kind in "fc" else F64
 
 
 def _count(x: Tracer, axis: Any, where: Any, keepdims: Any) -> Any:
@@ -99,8 +101,8 @@ def var(
     if mean is None or mean is np._NoValue:
         mean = _ratio(sum_(x, axis, dtype, keepdims=True, where=where), n)
     # The differences are in the dtype of both, as NumPy's are.
-    apart = call(np.square, call(np.subtract, x, mean))
-    total = sum_(apart, axis, dtype, keepdims=keepdims, where=where)
+    apart = squared_size(call(np.subtract, x, mean))
+    total = sum_(apart, axis, real_of(dtype), keepdims=keepdims, where=where)
     if type(n) is int:
         return _ratio(total, n - ddof if n > ddof else 0)
     n = n if keepdims else emit("reshape", n, shape=total.shape)

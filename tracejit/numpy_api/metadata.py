@@ -75,25 +75,5 @@ for _text in (np.array_repr, np.array_str, np.array2string):
     _show(_text)
 
 
-@implements(np.real)
-def real(val: Any) -> Any:
-    return val.real
-
-
-@implements(np.imag, gradient=False)
-def imag(val: Any) -> Any:
-    return val.imag
-
-
-@implements(np.isreal, gradient=False)
-def isreal(x: Any) -> Any:
-    return np.ones(x.shape, bool)[()]
-
-
-@implements(np.iscomplex, gradient=False)
-def iscomplex(x: Any) -> Any:
-    return np.zeros(x.shape, bool)[()]
-
-
 hint("Use np.where(mask, values, a)", np.copyto, np.putmask, np.place, np.put)
 hint("Use a * (1 - np.eye(n)) + np.diag(values)", np.fill_diagonal)

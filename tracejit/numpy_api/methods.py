@@ -20,7 +20,7 @@ from . import (
 )
 from .indexing import take
 from .shape import permute, ravel, reshape, transpose
-from .table import ENTRIES, Entry, cast, enter
+from .table import ENTRIES, Entry, cast, emit, enter
 
 __all__: list[str] = []
 
@@ -100,6 +100,12 @@ def _astype(
             f"Cannot cast array data from {self.dtype!r} to {dtype!r} according to "
             f"the rule {casting!r}"
         )
+    if self.dtype.kind == "c" and dtype.kind in "iuf":
+        self.rec.warn(
+            "Casting complex values to real discards the imaginary part",
+            np.exceptions.ComplexWarning,
+        )
+        return emit("cast", self, dtype=dtype)
     return self if not copy and self.dtype == dtype else cast(self, dtype)
 
 
@@ -124,16 +130,8 @@ def _matrix_transpose(self: Tracer) -> Any:
     return permute(self, (*axes[:-2], axes[-1], axes[-2]))
 
 
-def _same(self: Tracer) -> Any:
-    return Tracer(self.rec, self.ref, self.weak, True)
-
-
 def _flat(self: Tracer) -> Any:
     return ravel(self)
-
-
-def _imaginary(self: Tracer) -> Any:
-    return np.zeros(self.shape, self.dtype)[()]
 
 
 _METHODS: dict[str, Callable[..., Any]] = {
@@ -145,16 +143,12 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "take": _take,
     "compress": _compress,
     "searchsorted": _searchsorted,
-    "conj": _copy,
-    "conjugate": _copy,
 }
 for _name, _implementation in _METHODS.items():
     setattr(Tracer, _name, _implementation)
 _PROPERTIES: dict[str, Callable[..., Any]] = {
     "T": transpose,
     "mT": _matrix_transpose,
-    "real": _same,
-    "imag": _imaginary,
     "flat": _flat,
 }
 for _name, _getter in _PROPERTIES.items():
@@ -169,8 +163,6 @@ _LIKE = {
     "mT": "np.matrix_transpose",
     "flat": "np.ravel",
     "flatten": "np.ravel",
-    "conjugate": "np.conjugate",
-    "conj": "np.conjugate",
 }
 
 
@@ -181,6 +173,8 @@ def _enter_methods() -> None:
         _enter_method(name, of, FUNCTIONS[function])
     for name, implementation in {**_METHODS, **_PROPERTIES}.items():
         _enter_method(name, ENTRIES[_LIKE.get(name, f"np.{name}")], implementation)
+    for name in ("real", "imag", "conj", "conjugate"):
+        enter(f"ndarray.{name}", "method")
     enter("ndarray.__getitem__", "method")
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import Tracer
+from ..avals import real_of
+from ..tracer import Tracer, full_name, refuse
+from .complex import squared_size
 from .means import mean, var
 from .reductions import all as all_
 from .reductions import any as any_
@@ -50,7 +52,7 @@ def _summed(function: Callable[..., Any], plain: Callable[..., Any]) -> None:
     ) -> Any:
         no_keywords(function, out=out)
         x = of(a, where, initial)
-        mask = _valid(x, where) if x.dtype.kind == "f" else where
+        mask = _valid(x, where) if x.dtype.kind in "fc" else where
         return plain(x, axis, dtype, None, keepdims, initial, mask)
 
 
@@ -67,7 +69,7 @@ def _running(
     ) -> Any:
         no_keywords(function, out=out)
         x = of(a)
-        if x.dtype.kind == "f":
+        if x.dtype.kind in "fc":
             x = choose(call(np.isnan, x), neutral, x)
         return plain(x, axis, dtype)
 
@@ -94,7 +96,7 @@ def nanmean(
     no_keywords(np.nanmean, out=out)
     x = of(a, where)
     where = True if _all(where) else where
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in "fc":
         return mean(x, axis, dtype, None, keepdims, where=where)
     valid = _valid(x, where)
     valid = emit("broadcast_to", valid, shape=x.shape)
@@ -122,7 +124,7 @@ def nanvar(
     correction = None if correction is np._NoValue else correction
     x = of(a, where, mean)
     where = True if _all(where) else where
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in "fc":
         keywords = {"where": where, "mean": mean, "correction": correction}
         return var(x, axis, dtype, None, ddof, keepdims, **keywords)
     if correction is not None:
@@ -135,7 +137,8 @@ def nanvar(
         total = sum_(x, axis, dtype, None, True, where=valid)
         mean = _quiet_ratio(total, n)
     # NumPy keeps the differences in the dtype of the array.
-    apart = call(np.square, cast(call(np.subtract, x, mean), x.dtype))
+    apart = squared_size(cast(call(np.subtract, x, mean), x.dtype))
+    dtype = None if dtype is None else real_of(np.dtype(dtype))
     total = sum_(apart, axis, dtype, None, keepdims, where=valid)
     free = emit("reshape", n, shape=total.shape) - ddof
     bad = free <= 0
@@ -165,6 +168,11 @@ def nanstd(
 # --- extrema --------------------------------------------------------------------------
 
 
+def _refuse_complex(function: Callable[..., Any], x: Tracer) -> None:
+    if x.dtype.kind == "c":
+        refuse(f"{full_name(function)} of complex numbers", "Use np.abs or a part")
+
+
 def _extremum(
     function: Callable[..., Any], plain: Any, pick: np.ufunc, neutral: float
 ) -> None:
@@ -179,6 +187,7 @@ def _extremum(
     ) -> Any:
         no_keywords(function, out=out)
         x = of(a, initial, where)
+        _refuse_complex(function, x)
         initial = None if initial is np._NoValue else initial
         where = True if _all(where) else where
         if x.dtype.kind != "f":
@@ -209,6 +218,7 @@ def _position(function: Callable[..., Any], plain: Any, neutral: float) -> None:
     ) -> Any:
         no_keywords(function, out=out)
         x = of(a)
+        _refuse_complex(function, x)
         if x.dtype.kind == "f":
             missing = call(np.isnan, x)
             if any_(all_(missing, axis)):

@@ -90,9 +90,9 @@ def _power(self: Tracer, other: Any, modulo: Any = None) -> Any:
     if type(other) is int or type(other) is float:
         aval = self.ref.aval
         fast = _FAST_POWERS.get(other)
-        if other == 2 and (aval.shape or aval.dtype.kind == "f"):
+        if other == 2 and (aval.shape or aval.dtype.kind in "fc"):
             return operate(np.square, self)
-        if fast is not None and aval.shape and aval.dtype.kind == "f":
+        if fast is not None and aval.shape and aval.dtype.kind in "fc":
             return operate(fast, self)
     return operate(np.power, self, other)
 

@@ -238,6 +238,8 @@ def _quantile(
     skip: bool = False,
 ) -> Tracer:
     x = of(a, q, weights)
+    if x.dtype.kind == "c":
+        raise TypeError("a must be an array of real numbers")
     levels = _Levels(x, q, scale)
     flat, axes = _in_front(x, axis)
     skip = skip and x.dtype.kind == "f"

@@ -122,7 +122,7 @@ def poly(seq_of_zeros: Any) -> Any:
         refuse("np.poly of a matrix", "Use np.poly(np.linalg.eigvalsh(a))")
     if x.ndim != 1:
         raise ValueError("input must be 1d or non-empty square 2d array.")
-    dtype = np.result_type(x.dtype, 1.0) if x.dtype.kind != "f" else x.dtype
+    dtype = np.result_type(x.dtype, 1.0) if x.dtype.kind not in "fc" else x.dtype
     out: Any = filled(x.rec, (1,), 1, dtype)
     for zero in x:
         factor = np.stack([filled(x.rec, (), 1, dtype), -cast(zero, dtype)])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer, refuse
+from .complex import conjugated
 from .reductions import axis_of
 from .reductions import sum as sum_
 from .shape import moveaxis, permute
@@ -80,7 +81,8 @@ def matmul(a: Any, b: Any) -> Any:
 
 @composed(np.vecdot)
 def vecdot(a: Any, b: Any) -> Any:
-    product = call(np.multiply, a, b)
+    first = conjugated(as_tracer(recorder_of(a, b), a))
+    product = call(np.multiply, first, b)
     return sum_(product, -1, product.dtype)
 
 
@@ -94,7 +96,7 @@ def matvec(a: Any, b: Any) -> Any:
 @composed(np.vecmat)
 def vecmat(a: Any, b: Any) -> Any:
     rec = recorder_of(a, b)
-    x = as_tracer(rec, a)
+    x = conjugated(as_tracer(rec, a))
     return matmul(x[..., None, :], b)[..., 0, :]
 
 
@@ -137,7 +139,7 @@ def vdot(a: Any, b: Any, /) -> Any:
     x, y = [_flat(t) for t in _pair(a, b)]
     if x.size != y.size:
         _raise_like(np.vdot, x, y)
-    return contract(x, y, (0,), (0,))
+    return contract(conjugated(x), y, (0,), (0,))
 
 
 def _flat(x: Tracer) -> Tracer:

@@ -3,7 +3,7 @@
 A guard on the operands remembers which side they are on.
 
     division by zero      ZeroDivisionError, where NumPy gives inf, nan or 0
-    negative ** fraction  complex, which is refused
+    negative ** fraction  complex, as in Python
     beyond 64 bits        an integer of any length, which is refused
 
 Not told apart: a float power that overflows is inf, as in NumPy.
@@ -77,7 +77,7 @@ def _exact(ufunc: np.ufunc) -> Callable[..., tuple]:
 
     def rule(*operands: Any) -> tuple:
         kinds = {_kind(x) for x in operands}
-        if float in kinds or kinds == {bool}:
+        if float in kinds or complex in kinds or kinds == {bool}:
             return operands
         if ufunc is np.left_shift or ufunc is np.right_shift:
             _shift(ufunc, *operands)
@@ -111,6 +111,8 @@ def _refuse_long() -> None:
 
 
 def _power(a: Any, b: Any) -> tuple:
+    if complex in (_kind(a), _kind(b)):
+        return _complex_power(a, b)
     if float not in (_kind(a), _kind(b)):
         if type(b) is Tracer:
             return a, b  # refused by `np.power`
@@ -131,10 +133,19 @@ def _power(a: Any, b: Any) -> tuple:
     finite = _both(below, _compare(np.greater, a, -np.inf))
     floor = call(np.floor, b) if type(b) is Tracer else np.floor(b)
     if _holds(_both(finite, _compare(np.less, floor, b))):
-        refuse(
-            "a negative number to the power of a fraction (a complex result)",
-            "Use a real power, or np.abs of the base",
-        )
+        return a + 0j, b
+    return a, b
+
+
+def _complex_power(a: Any, b: Any) -> tuple:
+    """Zero has powers with a positive real part only, in Python."""
+    if _holds(_compare(np.equal, a, 0)):
+        zero = call(np.not_equal, b, 0) if type(b) is Tracer else b != 0
+        if _holds(zero):
+            falls = b.real < 0
+            turns = b.imag != 0 if _kind(b) is complex else False
+            if _holds(falls) or _holds(turns):
+                operator.pow(_number(a), _number(b))
     return a, b
 
 

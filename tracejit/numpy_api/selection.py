@@ -129,13 +129,6 @@ def real_if_close(a: Any, tol: Any = 100) -> Any:
     return of(a)
 
 
-@implements(np.angle, gradient=False)
-def angle(z: Any, deg: bool = False) -> Any:
-    """0 or pi, by the sign: a constant almost everywhere."""
-    found = call(np.arctan2, 0, emit("stop_gradient", of(z)))
-    return found * (180 / np.pi) if deg else found
-
-
 @implements(np.array_equiv, gradient=False)
 def array_equiv(a1: Any, a2: Any) -> bool:
     rec = recorder_of(a1, a2)
@@ -184,6 +177,11 @@ def nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
     t = of(x, nan, posinf, neginf)
+    if t.dtype.kind == "c":
+        parts = [emit(part, t) for part in ("real", "imag")]
+        return emit(
+            "complex", *[nan_to_num(p, copy, nan, posinf, neginf) for p in parts]
+        )
     if t.dtype.kind != "f":
         return Tracer(t.rec, t.ref, None, False)
     info = np.finfo(t.dtype)
@@ -237,7 +235,7 @@ def isclose(
 ) -> Any:
     rec = recorder_of(a, b, rtol, atol)
     x, y = as_tracer(rec, a), as_tracer(rec, b)
-    if y.dtype.kind != "f":
+    if y.dtype.kind not in "fc":
         y = cast(y, np.float64)
     near = call(np.absolute, x - y) <= atol + rtol * call(np.absolute, y)
     close = call(np.logical_and, near, call(np.isfinite, y))
@@ -262,7 +260,7 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
     if x.shape != y.shape:
         return False
     same = x == y
-    if equal_nan and x.dtype.kind == "f" and y.dtype.kind == "f":
+    if equal_nan and x.dtype.kind in "fc" and y.dtype.kind in "fc":
         both = call(np.logical_and, call(np.isnan, x), call(np.isnan, y))
         same = call(np.logical_or, same, both)
     return bool(all_(same))

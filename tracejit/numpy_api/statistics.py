@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer
+from .complex import conjugated
 from .joining import concatenate
 from .means import average, mean
 from .products import diagonal
@@ -63,6 +64,7 @@ def cov(
     if free <= 0:
         rec.warn("Degrees of freedom <= 0 for slice")
         free = 0.0
+    weighted = conjugated(weighted)
     product = emit("dot", x, weighted, contract=((1,), (1,)), batch=((), ()))
     if type(free) is Tracer:
         factor = cast(1 / free, product.dtype)

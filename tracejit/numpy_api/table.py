@@ -203,6 +203,12 @@ def cast(x: Tracer, dtype: Any) -> Tracer:
     if x.ref.aval.dtype == dtype:
         return Tracer(x.rec, x.ref, None, False)
     check_dtype(dtype)
+    if x.ref.aval.dtype.kind == "c" and dtype.kind in "iuf":
+        # Nobody but `astype` may drop imaginary parts.
+        refuse(
+            f"a function of a complex array (of {x.dtype}) that needs {dtype}",
+            "Use .real or .astype, if the real part is meant",
+        )
     return emit("cast", x, dtype=dtype)
 
 
@@ -240,7 +246,7 @@ def _untraced(rec: Recorder, x: Any) -> Tracer:
     if kind in _NUMBERS:
         return Tracer(rec, rec.constant(x, _NUMBERS[kind]), None, False)
     if isinstance(x, np.generic):
-        x.dtype.kind in "biuf" or refuse(f"a constant of dtype {x.dtype}")
+        x.dtype.kind in "biufc" or refuse(f"a constant of dtype {x.dtype}")
         return Tracer(rec, rec.constant(x, x.dtype), None, False)
     holds_tracers = next(iter(tracers_in([x])), None) is not None
     if holds_tracers:
@@ -252,6 +258,7 @@ _NUMBERS = {
     bool: np.dtype(np.bool_),
     int: np.dtype(np.int64),
     float: np.dtype(np.float64),
+    complex: np.dtype(np.complex128),
 }
 
 

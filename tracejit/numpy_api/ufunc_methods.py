@@ -298,6 +298,8 @@ def _reduceat(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:
     dtype = keywords.get("dtype")
     if ufunc is np.add:
         return _sums(x, axis, spans, dtype)
+    if ufunc is np.multiply:
+        dtype = np.multiply.reduce(np.ones(1, x.dtype), dtype=dtype).dtype
     x = _operand(ufunc, x, dtype)
     parts = [
         window(x, axis, start, 1)

@@ -27,6 +27,7 @@ from ..tracer import (
 from .table import as_tracer, cast, emit, enter, recorder_of, tracers_in
 
 __all__ = [
+    "COMPLEX",
     "COMPOSED",
     "PYTHON_RULES",
     "UFUNCS",
@@ -47,6 +48,7 @@ F64 = np.dtype(np.float64)
 UFUNCS: dict[np.ufunc, str] = {
     np.add: "add", np.subtract: "sub", np.multiply: "mul", np.divide: "div",
     np.power: "pow", np.float_power: "pow", np.negative: "neg", np.absolute: "abs",
+    np.conjugate: "conj",
     np.fabs: "abs", np.sign: "sign", np.square: "square", np.sqrt: "sqrt",
     np.cbrt: "cbrt", np.reciprocal: "reciprocal",
     np.exp: "exp", np.exp2: "exp2", np.expm1: "expm1",
@@ -83,8 +85,10 @@ _EXACT = {
     "minimum": "logical_and", "bit_and": "logical_and", "bit_or": "logical_or",
     "bit_xor": "logical_xor", "invert": "logical_not", "ne": "logical_xor",
     "fmax": "maximum", "fmin": "minimum",
-    "abs": "copy", "floor": "copy", "ceil": "copy", "trunc": "copy",
+    "conj": "copy", "abs": "copy", "floor": "copy", "ceil": "copy", "trunc": "copy",
 }
+#: The primitive of this meaning for complex numbers, where it is another one.
+_OF_COMPLEX = {"abs": "modulus"}
 _LOGICAL = {"logical_and", "logical_or", "logical_xor", "logical_not"}
 _CLASSES = {"isnan", "isfinite", "isinf"}
 _COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
@@ -95,6 +99,9 @@ _KEYWORDS = ("dtype", "casting")
 
 #: ufunc -> implementation from operators and other ufuncs; takes tracers.
 COMPOSED: dict[np.ufunc, Callable[..., Any]] = {}
+
+#: The same, for operands that the ufunc computes as complex numbers.
+COMPLEX: dict[np.ufunc, Callable[..., Any]] = {}
 
 
 def composed(
@@ -132,12 +139,11 @@ for _ufunc, _name in UFUNCS.items():
 # --- promotion ------------------------------------------------------------------------
 
 _loops: dict[tuple[Any, ...], tuple[np.dtype, ...]] = {}
-_PYTHON = {bool: BOOL, int: int, float: float}
-_WEAK = {bool: int, int: int, float: float}
+_PYTHON = {bool: BOOL, int: int, float: float, complex: complex}
 
 
 def _kind(x: Any) -> Any:
-    """What an operand is to promotion: a dtype, or `int` or `float` if weak."""
+    """What an operand is to promotion: a dtype, or a Python number's class if weak."""
     if type(x) is Tracer:
         return _PYTHON[x.weak] if x.weak else x.ref.aval.dtype
     kind = _PYTHON.get(type(x))
@@ -199,8 +205,6 @@ def _usable(rec: Recorder, ufunc: np.ufunc, x: Any) -> Any:
     kind = type(x)
     if kind is Tracer or kind in _PYTHON:
         return x
-    if kind is complex or isinstance(x, np.complexfloating):
-        refuse("complex arithmetic", "Split the computation into real parts")
     if isinstance(x, np.ndarray) and x.dtype != object:
         return x
     if isinstance(x, np.generic):
@@ -208,7 +212,7 @@ def _usable(rec: Recorder, ufunc: np.ufunc, x: Any) -> Any:
     if next(iter(tracers_in([x])), None) is not None:
         return as_tracer(rec, x)
     array = np.asarray(x)
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biufc":
         raise TypeError(
             f"ufunc {ufunc.__name__!r} not supported for the input types: "
             f"{type(x).__name__!r} and a traced array"
@@ -246,6 +250,8 @@ def _plan(ufunc: np.ufunc, kinds: tuple[Any, ...]) -> _Plan:
 
 def _form(name: str, dtype: np.dtype, nin: int) -> _Plan | None:
     """The primitive of this meaning that has a form for `dtype`, maybe after a cast."""
+    if dtype.kind == "c":
+        name = _OF_COMPLEX.get(name, name)
     if _exists(name, dtype, nin):
         return _Plan(dtype, PRIMITIVES[name])
     if name in _LOGICAL:
@@ -255,7 +261,9 @@ def _form(name: str, dtype: np.dtype, nin: int) -> _Plan | None:
     if dtype.kind == "b" and name in _COMPARISONS and name != "ne":
         return _form(name, np.dtype(np.int8), nin)
     other = _EXACT.get(name)
-    return None if other is None or dtype.kind == "f" else _form(other, dtype, nin)
+    if other is None or (dtype.kind in "fc" and name != "conj"):
+        return None
+    return _form(other, dtype, nin)
 
 
 def _exists(name: str, dtype: np.dtype, nin: int) -> bool:
@@ -288,7 +296,12 @@ def call(ufunc: np.ufunc, *inputs: Any) -> Any:
         if power is not None:
             return power
     kinds = tuple([_kind(x) for x in inputs])
-    dtype, primitive = _plans.get((ufunc, kinds)) or _plan(ufunc, kinds)
+    plan = _plans.get((ufunc, kinds))
+    if plan is None:
+        if ufunc in COMPLEX and _loop(ufunc, kinds)[0].kind == "c":
+            return COMPLEX[ufunc](*inputs)
+        plan = _plan(ufunc, kinds)
+    dtype, primitive = plan
     if dtype.kind in "iu" and primitive.name in _COMPARISONS:
         dtype = _wide_enough(dtype, inputs)
     refs = [_operand(rec, x, dtype) for x in inputs]
@@ -314,7 +327,7 @@ def _integer_power(rec: Recorder, base: Any, exponent: Any) -> Tracer | None:
     """Integer powers of integers by repeated squaring; None for all others."""
     kinds = (_kind(base), _kind(exponent))
     dtype = _loop(np.power, kinds)[0]
-    if dtype.kind == "f":
+    if dtype.kind in "fc":
         return None
     if type(exponent) is Tracer or isinstance(exponent, np.ndarray):
         refuse(
@@ -347,7 +360,7 @@ def _one(rec: Recorder, dtype: np.dtype) -> Tracer:
 PYTHON_RULES: dict[np.ufunc, Callable[..., tuple]] = {}
 
 #: How the result of Python's own arithmetic is called.
-_RESULT = {"b": bool, "i": int, "f": float}
+_RESULT = {"b": bool, "i": int, "f": float, "c": complex}
 
 
 def operate(ufunc: np.ufunc, *operands: Any) -> Any:
@@ -366,6 +379,9 @@ def operate(ufunc: np.ufunc, *operands: Any) -> Any:
 def _operate_weak(ufunc: np.ufunc, operands: tuple) -> Any:
     kinds = [x.weak if type(x) is Tracer else type(x) for x in operands]
     bitwise = ufunc in _BITWISE and all(k is bool for k in kinds)
+    if complex in kinds and ufunc in _ORDER:
+        names = " and ".join([repr(k.__name__) for k in kinds if k])
+        raise TypeError(f"{_ORDER[ufunc]!r} not supported between instances of {names}")
     if not bitwise and UFUNCS.get(ufunc) not in _COMPARISONS:
         operands = tuple([_widen(x) for x in operands])
         rule = PYTHON_RULES.get(ufunc)
@@ -378,6 +394,7 @@ def _operate_weak(ufunc: np.ufunc, operands: tuple) -> Any:
     return out
 
 
+_ORDER = {np.less: "<", np.less_equal: "<=", np.greater: ">", np.greater_equal: ">="}
 _BITWISE = {np.bitwise_and, np.bitwise_or, np.bitwise_xor}
 
 

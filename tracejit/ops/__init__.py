@@ -2,6 +2,7 @@
 
 from . import (
     branch,
+    complex,
     contraction,
     control,
     elementwise,
@@ -19,6 +20,7 @@ from . import (
 
 __all__ = [
     "branch",
+    "complex",
     "contraction",
     "control",
     "elementwise",

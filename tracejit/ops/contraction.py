@@ -14,7 +14,7 @@ import numpy as np
 from ..avals import Aval
 from ..errors import InvalidTapeError
 from ..primitive import Primitive, register
-from .rows import REAL, same_dtype, sample
+from .rows import ANYC, REAL, same_dtype, sample
 from .structural import transpose
 
 Axes = tuple[int, ...]
@@ -28,7 +28,7 @@ def free_axes(ndim: int, *taken: Axes) -> Axes:
 
 
 def _dot_aval(a: Aval, b: Aval, *, contract: Pair, batch: Pair) -> Aval:
-    dtype = same_dtype((a, b), "dot", "biuf")
+    dtype = same_dtype((a, b), "dot", ANYC)
     pairs = (*zip(*contract, strict=True), *zip(*batch, strict=True))
     if any(a.shape[i] != b.shape[j] for i, j in pairs):
         text = f"dot of {a!r} and {b!r}: contract {contract}, batch {batch}"

@@ -21,10 +21,12 @@ from ..errors import DifferentiationError
 from ..primitive import Primitive
 from .logic import cast, eq, isinf, logical_and, mulz, select
 from .rows import (
+    FIELD,
     GT1,
     INSIDE,
     NONZ,
     NUM,
+    NUMC,
     POS,
     REAL,
     UNIT,
@@ -45,15 +47,17 @@ zeta: Primitive
 # Rows without partials have derivative zero almost everywhere; stop_gradient by decree.
 # fmt: off
 # --- arithmetic
-neg        = row1("neg", np.negative, lambda y, a: -1, "-a", REAL, NUM)
+neg        = row1("neg", np.negative, lambda y, a: -1, "-a", REAL, NUMC)
 abs_       = row1("abs", np.absolute, lambda y, a: sign(a), "fabs(a)", NONZ, NUM)
-square     = row1("square", np.square, lambda y, a: 2.0 * a, "a * a", REAL, NUM)
-reciprocal = row1("reciprocal", np.reciprocal, lambda y, a: -(y * y), "1.0 / a", NONZ)
-sqrt       = row1("sqrt", np.sqrt, lambda y, a: 0.5 / y, "sqrt(a)", POS)
+square     = row1("square", np.square, lambda y, a: 2.0 * a, "a * a", REAL, NUMC)
+reciprocal = row1(
+    "reciprocal", np.reciprocal, lambda y, a: -(y * y), "1.0 / a", NONZ, kinds=FIELD
+)
+sqrt       = row1("sqrt", np.sqrt, lambda y, a: 0.5 / y, "sqrt(a)", POS, kinds=FIELD)
 cbrt       = row1("cbrt", np.cbrt, lambda y, a: 1 / (3 * (y * y)), "cbrt(a)", NONZ)
-add        = row2("add", np.add, lambda y, a, b: (1, 1), "a + b", REAL, REAL, NUM)
-sub        = row2("sub", np.subtract, lambda y, a, b: (1, -1), "a - b", REAL, REAL, NUM)
-mul        = row2("mul", np.multiply, lambda y, a, b: (b, a), "a * b", REAL, REAL, NUM)
+add        = row2("add", np.add, lambda y, a, b: (1, 1), "a + b", kinds=NUMC)
+sub        = row2("sub", np.subtract, lambda y, a, b: (1, -1), "a - b", kinds=NUMC)
+mul        = row2("mul", np.multiply, lambda y, a, b: (b, a), "a * b", kinds=NUMC)
 
 
 def _div_partials(y: Any, a: Any, b: Any) -> tuple:
@@ -61,16 +65,24 @@ def _div_partials(y: Any, a: Any, b: Any) -> tuple:
     return r, lambda: -(y * r)
 
 
-div        = row2("div", np.true_divide, _div_partials, "a / b", REAL, NONZ)
+div        = row2(
+    "div", np.true_divide, _div_partials, "a / b", REAL, NONZ, FIELD
+)
 
 # --- exponentials and logarithms
-exp        = row1("exp", np.exp, lambda y, a: y, "exp(a)")
-exp2       = row1("exp2", np.exp2, lambda y, a: LN2 * y, "exp2(a)")
-expm1      = row1("expm1", np.expm1, lambda y, a: y + 1.0, "expm1(a)")
-log        = row1("log", np.log, lambda y, a: 1.0 / a, "log(a)", POS)
-log2       = row1("log2", np.log2, lambda y, a: 1.0 / (LN2 * a), "log2(a)", POS)
-log10      = row1("log10", np.log10, lambda y, a: 1.0 / (LN10 * a), "log10(a)", POS)
-log1p      = row1("log1p", np.log1p, lambda y, a: 1.0 / (1.0 + a), "log1p(a)", POS)
+exp        = row1("exp", np.exp, lambda y, a: y, "exp(a)", kinds=FIELD)
+exp2       = row1("exp2", np.exp2, lambda y, a: LN2 * y, "exp2(a)", kinds=FIELD)
+expm1      = row1("expm1", np.expm1, lambda y, a: y + 1.0, "expm1(a)", kinds=FIELD)
+log        = row1("log", np.log, lambda y, a: 1.0 / a, "log(a)", POS, kinds=FIELD)
+log2 = row1(
+    "log2", np.log2, lambda y, a: 1.0 / (LN2 * a), "log2(a)", POS, kinds=FIELD
+)
+log10 = row1(
+    "log10", np.log10, lambda y, a: 1.0 / (LN10 * a), "log10(a)", POS, kinds=FIELD
+)
+log1p = row1(
+    "log1p", np.log1p, lambda y, a: 1.0 / (1.0 + a), "log1p(a)", POS, kinds=FIELD
+)
 
 # --- trigonometric and hyperbolic functions
 
@@ -80,19 +92,29 @@ def _cosine(a: Any) -> Any:
     return sqrt(1.0 - a * a)
 
 
-sin        = row1("sin", np.sin, lambda y, a: cos(a), "sin(a)")
-cos        = row1("cos", np.cos, lambda y, a: -sin(a), "cos(a)")
-tan        = row1("tan", np.tan, lambda y, a: 1.0 + y * y, "tan(a)", UNIT)
-arcsin     = row1("arcsin", np.arcsin, lambda y, a: 1 / _cosine(a), "asin(a)", UNIT)
-arccos     = row1("arccos", np.arccos, lambda y, a: -1 / _cosine(a), "acos(a)", UNIT)
-arctan     = row1("arctan", np.arctan, lambda y, a: 1.0 / (1.0 + a * a), "atan(a)")
-sinh       = row1("sinh", np.sinh, lambda y, a: cosh(a), "sinh(a)")
-cosh       = row1("cosh", np.cosh, lambda y, a: sinh(a), "cosh(a)")
-tanh       = row1("tanh", np.tanh, lambda y, a: 1.0 - y * y, "tanh(a)")
-arcsinh    = row1("arcsinh", np.arcsinh, lambda y, a: 1 / sqrt(a * a + 1), "asinh(a)")
+sin        = row1("sin", np.sin, lambda y, a: cos(a), "sin(a)", kinds=FIELD)
+cos        = row1("cos", np.cos, lambda y, a: -sin(a), "cos(a)", kinds=FIELD)
+tan        = row1("tan", np.tan, lambda y, a: 1.0 + y * y, "tan(a)", UNIT, kinds=FIELD)
+arcsin = row1(
+    "arcsin", np.arcsin, lambda y, a: 1 / _cosine(a), "asin(a)", UNIT, kinds=FIELD
+)
+arccos = row1(
+    "arccos", np.arccos, lambda y, a: -1 / _cosine(a), "acos(a)", UNIT, kinds=FIELD
+)
+arctan = row1(
+    "arctan", np.arctan, lambda y, a: 1.0 / (1.0 + a * a), "atan(a)", kinds=FIELD
+)
+sinh       = row1("sinh", np.sinh, lambda y, a: cosh(a), "sinh(a)", kinds=FIELD)
+cosh       = row1("cosh", np.cosh, lambda y, a: sinh(a), "cosh(a)", kinds=FIELD)
+tanh       = row1("tanh", np.tanh, lambda y, a: 1.0 - y * y, "tanh(a)", kinds=FIELD)
+arcsinh = row1(
+    "arcsinh", np.arcsinh, lambda y, a: 1 / sqrt(a * a + 1), "asinh(a)", kinds=FIELD
+)
 
 
 def _arccosh_partial(y: Any, a: Any) -> Any:
+    if a.dtype.kind == "c":  # the root of the product may be on the other branch
+        return 1.0 / (sqrt(a - 1.0) * sqrt(a + 1.0))
     return 1.0 / sqrt((a - 1.0) * (a + 1.0))
 
 
@@ -100,8 +122,10 @@ def _arctanh_partial(y: Any, a: Any) -> Any:
     return 1.0 / ((1.0 - a) * (1.0 + a))
 
 
-arccosh    = row1("arccosh", np.arccosh, _arccosh_partial, "acosh(a)", GT1)
-arctanh    = row1("arctanh", np.arctanh, _arctanh_partial, "atanh(a)", UNIT)
+arccosh    = row1("arccosh", np.arccosh, _arccosh_partial, "acosh(a)", GT1, kinds=FIELD)
+arctanh = row1(
+    "arctanh", np.arctanh, _arctanh_partial, "atanh(a)", UNIT, kinds=FIELD
+)
 
 
 def _arctan2_partials(y: Any, a: Any, b: Any) -> tuple:
@@ -141,7 +165,7 @@ _POWERS = (
     sample(((4,), REAL, "i8"), ((4,), POS, "i8")),
 )
 pow_ = row2(
-    "pow", np.power, _pow_partials, "pow(a, b)", POS, POS, NUM, more=_POWERS
+    "pow", np.power, _pow_partials, "pow(a, b)", POS, POS, NUMC, more=_POWERS
 )
 
 # --- rounding, sign and remainders: derivatives of the smooth pieces

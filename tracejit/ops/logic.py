@@ -15,7 +15,9 @@ from ..errors import InvalidTapeError
 from ..primitive import Primitive, register
 from .rows import (
     ANY,
+    ANYC,
     BOOL,
+    FIELD,
     FLOAT,
     INT,
     NONZ,
@@ -35,11 +37,11 @@ lt         = row2("lt", np.less, None, "a < b", REAL, REAL, ANY, BOOL)
 le         = row2("le", np.less_equal, None, "a <= b", REAL, REAL, ANY, BOOL)
 gt         = row2("gt", np.greater, None, "a > b", REAL, REAL, ANY, BOOL)
 ge         = row2("ge", np.greater_equal, None, "a >= b", REAL, REAL, ANY, BOOL)
-eq         = row2("eq", np.equal, None, "a == b", REAL, REAL, ANY, BOOL)
-ne         = row2("ne", np.not_equal, None, "a != b", REAL, REAL, ANY, BOOL)
-isnan      = row1("isnan", np.isnan, None, "isnan(a)", REAL, FLOAT, BOOL)
-isinf      = row1("isinf", np.isinf, None, "isinf(a)", REAL, FLOAT, BOOL)
-isfinite   = row1("isfinite", np.isfinite, None, "isfinite(a)", REAL, FLOAT, BOOL)
+eq         = row2("eq", np.equal, None, "a == b", REAL, REAL, ANYC, BOOL)
+ne         = row2("ne", np.not_equal, None, "a != b", REAL, REAL, ANYC, BOOL)
+isnan      = row1("isnan", np.isnan, None, "isnan(a)", REAL, FIELD, BOOL)
+isinf      = row1("isinf", np.isinf, None, "isinf(a)", REAL, FIELD, BOOL)
+isfinite   = row1("isfinite", np.isfinite, None, "isfinite(a)", REAL, FIELD, BOOL)
 signbit    = row1("signbit", np.signbit, None, "signbit(a)", REAL, FLOAT, BOOL)
 
 # --- logic on bools, bits on integers and bools
@@ -102,7 +104,7 @@ fmin       = _extremum("fmin", np.fmin, "fmin(a, b)", _beats_nan(lt), FLOAT)
 def _select_aval(cond: Aval, a: Aval, b: Aval) -> Aval:
     if cond.dtype != BOOL:
         raise InvalidTapeError(f"select by {cond!r}; the condition must be bool")
-    dtype = same_dtype((a, b), "select", ANY)
+    dtype = same_dtype((a, b), "select", ANYC)
     return Aval(broadcast_shape((cond, a, b), "select"), dtype)
 
 
@@ -154,7 +156,14 @@ _MULZ = "a * b if a != 0.0 else 0.0"
 
 #: a * b, but 0 wherever a is 0, whatever b is: the product with an absolute zero.
 mulz = row2(
-    "mulz", _mulz_reference, None, _MULZ, NONZ, vjp=_mulz_vjp, jvp=_mulz_jvp
+    "mulz",
+    _mulz_reference,
+    None,
+    _MULZ,
+    NONZ,
+    kinds=FIELD,
+    vjp=_mulz_vjp,
+    jvp=_mulz_jvp,
 )
 
 # --- conversions and identities
@@ -165,7 +174,10 @@ def _cast_aval(aval: Aval, *, dtype: np.dtype) -> Aval:
 
 
 def _cast_reference(a: Any, *, dtype: np.dtype) -> Any:
-    return np.asarray(a).astype(dtype)[()]
+    a = np.asarray(a)
+    if a.dtype.kind == "c" and dtype.kind in "iuf":
+        a = a.real  # without a warning: the user is warned by `astype`
+    return a.astype(dtype)[()]
 
 
 def _wrap_index_reference(a: Any, *, n: int) -> Any:
@@ -195,8 +207,8 @@ cast: Primitive = register(
         ),
     )
 )
-copy       = row1("copy", np.copy, lambda y, a: 1, "a", REAL, ANY)
-stop_gradient = row1("stop_gradient", np.copy, None, "a", REAL, ANY)
+copy       = row1("copy", np.copy, lambda y, a: 1, "a", REAL, ANYC)
+stop_gradient = row1("stop_gradient", np.copy, None, "a", REAL, ANYC)
 #: A negative index counts from the end; out of range is an IndexError.
 wrap_index = register(
     Primitive(

@@ -18,13 +18,16 @@ from ..primitive import PRIMITIVES, Primitive, register
 
 __all__ = [
     "ANY",
+    "ANYC",
     "BOOL",
+    "FIELD",
     "FLOAT",
     "GT1",
     "INSIDE",
     "INT",
     "NONZ",
     "NUM",
+    "NUMC",
     "POS",
     "REAL",
     "SHAPES",
@@ -41,7 +44,9 @@ __all__ = [
 ]
 
 BOOL = np.dtype(np.bool_)
+#: Kinds of dtypes that a row takes; c is complex.
 FLOAT, NUM, INT, ANY = "f", "iuf", "biu", "biuf"
+FIELD, NUMC, ANYC = "fc", "iufc", "biufc"
 SHAPES = (
     ((2, 3), (2, 3), (2, 3)),
     ((), (), ()),
@@ -90,6 +95,9 @@ def draw(
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
         return np.asarray(domain(rng, shape)).astype(dtype)
+    if dtype.kind == "c":
+        real, imag = domain(rng, shape), rng.uniform(0.2, 0.9, size=shape)
+        return np.asarray(real + 1j * imag).astype(dtype)
     if dtype.kind == "b":
         return np.asarray(rng.integers(0, 2, size=shape)).astype(dtype)
     low = 1 if domain is POS or dtype.kind == "u" else -4
@@ -174,7 +182,9 @@ def _samples(domains: tuple[Domain, ...], kinds: str) -> tuple[Callable, ...]:
     shapes = {s[:n]: None for s in SHAPES} if "f" in kinds else {}
     floats = [sample(*zip(s, domains, strict=True)) for s in shapes]
     others = [
-        sample(*[((2, 3), d, _KIND_SAMPLES[kind]) for d in domains]) for kind in kinds
+        sample(*[((2, 3), d, _KIND_SAMPLES[kind]) for d in domains])
+        for kind in kinds
+        if kind in _KIND_SAMPLES  # complex ones have a sweep of their own
     ]
     return (*floats, *others)
 

@@ -39,7 +39,11 @@ def factor(tape: Tape) -> Tape:
     uses = Counter(
         swapped.get(i.args[0], i.args[0]) for i in tape.instrs if i.prim in _USERS
     )
-    shared = {ref for ref, count in uses.items() if count > 1 and tape.avals[ref].size}
+    shared = {
+        ref
+        for ref, count in uses.items()
+        if count > 1 and tape.avals[ref].size and tape.avals[ref].dtype.kind == "f"
+    }
     if not shared:
         return tape
     builder = Builder(tape.name)

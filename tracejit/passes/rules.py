@@ -209,6 +209,8 @@ def _repeat_last(site: Site) -> Any:
 @rule("times-one", ew.mul)
 def _times_one(site: Site) -> Any:
     a, b = site.args
+    if a.dtype.kind == "c":  # 0 * inf: the parts meet
+        return None
     if site.number(b) == 1:
         return site.shaped(a)
     return site.shaped(b) if site.number(a) == 1 else None
@@ -216,7 +218,10 @@ def _times_one(site: Site) -> Any:
 
 @rule("over-one", ew.div)
 def _over_one(site: Site) -> Any:
-    return site.shaped(site.args[0]) if site.number(site.args[1]) == 1 else None
+    a, b = site.args
+    if a.dtype.kind == "c":
+        return None
+    return site.shaped(a) if site.number(b) == 1 else None
 
 
 @rule("minus-zero", ew.sub)
@@ -237,7 +242,8 @@ def _is_zero(site: Site, ref: Ref, text: str) -> bool:
     number = site.number(ref)
     if number is None or number != 0:
         return False
-    return ref.dtype.kind != "f" or repr(number) == text
+    parts = (number.real, number.imag) if ref.dtype.kind == "c" else (number,)
+    return ref.dtype.kind not in "fc" or all(repr(part) == text for part in parts)
 
 
 @rule("negate-twice", ew.neg)
@@ -325,6 +331,10 @@ _EXACT = tuple(
 )
 
 
+#: Of complex numbers these are sums of products, which an implementation may fuse.
+_ROUNDED = {ew.mul, ew.div, ew.square, ew.sqrt}
+
+
 @rule("constant", *_EXACT)
 def _constant(site: Site) -> Any:
     """Arithmetic of constants, where every implementation gives the same bits."""
@@ -332,6 +342,8 @@ def _constant(site: Site) -> Any:
     for arg in site.args:
         number = site.number(arg)
         if number is None:
+            return None
+        if arg.dtype.kind == "c" and site.prim in _ROUNDED:
             return None
         values.append(arg.dtype.type(number))
     with np.errstate(all="ignore"):

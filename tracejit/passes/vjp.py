@@ -25,7 +25,7 @@ the program from the passes that follow.
 
 from __future__ import annotations
 
-import math
+import cmath
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -111,7 +111,7 @@ class _Walk:
         self.finite = {
             i.outs[0]
             for i in builder.instrs
-            if i.prim is const and math.isfinite(i.params["value"])
+            if i.prim is const and cmath.isfinite(i.params["value"])
         }
 
     def _activate(self, instr: Instr) -> bool:

@@ -3,8 +3,8 @@
 `read_call` flattens the arguments of a call (optree pytrees, None is no leaf) and
 sorts the leaves into two kinds:
 
-* traced: arrays, NumPy scalars, Python floats and ints.  Dtype and shape belong to
-  the signature, the value does not.
+* traced: arrays, NumPy scalars, Python's floats, ints and complex numbers.  Dtype and
+  shape belong to the signature, the value does not.
 * static: everything else.  Strings, bools and other values belong to the signature
   by equality of type and value, plain objects by identity.
 
@@ -34,6 +34,7 @@ _CANONICAL = {dtype: dtype for dtype in DTYPE_NAMES.values()}
 _INT64 = np.iinfo(np.int64)
 _FLOAT = ("float",)
 _INT = ("int",)
+_COMPLEX = ("complex",)
 
 
 def canonical(dtype: np.dtype) -> np.dtype | None:
@@ -115,6 +116,8 @@ def read_call(
             key, value = _FLOAT, leaf
         elif kind is int:
             key, value = _read_int(leaf)
+        elif kind is complex:
+            key, value = _COMPLEX, leaf
         elif isinstance(leaf, np.generic):
             dtype = _CANONICAL.get(leaf.dtype)
             key, value = (None if dtype is None else ("scalar", dtype)), leaf
@@ -195,11 +198,8 @@ def _read_static(call: Call, i: int, leaf: Any, fun: Callable) -> tuple:
 
 def _wrong_dtype(call: Call, i: int, leaf: Any, fun: Callable) -> UnsupportedError:
     name = leaf_names(call.spec, fun)[i]
-    if leaf.dtype.kind == "c":
-        way_out = "Complex numbers are not supported yet: pass two real arrays"
-    else:
-        known = "bool, integers, float32 and float64"
-        way_out = f"Supported are {known}: convert it, or close over it"
+    known = "bool, integers, float32, float64, complex64 and complex128"
+    way_out = f"Supported are {known}: convert it, or close over it"
     return UnsupportedError(
         message(
             f"argument {name} has dtype {leaf.dtype} (shape {leaf.shape})",

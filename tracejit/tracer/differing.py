@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..passes.reroll import Formula, Proof
+from ..passes.reroll import Formula, Formulas, Proof
 from .purity import Rest
 from .purity.counted import evaluate
 
-__all__ = ["differing"]
+__all__ = ["differing", "in_all_rounds"]
 
 
 def differing(
@@ -62,6 +62,60 @@ def differing(
     return found
 
 
+def in_all_rounds(avals: Any, rest: Rest, numbers: range) -> Formulas:
+    """What params are in rounds that did not run the instr.
+
+    A param is one and the same, or follows a formula; which one, the rounds that ran it
+    have to tell.
+    """
+    items = np.array(numbers, np.int64)
+    values = [evaluate(f, items) for f in rest.numbers]
+    pairs = [(kind, evaluate(f[0], items)) for kind, *f in rest.positions if f]
+    known = all(v is not None for v in (*values, *[v for _, v in pairs]))
+    known = known and ("unknown",) not in rest.positions
+    known = known and all(_is_even(v) for kind, v in pairs if kind == "bound")
+
+    def found(instr: Any, param: str, seen: dict[int, Any]) -> list[Any] | None:
+        if not known:
+            return None
+        part = np.array([*seen])
+        if param == "value":
+            dtype = instr.params["dtype"]
+            fit = [v.astype(dtype) for v in values if v is not None and _fits(v, dtype)]
+            column = _only(fit, np.array([*seen.values()], dtype), part, len(items))
+            return None if column is None else column.tolist()
+        starts = np.array([*seen.values()], np.int64).reshape(len(seen), -1)
+        columns = []
+        for axis, n in enumerate(avals[instr.args[0]].shape):
+            fit = []
+            for kind, v in pairs:
+                if v is None or v.dtype.kind != "i":
+                    continue
+                at = np.where(v < 0, v + n, v)
+                crosses = kind == "bound" and (v[0] < 0) != (v[-1] < 0)
+                size, step = (instr.params[key][axis] for key in ("size", "step"))
+                ends = at, at + (size - 1) * step
+                if not crosses and all(e.min() >= 0 and e.max() < n for e in ends):
+                    fit.append(at)
+            column = _only(fit, starts[:, axis], part, len(items))
+            if column is None:
+                return None
+            columns.append(column)
+        return list(zip(*[c.tolist() for c in columns], strict=True))
+
+    return found
+
+
+def _only(
+    candidates: list[np.ndarray], observed: np.ndarray, part: np.ndarray, count: int
+) -> np.ndarray | None:
+    """The one sequence that is what was observed: a candidate, or a constant."""
+    if observed.tobytes() == np.full_like(observed, observed[0]).tobytes():
+        constant = np.full(count, observed[0], observed.dtype)
+        candidates = [*candidates, constant]
+    return _one(candidates, observed, part)
+
+
 def _is_constant(values: Any) -> bool:
     return bool((values == values[0]).all())
 
@@ -74,7 +128,7 @@ def _is_even(values: Any) -> bool:
 
 
 def _one(
-    candidates: list[np.ndarray], observed: np.ndarray, part: slice
+    candidates: list[np.ndarray], observed: np.ndarray, part: Any
 ) -> np.ndarray | None:
     """The candidate of which a part is what was observed, if there is just one such."""
     fit = [c for c in candidates if c[part].tobytes() == observed.tobytes()]

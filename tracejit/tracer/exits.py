@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from ..passes.reroll import Judgement
-from ..tape import Source
+from ..tape import Instr, Source
 from .frames import is_inside
 from .purity.bytecode import code_of
 from .watch import Watch
@@ -77,12 +77,40 @@ class GuardExits:
 
     def refuse(self, exit: int, reason: str) -> None:
         source = self.guards[exit].source
-        text = f"the loop at {source} keeps its number of rounds: {reason}"
+        self.note(f"the loop at {source} keeps its number of rounds: {reason}")
+
+    def note(self, text: str) -> None:
         if text not in self.reasons:
             self.reasons.append(text)
 
     def bounded(self, exit: int, bound: int) -> None:
         self.guards[exit] = self.guards[exit]._replace(bound=bound)
+
+    def keep(
+        self, start: int, instrs: Sequence[Instr], more: Sequence[Any] = ()
+    ) -> None:
+        """Put these guards, numbered from `start` on, in the place of all behind it.
+
+        Args:
+            more: guards behind them, which no code of the user's made: what they test,
+                what is expected, and the place.
+        """
+        old = {info.exit: info for info in self.guards[start:]}
+        guards, visits, held = [], [], []
+        for number, instr in enumerate(instrs, start):
+            before = instr.params["exit"]
+            guards.append(old[before]._replace(exit=number))
+            visits.append(self._visits[before])
+            held.append(self._held[before])
+        like = next(iter(old.values()))._replace(note="", bound=0)
+        for ref, expected, source in more:
+            number = start + len(guards)
+            guards.append(
+                like._replace(exit=number, ref=ref, expected=expected, source=source)
+            )
+        self.guards[start:] = guards
+        self._visits[start:] = visits + [self.watch.number] * len(more)
+        self._held[start:] = held + [()] * len(more)
 
     def drop(self, ranges: Sequence[tuple[int, int]]) -> None:
         for lo, hi in reversed(ranges):

@@ -59,7 +59,7 @@ def rows(tracer: Any) -> Rounds | None:
     """The iterator over a traced array, if it is a loop's that may leave rounds out."""
     rec = tracer.rec
     count = tracer.ref.aval.shape[0]
-    if not rec.may_skip or count <= ROUNDS + 2:
+    if not rec.may_fork and (not rec.may_skip or count <= ROUNDS + 2):
         return None
     if not _is_site(user_frame(), _goes_into_loop):
         return None
@@ -130,6 +130,6 @@ LOOPS: dict[str, Callable[..., Any]] = {
 
 def served(rec: Any, name: str, frame: FrameType) -> Served | None:
     """What the recorded code gets for a builtin's name, if not the builtin."""
-    if rec.may_skip and _is_site(frame, _is_called_for_loop):
+    if (rec.may_skip or rec.may_fork) and _is_site(frame, _is_called_for_loop):
         return Served(rec, LOOPS[name])
     return None

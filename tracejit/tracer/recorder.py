@@ -108,6 +108,7 @@ class Recorder(Builder):
         printed: whether the text of a traced value was asked for.
         may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
             often they did.
+        may_fork: whether `forks` may put branches into loops.
         holes: refs whose values are those of a round that was left out.
 
     Example:
@@ -130,11 +131,12 @@ class Recorder(Builder):
         self.refusals: list[TracejitError] = []
         self.printed = False
         self.tracers: list[weakref.ref] = []
-        self.may_skip = False
+        self.may_skip = self.may_fork = False
         self.skips = 0
         self.holes: set[int] = set()
         self._deferred: set[int] = set()
         self._captured: dict[int, _Capture] = {}
+        self._tables: dict[Any, Ref] = {}
         self._error_states: dict[Any, Any] = {}
 
     # --- inputs -----------------------------------------------------------------------
@@ -151,10 +153,10 @@ class Recorder(Builder):
 
         Args:
             value: array, NumPy scalar or Python number.
-            weak: `float`, `int` or `bool` if the argument was a Python number, which
-                takes the dtype of what it meets.
+            weak: `float`, `int`, `bool` or `complex` if the argument was a Python
+                number, which takes the dtype of what it meets.
         """
-        if weak is None and type(value) in (bool, int, float):
+        if weak is None and type(value) in (bool, int, float, complex):
             weak = type(value)
         if not isinstance(value, (np.ndarray, np.generic)):
             value = np.asarray(value)[()]
@@ -189,6 +191,16 @@ class Recorder(Builder):
             array, ref, self.values[ref.index], user_source()
         )
         return ref
+
+    def table(self, array: np.ndarray) -> Ref:
+        """The hidden input that stands for numbers of the rounds of a loop.
+
+        Equal tables are one: an inner loop has the same in every round.
+        """
+        key = array.dtype, array.shape, array.tobytes()
+        if key not in self._tables:
+            self._tables[key] = self.capture(array)
+        return self._tables[key]
 
     def _check_unchanged(self, known: _Capture) -> None:
         if _same_bytes(known.array, known.snapshot):
@@ -390,7 +402,7 @@ class Recorder(Builder):
         live = self.alive()
         live.update(ref.index for ref in wanted)
         recorded = self.instrs[start:]
-        if reroll(self, start, live, self.capture, self.exits):
+        if reroll(self, start, live, self.table, self.exits):
             self._drop(recorded, start)
 
     def alive(self) -> set[int]:
@@ -426,6 +438,10 @@ class Recorder(Builder):
                     values[out] = producers[out] = None
                     avals[out] = _DROPPED
 
+    def forget(self, recorded: list[Instr], start: int) -> None:
+        """Forget what instrs computed that stood behind instr `start` and are gone."""
+        self._drop(recorded, start)
+
     def finish_trace(self, outputs: Iterable[Ref]) -> Tape:
         """The tape: argument inputs first, then the hidden inputs of `captures`."""
         for known in self._captured.values():
@@ -451,7 +467,8 @@ def check_dtype(dtype: np.dtype) -> None:
         message(
             f"arrays of dtype {dtype} cannot be recorded",
             where=where(),
-            way_out="Use float64, float32, an integer dtype or bool",
+            way_out="Use float64, float32, complex128, complex64, an integer dtype or "
+            "bool",
         )
     )
 
@@ -465,7 +482,7 @@ def _same_bytes(a: np.ndarray, b: Any) -> bool:
     if a.ndim and a.flags.c_contiguous and b.flags.c_contiguous and a.size:
         # Comparing bytes is a memcmp; comparing floats makes two temporaries.
         return _bytes(a) == _bytes(b)
-    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
 
 
 # --- the recording that is going on ---------------------------------------------------

@@ -36,6 +36,7 @@ import numpy as np
 
 from ..passes.reroll import Formula, Proof, prove_rounds, stretch
 from .differing import differing
+from .forks import FEW, Forks
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Loop, code_of
 from .purity.counted import COUNTER
@@ -116,6 +117,9 @@ class Rounds:
         self.visits: list[_Visit] = []
         self.plan: _Plan | None = None
         self.watching = rec.may_skip and count > ROUNDS + 2
+        self.forks: Forks | None = None
+        if rec.may_fork and count >= FEW:
+            self.forks = Forks(rec, kind, numbers, takes_rows)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -125,9 +129,16 @@ class Rounds:
             if self.plan is not None:
                 plan, self.plan = self.plan, None
                 self._finish(plan)
+            elif self.forks is not None and self.forks.hopeful:
+                forks, self.forks = self.forks, None
+                forks.finish(sys._getframe(1))
             raise StopIteration
         if self.watching:
             self._look(sys._getframe(1))
+            if self.plan is not None:
+                self.forks = None
+        if self.forks is not None and self.forks.active:
+            self.forks.look(sys._getframe(1))
         self.done += 1
         return self.item(self.done - 1)
 

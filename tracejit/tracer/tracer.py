@@ -73,7 +73,8 @@ class Tracer:
     Attributes:
         rec: the recorder it belongs to.
         ref: its value on the tape; a write in place gives it another one.
-        weak: `float`, `int` or `bool` for what would be a Python number, else None.
+        weak: the class of what would be a Python number (`float`, `int`, `bool`,
+            `complex`), else None.
         shared: whether another object may see the same memory (an argument, a view, an
             array with views), so that writing in place is refused.
     """
@@ -329,7 +330,7 @@ def _way_out(name: str, seen: Concretized) -> str:
         )
     if name.startswith("scipy.special.") and last in _OWN_SPECIAL:
         return f"Use tracejit.scipy.special.{last}"
-    if name.startswith("math."):
+    if name.startswith(("math.", "cmath.")):
         if isinstance(getattr(np, last, None), np.ufunc):
             return f"Use np.{last}"
         if isinstance(getattr(special, last, None), np.ufunc):

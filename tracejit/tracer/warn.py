@@ -26,6 +26,7 @@ _NUMPY_WORDS = {
     "div": "divide",
     "pow": "power",
     "abs": "absolute",
+    "modulus": "absolute",
     "neg": "negative",
     "mod": "remainder",
     "sum": "reduce",

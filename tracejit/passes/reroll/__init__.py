@@ -30,15 +30,27 @@ import numpy as np
 
 from ...avals import aval_of
 from ...tape import Builder, Instr, Ref, Tape
+from .branches import (
+    Block,
+    Differ,
+    Formulas,
+    Round,
+    forks,
+    guards_in,
+    read_rounds,
+    united,
+)
 from .exits import Exits, Judgement, ending, renumber
 from .find import Run, Tokens, find
 from .prove import Proof, prove
 from .rewrite import rewrite
 from .stretch import Formula, prove_rounds, stretch
+from .weave import weave
 
 __all__ = [
-    "Exits", "Formula", "Judgement", "Proof", "prove_rounds", "reroll", "reroll_tape",
-    "rewrite", "stretch",
+    "Block", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Proof", "Round",
+    "forks", "guards_in", "prove_rounds", "read_rounds", "reroll", "reroll_tape",
+    "rewrite", "stretch", "united", "weave",
 ]  # fmt: skip
 
 MAX_ROUNDS = 8

@@ -40,18 +40,18 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ...avals import Aval
-from ...tape import Builder, Instr, Source, Tape, guard, has_guard
+from ...tape import Builder, Instr, Source, Tape, guard, has_guard, inner_tapes
 from .find import Tokens, body_text
 
 __all__ = [
     "Block", "Differ", "Fixes", "Formulas", "Outer", "Round", "Spot", "Step", "Var",
-    "forks", "read_rounds", "united",
+    "forks", "guards_in", "read_rounds", "united",
 ]  # fmt: skip
 
 #: A name, and which of the traced values in it.
 Var = tuple[str, int]
-#: The outcomes on the way to a block.
-Way = tuple[bool, ...]
+#: The outcomes on the way to a block; in front of them the mode if there are several.
+Way = tuple[bool | int, ...]
 #: (instr, param, its value by round) -> its values in all rounds, None if not known.
 Formulas = Callable[[Instr, str, dict[int, Any]], Sequence[Any] | None]
 _BOOL = Aval((), np.dtype(np.bool_))
@@ -77,13 +77,16 @@ class Fixes(Protocol):
 class Round(NamedTuple):
     """Instrs from `start` to `stop`, and the refs that names hold before and after.
 
-    `before` are the names that may be read; `after` all of them.
+    `before` are the names that may be read; `after` all of them.  `mode` numbers the
+    untraced state at the head, which decides what the round does; `next` that behind.
     """
 
     start: int
     stop: int
     before: Mapping[Var, int]
     after: Mapping[Var, int]
+    mode: int = 0
+    next: int = 0
 
 
 class Spot(NamedTuple):
@@ -147,8 +150,10 @@ class Block:
     Attributes:
         test: what decides where to go on; None at the end of the round.
         sides: the blocks behind it; an outcome that was never seen is missing.
+        modes: the block that a round begins with, by its mode, if there are several.
         place: the word of the fork's guard, its instr: as for steps.
         after: at the end of the round, what each name holds; None if that differs.
+        next: at the end of the round, the mode of the next one.
     """
 
     way: Way
@@ -157,13 +162,28 @@ class Block:
     word: Hashable = None
     instr: Instr | None = None
     sides: dict[bool, Block] = field(default_factory=dict)
+    modes: dict[int, Block] = field(default_factory=dict)
     after: dict[Var, Operand | None] = field(default_factory=dict)
+    next: int = 0
 
     def walk(self) -> Iterator[Block]:
         """This block and all behind it."""
         yield self
-        for side in self.sides.values():
+        for side in (*self.modes.values(), *self.sides.values()):
             yield from side.walk()
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.test is None and not self.modes
+
+
+def guards_in(instrs: Iterable[Instr]) -> Iterator[Instr]:
+    """The guards among instrs, and those in tapes inside of them."""
+    for instr in instrs:
+        if instr.prim is guard:
+            yield instr
+        for tape in inner_tapes(instr):
+            yield from guards_in(tape.instrs)
 
 
 def forks(block: Block) -> int:
@@ -203,7 +223,15 @@ class _Reader:
             self.held.append(names)
 
     def read(self) -> Block:
-        return self.block((), {k: r.start for k, r in enumerate(self.rounds)})
+        starts = {k: r.start for k, r in enumerate(self.rounds)}
+        modes = sorted({r.mode for r in self.rounds})
+        if len(modes) == 1:
+            return self.block((), starts)
+        found = Block(())
+        for mode in modes:
+            some = {k: at for k, at in starts.items() if self.rounds[k].mode == mode}
+            found.modes[mode] = self.block((mode,), some)
+        return found
 
     def block(self, way: Way, at: dict[int, int]) -> Block:
         """The block of rounds that go on at these instrs."""
@@ -215,6 +243,10 @@ class _Reader:
                 if len(over) < len(at):
                     raise Differ("its rounds differ")
                 found.after = self.afterwards(at)
+                following = {self.rounds[k].next for k in at}
+                if len(following) > 1:
+                    raise Differ("untraced state differs behind equal rounds")
+                (found.next,) = following
                 return found
             here = {k: instrs[start + offset] for k, start in at.items()}
             offset += 1
@@ -371,6 +403,8 @@ def united(here: Block, other: Block) -> Block:
     Raises:
         Differ: blocks at the same place are not the same.
     """
+    if here.modes or other.modes or here.next != other.next:
+        raise Differ("untraced state changes")
     if [s.word for s in here.steps] != [s.word for s in other.steps]:
         raise Differ("its rounds differ")
     found = Block(here.way, word=here.word, instr=here.instr)

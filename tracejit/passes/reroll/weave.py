@@ -15,7 +15,7 @@ import numpy as np
 from ...avals import Aval
 from ...ops.branch import branch
 from ...ops.indexing import gather
-from ...ops.logic import cast
+from ...ops.logic import cast, eq
 from ...ops.loop import loop
 from ...ops.structural import broadcast_to, iota, reshape, slice_, transpose
 from ...tape import Builder, Instr, Ref, Tape, const, guard, has_guard
@@ -35,6 +35,7 @@ from .branches import (
 __all__ = ["Woven", "weave"]
 
 _I64 = np.dtype(np.int64)
+_MODE = ("mode", None)
 
 #: What a value is to the body: a spot of the round, a carry, a fixed ref, a parameter.
 Key = tuple[str, Any]
@@ -45,9 +46,12 @@ class Woven(NamedTuple):
 
     Attributes:
         guards: the guards left in its body, in order of their new numbers.
+        mode: the ref of the mode behind the loop, on which a guard stands, the next by
+            number; None if there is but one mode.
     """
 
     guards: list[Instr]
+    mode: int | None = None
 
 
 def weave(
@@ -142,7 +146,8 @@ class _Weaver:
         self.trip = len(rounds)
         made = builder.instrs[self.start : rounds[-1].stop]
         self.made = {out for instr in made for out in instr.outs}
-        self.leaves = [b for b in tree.walk() if b.test is None]
+        self.leaves = [b for b in tree.walk() if b.is_leaf]
+        self.bound = self.bound_names()
         self.classes = _Classes(self)
         self.guards: list[Instr] = []
         self.values: dict[int, Sequence[Any]] = {}
@@ -158,8 +163,20 @@ class _Weaver:
             raise Differ("it is not known which of equal values is meant")
         return next(iter(found))
 
-    def rule(self, leaf: Block, names: Sequence[Var]) -> Key:
+    def bound_names(self) -> dict[int, set[Var]]:
+        """The names that are bound whenever a round of a mode begins."""
+        found: dict[int, set[Var]] = {}
+        for one in self.rounds:
+            known = found.setdefault(one.mode, set(one.before))
+            known &= one.before.keys()
+        last = self.rounds[-1]
+        found.setdefault(last.next, set(last.after))
+        return found
+
+    def rule(self, leaf: Block, names: Sequence[Var], is_read: bool = True) -> Key:
         """What some equal names hold behind a round."""
+        if is_read and self.bound[leaf.next].isdisjoint(names):
+            return self.classes.of(names[0])  # nobody reads it until it is bound
         for name in names:
             operand = leaf.after.get(name)
             if operand is not None:
@@ -180,6 +197,9 @@ class _Weaver:
         for key, (names, _) in carries.items():
             ref = root.builder.new(self.aval(names))
             self.carried[key] = root.env[key] = ref
+        if self.tree.modes:
+            ref = root.builder.new(Aval((), _I64))
+            self.carried[_MODE] = root.env[_MODE] = ref
         outs = self.block(self.tree, root, carries)
         root.builder.source = None
         return self.replace(root.builder, outs, carries, wanted)
@@ -193,7 +213,10 @@ class _Weaver:
             if not names:
                 raise Differ("a value is kept that no name holds")
             keys = {self.classes.of(n) for n in names}
-            rules = {tuple(self.rule(leaf, [n]) for leaf in self.leaves) for n in names}
+            rules = {
+                tuple(self.rule(leaf, [n], False) for leaf in self.leaves)
+                for n in names
+            }
             if len(keys) > 1 and len(rules) > 1:
                 raise Differ("two names hold the same value behind the loop")
             found[ref] = min(keys, key=repr)
@@ -219,18 +242,14 @@ class _Weaver:
             names = self.classes.names[key]
             found[key] = names, is_read
             for leaf in self.leaves:
-                after = self.rule(leaf, names)
+                after = self.rule(leaf, names, is_read)
                 if after[0] == "class":
                     waiting.append((after, True))
-        for key, (names, _) in found.items():
-            begins = all(name in self.rounds[0].before for name in names)
-            reads = key in read or any(
-                self.rule(leaf, other) == key
-                for other, _ in found.values()
-                for leaf in self.leaves
-            )
-            if reads and not begins:
-                raise Differ("a name is bound in the loop only")
+        for names, is_read in found.values():
+            for one in self.rounds:
+                bound = not one.before.keys().isdisjoint(names)
+                if is_read and bound and self.bound[one.mode].isdisjoint(names):
+                    raise Differ("a name is bound in the loop only")
         return dict(sorted(found.items(), key=lambda item: repr(item[1][0])))
 
     def aval(self, names: Sequence[Var]) -> Aval:
@@ -307,8 +326,17 @@ class _Weaver:
             scope.builder.source = step.instr.source
             for out, ref in enumerate(self.step(step, scope)):
                 scope.env["spot", Spot(block.way, place, out)] = ref
+        if block.modes:
+            return self.by_mode(list(block.modes.items()), scope, carries)
         if block.test is None:
-            return [scope.get(self.rule(block, names)) for names, _ in carries.values()]
+            found = [
+                scope.get(self.rule(block, names, is_read))
+                for names, is_read in carries.values()
+            ]
+            if self.tree.modes:
+                scope.builder.source = None
+                found.append(scope.builder.const(block.next, _I64))
+            return found
         assert block.instr is not None
         scope.builder.source = block.instr.source
         test = scope.get(self.key(block.test))
@@ -317,15 +345,46 @@ class _Weaver:
             params = {"expected": outcome, "exit": self.new_exit(block.instr)}
             scope.builder.emit(guard, [test], params)
             return self.block(side, scope, carries)
+        source = block.instr.source
+        return self.fork(
+            test,
+            scope,
+            source,
+            lambda outcome, inner: self.block(block.sides[outcome], inner, carries),
+        )
+
+    def by_mode(
+        self, modes: list[tuple[int, Block]], scope: _Scope, carries: Mapping[Key, Any]
+    ) -> list[Ref]:
+        """The blocks of rounds that begin with different untraced state."""
+        (mode, block), *others = modes
+        if not others:
+            return self.block(block, scope, carries)
+        test = eq(scope.get(_MODE), mode)
+
+        def side(outcome: bool, inner: _Scope) -> list[Ref]:
+            if outcome:
+                return self.block(block, inner, carries)
+            return self.by_mode(others, inner, carries)
+
+        return self.fork(test, scope, None, side)
+
+    def fork(
+        self,
+        test: Ref,
+        scope: _Scope,
+        source: Any,
+        side: Callable[[bool, _Scope], list[Ref]],
+    ) -> list[Ref]:
         sides = {}
         for outcome, name in ((True, "yes"), (False, "no")):
             inner = _Scope(self, name, scope)
-            sides[name] = inner, self.block(block.sides[outcome], inner, carries)
+            sides[name] = inner, side(outcome, inner)
         keys = list(
             dict.fromkeys(k for inner, _ in sides.values() for k in inner.imports)
         )
         tapes = {name: inner.side(outs, keys) for name, (inner, outs) in sides.items()}
-        scope.builder.source = block.instr.source
+        scope.builder.source = source
         args = [test, *[scope.get(key) for key in keys]]
         return list(scope.builder.emit(branch, args, tapes))
 
@@ -449,7 +508,7 @@ class _Weaver:
         body.inputs = [
             self.counter.index,
             *[ref.index for ref in self.fixed.values()],
-            *[self.carried[key].index for key in carries],
+            *[ref.index for ref in self.carried.values()],
             *[ref.index for ref, _ in self.rows.values()],
         ]
         tape = body.finish(outs)
@@ -464,18 +523,26 @@ class _Weaver:
             same = [ref for ref, k in wanted.items() if k == key and ref not in refs]
             fresh = builder.new(self.aval(carries[key][0])).index if not same else 0
             refs.append(same[0] if same else fresh)
+        if self.tree.modes:
+            starts.append(builder.const(self.rounds[0].mode, _I64).index)
+            refs.append(builder.new(Aval((), _I64)).index)
         params = {
             "body": tape,
             "trip": self.trip,
             "consts": len(self.fixed),
-            "carries": len(carries),
+            "carries": len(refs),
             "reverse": False,
         }
         args = [builder.ref(r) for r in (*self.fixed, *starts, *xs)]
         builder.append(loop, args, params, [builder.ref(r) for r in refs])
+        if self.tree.modes:
+            # What follows was recorded with the untraced state of this mode.
+            number = self.exit + len(self.guards)
+            expected = {"expected": self.rounds[-1].next, "exit": number}
+            builder.append(guard, [builder.ref(refs[-1])], expected, [])
         builder.source = saved
         builder.replace(begin, builder.instrs[begin:])
-        return Woven(self.guards)
+        return Woven(self.guards, refs[-1] if self.tree.modes else None)
 
     def begin(self, names: Sequence[Var]) -> int:
         """What names hold in front of the loop; zeros if nobody reads it."""

@@ -175,10 +175,12 @@ class Rest(NamedTuple):
     Attributes:
         numbers, positions: formulas (`counted`) of the Python numbers that the round
             decides and that meet traced values as operands and as indices.
+        in_place: whether traced values may be written in place.
     """
 
     numbers: frozenset[tuple]
     positions: frozenset[tuple]
+    in_place: bool = False
 
 
 def read_rest(info: Info, offset: int, item: Value) -> Rest | str:
@@ -209,7 +211,7 @@ def read_rest(info: Info, offset: int, item: Value) -> Rest | str:
         return str(refused)
     if any(code.catches(i) is not None for i in loop.body):
         return "an exception is handled around the loop"
-    return Rest(frozenset(calls.numbers), frozenset(calls.positions))
+    return Rest(frozenset(calls.numbers), frozenset(calls.positions), calls.in_place)
 
 
 def _settled(code: Code, at: int, base: int, calls: bool) -> None:

@@ -301,6 +301,36 @@ class Code:
                 waiting += self._edges(i)
         return False
 
+    def items(self, loop: Loop) -> frozenset[str]:
+        """The names that only the `for` itself binds in the loop."""
+        if self.ops[loop.head].name != "FOR_ITER":
+            return frozenset()
+        found: dict[str, int] = {}
+        i = loop.head + 1
+        while self.ops[i].stored or self.ops[i].name.startswith("UNPACK"):
+            for name in self.ops[i].stored:
+                found[name] = found.get(name, 0) + 1
+            i += 1
+        stores = [name for k in loop.body for name in self.ops[k].stored]
+        return frozenset(n for n, count in found.items() if stores.count(n) == count)
+
+    def reads_behind(self, loop: Loop, name: str) -> bool:
+        """Whether what a name holds when the loop is over may be read."""
+        if name in self.code.co_cellvars or name in self.code.co_freevars:
+            return True
+        seen: set[int] = set()
+        waiting = [k for i in loop.body for k in self._edges(i) if k not in loop.body]
+        while waiting:
+            i = waiting.pop()
+            if i in seen:
+                continue
+            seen.add(i)
+            if name in self.ops[i].read:
+                return True
+            if name not in self.ops[i].stored:
+                waiting += self._edges(i)
+        return False
+
     def loop_at(self, i: int) -> Loop | None:
         """The innermost loop around instruction i."""
         return next((loop for loop in self.loops if i in loop.body), None)

@@ -263,6 +263,10 @@ class Calls(Library):
 
     def _ours(self, obj: Any, args: list[Value], named: dict[str, Value]) -> Value:
         """A function of tracejit; what it puts on a user's function is read too."""
+        if type(obj).__name__ == "primitive":
+            # Called in every round as it is, and never recorded.
+            self._all_data(obj.name, [*args, *named.values()])
+            return DATA
         wrapped = getattr(obj, "__wrapped__", None)
         if wrapped is not None:
             self.call(self.of(wrapped), args, named)
