@@ -25,6 +25,7 @@ import numpy as np
 from ..avals import Aval, is_float
 from ..dispatch import session_function
 from ..errors import ArgumentError, DifferentiationError, UnsupportedError, message
+from ..numpy_api.protocols import Remembering
 from ..ops import control
 from ..ops.rows import zeros
 from ..signature import caller, flatten
@@ -78,6 +79,7 @@ class _Ruled:
         fun = self.__wrapped__
         rec = active_recorder()
         if rec is None:
+            self._refuse_remembering((*args, *kwargs.values()))
             return fun(*args, **kwargs)
         level = level_of(rec)
         if level == 0:
@@ -127,6 +129,19 @@ class _Ruled:
                         way_out="Pass the value as an argument",
                     )
                 )
+
+    def _refuse_remembering(self, args: Sequence[Any]) -> None:
+        """Variables record what they go through, and would not see the rule."""
+        if any(isinstance(a, Remembering) and a.requires_grad for a in args):
+            raise UnsupportedError(
+                message(
+                    f"{self.name} has a custom rule, which variables of "
+                    "tracejit.autograd do not follow",
+                    where=caller(),
+                    way_out="Write the rule as an autograd.Function, which works here "
+                    "and in grad",
+                )
+            )
 
     def missing(self, call: str) -> DifferentiationError:
         return DifferentiationError(

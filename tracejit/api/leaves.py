@@ -17,7 +17,7 @@ from ..ops.structural import broadcast_to
 from ..primitive import PRIMITIVES
 from ..signature import caller, flatten, parameter_names, unflatten
 from ..tape import Instr, Ref
-from ..tracer import Recorder, Tracer
+from ..tracer import Owner, Recorder, Tracer, base_of
 
 __all__ = [
     "Run",
@@ -274,7 +274,11 @@ def _copy(rec: Recorder, kind: str, leaf: Any, names: _Names, i: int) -> Tracer:
         weak = type(leaf) if type(leaf) in (float, complex) else None
         array = np.asarray(leaf)
         source = rec.capture(array) if array.ndim else rec.const(array[()], dtype)
-    return rec.tracer(fresh_copy(rec, source), weak)
+    fresh = rec.tracer(fresh_copy(rec, source), weak)
+    if traced and fresh.shape:
+        owner = base_of(leaf).memory
+        fresh.memory = Owner(argument=getattr(owner, "argument", None))
+    return fresh
 
 
 def fresh_copy(rec: Recorder, source: Ref) -> Ref:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..avals import is_float
 from ..dispatch import session_function
+from ..numpy_api.protocols import Remembering
 from ..ops import control
 from ..passes.vjp import vjp as emit_vjp
 from ..primitive import PRIMITIVES
@@ -33,6 +34,8 @@ def stop_gradient(x: Any) -> Any:
 
 
 def _stopped(leaf: Any) -> Any:
+    if isinstance(leaf, Remembering):
+        return leaf.detach()
     if type(leaf) is not Tracer:
         return leaf
     ref = leaf.rec.apply(PRIMITIVES["stop_gradient"], (leaf.ref,), {})

@@ -55,14 +55,20 @@ class Trace:
         executable: the compiled kernel; None while the path is interpreted.
         assemble: rebuilds the result from the kernel's outputs.
         form: says if there is nothing to rebuild, see `Outputs`.
+        effects: its writes into arguments, if there are any.
         result: what `assemble` does, as text, and the constants in it.
         parent, at: the trace it branched off, and at which guard.
     """
 
     def __init__(
-        self, number: int, session: Session, outputs: Outputs, checks: Checks
+        self,
+        number: int,
+        session: Session,
+        outputs: Outputs,
+        checks: Checks,
     ) -> None:
         self.number = number
+        self.effects = session.effects
         self.checks = checks
         self.assemble = outputs.assemble
         self.form = outputs.form
@@ -82,7 +88,7 @@ class Trace:
         self.at = 0
         self.children: dict[tuple[int, Any], list[Trace]] = {}
         self.fast: Any = None  # the dispatcher's
-        self.fast_refused = False
+        self.fast_refused = session.effects is not None
         self._lock = threading.Lock()
 
     def captured(self) -> list[Any] | None:

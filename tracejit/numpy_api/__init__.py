@@ -1,6 +1,7 @@
 """NumPy's functions on tracers, one module a family; importing it fills the tables."""
 
 from . import (
+    buffers,
     calculus,
     complex,
     composed,
@@ -10,10 +11,12 @@ from . import (
     einsum,
     indexing,
     joining,
+    layout,
     linalg,
     means,
     metadata,
     methods,
+    mutators,
     nan_aware,
     operators,
     order_statistics,
@@ -32,9 +35,11 @@ from . import (
     statistics,
     ufunc_methods,
     ufuncs,
+    writes,
 )
 
 __all__ = [
+    "buffers",
     "calculus",
     "complex",
     "composed",
@@ -44,10 +49,12 @@ __all__ = [
     "einsum",
     "indexing",
     "joining",
+    "layout",
     "linalg",
     "means",
     "metadata",
     "methods",
+    "mutators",
     "nan_aware",
     "operators",
     "order_statistics",
@@ -66,4 +73,5 @@ __all__ = [
     "statistics",
     "ufunc_methods",
     "ufuncs",
+    "writes",
 ]

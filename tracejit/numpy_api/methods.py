@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import FUNCTIONS, Tracer, full_name, refuse
+from ..tracer import FUNCTIONS, Tracer, View, full_name, note_uncertain, refuse
 from . import (
     composed,
     creation,
@@ -20,7 +20,7 @@ from . import (
 )
 from .indexing import take
 from .shape import permute, ravel, reshape, transpose
-from .table import ENTRIES, Entry, cast, emit, enter
+from .table import ENTRIES, Entry, cast, emit, enter, fresh
 
 __all__: list[str] = []
 
@@ -36,10 +36,8 @@ _SAME = (
     np.prod, np.ravel,
     np.repeat, np.round, np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.var,
 )
-_WRITES = (
-    "byteswap", "fill", "itemset", "partition", "put", "resize", "setfield", "setflags",
-    "sort",
-)
+#: What changes more than the elements (`mutators` has what writes these).
+_WRITES = ("byteswap", "itemset", "partition", "resize", "setfield", "setflags")
 # fmt: on
 
 
@@ -57,8 +55,10 @@ for _function in _SAME:
 
 def _write(name: str) -> Callable[..., Any]:
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
-        way_out = "Use np.sort(a)" if name == "sort" else "Make a new array instead"
-        refuse(f"a.{name}(), which writes into the traced array,", way_out)
+        refuse(
+            f"a.{name}(), which writes into the traced array,",
+            "Make a new array instead",
+        )
 
     return method
 
@@ -79,11 +79,11 @@ def _transpose(self: Tracer, *axes: Any) -> Any:
 
 
 def _copy(self: Tracer, order: str = "C") -> Any:
-    return Tracer(self.rec, self.ref, None, False)
+    return fresh(self, contiguous=order == "C")
 
 
 def _flatten(self: Tracer, order: str = "C") -> Any:
-    return _copy(ravel(_copy(self), order))
+    return fresh(ravel(fresh(self), order), contiguous=True)
 
 
 def _astype(
@@ -131,7 +131,11 @@ def _matrix_transpose(self: Tracer) -> Any:
 
 
 def _flat(self: Tracer) -> Any:
-    return ravel(self)
+    line = ravel(self)
+    if type(line.memory) is not View:
+        # NumPy's writes into the array, a copy would not.
+        note_uncertain(self, line)
+    return line
 
 
 _METHODS: dict[str, Callable[..., Any]] = {

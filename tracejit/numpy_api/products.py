@@ -248,7 +248,6 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
         raise ValueError("axis1 and axis2 cannot be the same")
     rest = [i for i in range(x.ndim) if i not in (first, second)]
     moved = permute(x, (*rest, first, second))
-    x.shared = True
     return emit_view("diagonal", moved, offset=operator.index(offset))
 
 

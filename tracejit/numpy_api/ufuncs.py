@@ -427,8 +427,6 @@ def call_with(
     subok: bool = True,
     **rest: Any,
 ) -> Any:
-    if out is not None and any(o is not None for o in out):
-        _refuse_out(ufunc, out)
     if where is not True:
         refuse(f"{full_name(ufunc)} with where=", "Use np.where(condition, a, b)")
     if rest:
@@ -445,32 +443,5 @@ def call_with(
         inputs = tuple([cast(x, dtype) for x in inputs])
     return call(ufunc, *inputs)
 
-
-def _refuse_out(ufunc: np.ufunc, out: Any) -> None:
-    if any(type(o) is Tracer for o in out):
-        refuse(f"{full_name(ufunc)} with out=", "Assign the result to a name")
-    symbol = _SYMBOLS.get(ufunc.__name__, "")
-    what = f"a {symbol}= t" if symbol else f"{full_name(ufunc)}(..., out=a)"
-    refuse(
-        f"writing a traced value into an ordinary array in place ({what})",
-        f"Write a = a {symbol} t" if symbol else "Assign the result to a name",
-    )
-
-
-_SYMBOLS = {
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "divide": "/",
-    "power": "**",
-    "floor_divide": "//",
-    "remainder": "%",
-    "matmul": "@",
-    "bitwise_and": "&",
-    "bitwise_or": "|",
-    "bitwise_xor": "^",
-    "left_shift": "<<",
-    "right_shift": ">>",
-}
 
 UFUNC_METHODS["__call__"] = _call_method

@@ -16,6 +16,7 @@ from . import (
     reduction,
     spectral,
     structural,
+    writes,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "reduction",
     "spectral",
     "structural",
+    "writes",
 ]

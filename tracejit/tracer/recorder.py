@@ -11,6 +11,7 @@ captures ordinary arrays that met a traced one, taken by reference
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -22,8 +23,9 @@ import numpy as np
 from ..avals import DTYPE_NAMES, Aval
 from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
 from ..ops.loop import loop
+from ..ops.writes import write_into
 from ..passes.reroll import Proof, reroll, rewrite
-from ..primitive import Primitive
+from ..primitive import PRIMITIVES, Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard
 from .exits import GuardExits
 from .frames import user_frame, user_source, where
@@ -93,6 +95,10 @@ _DROPPED = Aval((), np.dtype(np.bool_))
 #: for again is computed again.
 _LARGE = 1 << 18
 
+_SLICE = PRIMITIVES["slice"]
+#: A slice smaller than this part of its array has memory of its own.
+_SMALL_PART = 8
+
 
 class Recorder(Builder):
     """A builder whose user-facing operations compute at once.
@@ -106,6 +112,8 @@ class Recorder(Builder):
         refusals: the errors raised for what cannot be recorded; the user's code may
             have caught them and gone another way.
         printed: whether the text of a traced value was asked for.
+        written: numbers of the arguments' leaves that were written into.
+        buffers: ordinary arrays that the function made, by the id of their memory.
         may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
             often they did.
         may_fork: whether `forks` may put branches into loops.
@@ -131,6 +139,8 @@ class Recorder(Builder):
         self.refusals: list[TracejitError] = []
         self.printed = False
         self.tracers: list[weakref.ref] = []
+        self.buffers: dict[int, list[weakref.ref]] = {}
+        self.written: set[int] = set()
         self.may_skip = self.may_fork = False
         self.skips = 0
         self.holes: set[int] = set()
@@ -162,12 +172,14 @@ class Recorder(Builder):
             value = np.asarray(value)[()]
         return self.tracer(self.input_value(value), weak)
 
-    def tracer(self, ref: Ref, weak: type | None = None, *, shared: bool = True) -> Any:
+    def tracer(
+        self, ref: Ref, weak: type | None = None, *, shared: bool = False
+    ) -> Any:
         """A tracer for a ref of this recorder.
 
         Args:
-            shared: whether somebody else may see the array's memory, so that writing
-                into it in place is refused.
+            shared: whether the array's memory belongs to somebody outside, so that it
+                cannot be written to.
         """
         return _tracer_class[0](self, ref, weak, shared)
 
@@ -272,11 +284,59 @@ class Recorder(Builder):
         if prim.n_out == 1:
             instr = Instr(prim, tuple(indices), params, (first,), self.source)
             self.instrs.append(instr)
+            if prim is _SLICE and out.nbytes * _SMALL_PART < args[0].nbytes:
+                out = out.copy()  # else it would keep, and share, the whole array
             return self._new_value(instr, out)
         numbers = tuple(range(first, first + len(out)))
         instr = Instr(prim, tuple(indices), params, numbers, self.source)
         self.instrs.append(instr)
         return tuple([self._new_value(instr, value) for value in out])
+
+    def overwrite(
+        self,
+        prim: Primitive,
+        refs: Sequence[Ref],
+        params: dict[str, Any],
+        exclusive: bool,
+    ) -> Ref:
+        """`apply` for an `update` or `scatter`, in the memory of its first operand.
+
+        The value itself is overwritten, if nobody has it: an element written to an
+        array costs no copy of it.  Who asks for the old value has it computed again.
+
+        Args:
+            exclusive: whether nobody will read the first ref again.
+        """
+        old = refs[0]
+        value = self.values[old.index] if exclusive else None
+        small = type(value) is np.ndarray
+        if value is not None and not small:
+            value = value()
+        # This name, the argument, the list and the ref have it.
+        held = 2 + small + (type(old) is _Computed and old.value is value)
+        if (
+            type(value) is not np.ndarray
+            or self.producers[old.index] is None
+            or not value.flags.owndata
+            or not value.flags.writeable
+            or sys.getrefcount(value) > held
+            or any(ref.index in self._deferred for ref in refs)
+        ):
+            out: Ref = self.apply(prim, refs, params)
+            return out
+        if self.closed:
+            self._refuse_late()
+        part, *at = [self.value(ref) for ref in refs[1:]]
+        if np.may_share_memory(part, value):
+            part = part.copy()
+        write_into(prim.name, value, part, at, params)
+        self.values[old.index] = None
+        frame = user_frame()
+        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        indices = tuple([ref.index for ref in refs])
+        instr = Instr(prim, indices, params, (len(self.values),), self.source)
+        self.instrs.append(instr)
+        return self._new_value(instr, value)
 
     def _defer(
         self, prim: Primitive, refs: Sequence[Ref], params: dict[str, Any]
@@ -408,7 +468,8 @@ class Recorder(Builder):
     def alive(self) -> set[int]:
         """The refs that somebody holds a tracer of."""
         self.tracers = [alive for alive in self.tracers if alive() is not None]
-        return {t.ref.index for alive in self.tracers if (t := alive()) is not None}
+        refs = [_own_ref(alive()) for alive in self.tracers]
+        return {ref.index for ref in refs if ref is not None}
 
     def put_loop(self, proof: Proof) -> None:
         """Replace the last instrs, rounds of a loop, by the loop (see `rounds`)."""
@@ -453,6 +514,17 @@ class Recorder(Builder):
             tuple(self.avals),
             self.name,
         )
+
+
+def _own_ref(tracer: Any) -> Ref | None:
+    """The ref of a tracer that has one; a stale view has its owner's."""
+    if tracer is None:
+        return None
+    try:
+        found: Ref = object.__getattribute__(tracer, "ref")
+    except AttributeError:
+        return None
+    return found
 
 
 #: The Tracer class, which imports this module.

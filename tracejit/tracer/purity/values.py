@@ -177,7 +177,11 @@ def is_scalar(obj: Any) -> bool:
 
 
 def is_array(kind: type) -> bool:
-    return kind.__module__ == "numpy" and kind.__name__ == "ndarray"
+    """Whether values of a class are ordinary arrays, or stand in for one."""
+    module, name = kind.__module__, kind.__name__
+    if name == "Buffer":
+        return module.startswith("tracejit.")
+    return module == "numpy" and name == "ndarray"
 
 
 def is_iterator(obj: Any) -> bool:
@@ -234,9 +238,15 @@ def abstract(obj: Any, traced: type, depth: int = 4) -> Value:
         return SCALAR
     if is_iterator(obj):
         return ITERATOR
-    if kind is FunctionType and obj.__closure__ and depth:
+    if kind is FunctionType and obj.__closure__ and depth and not _is_served(obj):
         return _function(obj, traced, depth)
     return Known(obj)
+
+
+def _is_served(obj: FunctionType) -> bool:
+    """Whether a function is ours under the name of one of NumPy's."""
+    numpy = (obj.__module__ or "").partition(".")[0] == "numpy"
+    return numpy and hasattr(obj, "__wrapped__")
 
 
 def _function(obj: FunctionType, traced: type, depth: int) -> Value:
