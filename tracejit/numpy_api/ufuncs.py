@@ -75,8 +75,14 @@ UFUNCS: dict[np.ufunc, str] = {
     special.erf: "erf", special.erfc: "erfc",
     special.gammaln: "gammaln", special.psi: "digamma", special.xlogy: "xlogy",
     special.log1p: "log1p", special.expm1: "expm1", special.exp2: "exp2",
-    special.cbrt: "cbrt",
+    special.cbrt: "cbrt", special._ufuncs._zeta: "zeta",
 }
+_SPECIAL = (
+    "gamma rgamma beta betaln gammainc gammaincc gammaincinv gammainccinv betainc"
+    " betaincinv ndtri log_ndtr erfinv erfcinv erfcx erfi dawsn exp1 expi spence j0 j1"
+    " y0 y1 i0 i0e i1 i1e k0 k1 k0e k1e jv yv iv ive kv kve ellipk ellipe"
+)
+UFUNCS |= {getattr(special, name): name for name in _SPECIAL.split()}
 
 #: Another primitive that is the same for integers and bools, where the first has no
 #: such form; `copy` stands for nothing to do.

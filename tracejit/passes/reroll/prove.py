@@ -158,7 +158,7 @@ def attempt(builder: Builder, run: Run) -> Proof | None:
     spots = [(p, out) for p, instr in enumerate(body) for out in range(len(instr.outs))]
     places = Places(made, spots)
     operands = _classify(places, taken)
-    if operands is None:
+    if operands is None or not _alike(builder, taken):
         return None
     proof = Proof(run, body, places)
     for place, first in enumerate(body):
@@ -177,6 +177,13 @@ def _matrix(refs: list[tuple[int, ...]], run: Run) -> np.ndarray | None:
         return None
     flat = np.fromiter(chain.from_iterable(refs), np.int64)
     return flat.reshape(run.reps, -1)
+
+
+def _alike(builder: Builder, taken: np.ndarray) -> bool:
+    """Whether each operand has one aval in all repetitions."""
+    avals = builder.avals
+    first = [avals[ref] for ref in taken[0].tolist()]
+    return all([avals[ref] for ref in row] == first for row in taken.tolist())
 
 
 def _varying(first: Instr, same: list[Instr]) -> dict[str, Varying] | None:
