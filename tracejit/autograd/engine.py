@@ -216,7 +216,7 @@ def _found(walk: Walk, x: Variable, allow_unused: bool) -> Variable | None:
             "part in the outputs",
             "Leave it away, or set allow_unused=True to get None for it",
         )
-    return ct if isinstance(ct, Variable) else Variable(np.asarray(ct))
+    return ct if isinstance(ct, Variable) else Variable(np.array(ct))
 
 
 def _backward(
