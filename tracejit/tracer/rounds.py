@@ -40,7 +40,6 @@ from ..passes.reroll import Formula, Proof, prove_rounds, stretch
 from .differing import differing
 from .forks import FEW, Forks
 from .grown import Grown, grown_list
-from .memory import Owner
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Loop, code_of
 from .purity.counted import COUNTER
@@ -334,7 +333,7 @@ def _has_views(value: Any, traced: Any) -> bool:
     if type(value) is not traced or value.memory is None:
         return False
     owner = value.memory
-    if type(owner) is not Owner:
+    if not hasattr(owner, "views"):  # it is a view itself
         return True
     return any(view() is not None for view in (*owner.views, *owner.uncertain))
 
