@@ -110,7 +110,7 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
             continue
         if kind is Tracer:
             refuse_tracer()
-        if kind is bool:
+        if kind is bool or kind is complex:
             key.append((kind, repr(x)))
             continue
         if kind is not np.ndarray and not isinstance(x, np.generic):
@@ -128,7 +128,7 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
             return wrapped(out)
         if type(out) is tuple:
             return _several(ufunc, inputs)
-        if out.dtype.kind != "f":
+        if out.dtype.kind not in "fc":
             return wrapped(out)
         if plan is None:
             plan = _make_plan(ufunc, found, values)

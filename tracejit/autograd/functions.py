@@ -297,7 +297,7 @@ class _Call:
         if isinstance(template, list):
             items = [self.result(o, t) for o, t in zip(out, template, strict=True)]
             return like(out, items)
-        if not isinstance(template, Template) or out.dtype.kind != "f":
+        if not isinstance(template, Template) or out.dtype.kind not in "fc":
             return wrap_result(out, self.operands)
         made = recorded(out, template, self.args, self.versions, self.level, self.label)
         share(made, self.operands)
