@@ -73,6 +73,8 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
     One pass over the operands, written out, because this is what recording costs.
     """
     mode = LOCAL.mode
+    if not mode:
+        return _unrecorded(ufunc, compute, inputs)
     level = 0
     key: list[Any] = [ufunc]
     args: list[Any] = []
@@ -139,6 +141,19 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
     return recorded(
         out, plan.template, tuple(args), tuple(versions), level, plan.label, numbers
     )
+
+
+def _unrecorded(
+    ufunc: np.ufunc, compute: Callable[..., Any], inputs: tuple[Any, ...]
+) -> Any:
+    values = []
+    for x in inputs:
+        if type(x) is Variable:
+            x = x.value
+        elif type(x) is Tracer:
+            refuse_tracer()
+        values.append(x)
+    return wrapped(call_noisy(ufunc.__name__, compute, values, _NOTHING))
 
 
 def _make_plan(ufunc: np.ufunc, key: tuple, values: Sequence[Any]) -> _Plan:
