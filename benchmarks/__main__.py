@@ -16,6 +16,7 @@ def main():
         batched,
         define_by_run,
         harness,
+        inside,
         latency,
         leak,
         page,
@@ -32,6 +33,8 @@ def main():
     show(paths.rows(crowds) if crowds else [])
     batches = batched.measure() if options.batched else []
     show(batched.rows(batches) if batches else [])
+    borders = inside.measure() if options.inside else []
+    show(inside.rows(borders) if borders else [])
     waits = latency.measure() if options.latency else []
     show(latency.rows(waits) if waits else [])
     growths = leak.measure() if options.leak else []
@@ -46,7 +49,8 @@ def main():
             batches,
             waits,
             growths,
-            variables,
+            borders=borders,
+            variables=variables,
             settings=settings,
             command=" ".join(["python -m benchmarks", *sys.argv[1:]]),
         )
@@ -82,6 +86,9 @@ def parse():
     parser.add_argument(
         "--batched", action="store_true", help="time vmap of a branching function too"
     )
+    parser.add_argument(
+        "--inside", action="store_true", help="time functions in Numba's and back too"
+    )
     parser.add_argument("--leak", action="store_true", help="look for leaks too")
     parser.add_argument(
         "--define-by-run", action="store_true", help="time `tracejit.autograd` too"
@@ -104,7 +111,7 @@ def parse():
     options = parser.parse_args()
     if options.all:
         options.peers = options.latency = options.leak = options.paths = True
-        options.batched = options.define_by_run = True
+        options.batched = options.inside = options.define_by_run = True
     return options
 
 

@@ -1,6 +1,6 @@
 """Writes docs/benchmarks.md from what was measured."""
 
-from benchmarks import batched, define_by_run, latency, leak, paths
+from benchmarks import batched, define_by_run, inside, latency, leak, paths
 from benchmarks.harness import first_rows, markdown, rows
 
 HEAD = """\
@@ -57,6 +57,16 @@ the hand-written contestant is a Numba `prange` loop with the same branches.
 
 """
 
+INSIDE = """
+## Numba and C
+
+Time of one call. In the first two rows a function of tracejit is called by a loop that
+the user compiled with Numba, against the derivative written by hand; then a kernel
+calls a function of Numba's, and one in Python, against the same without a kernel; last
+`scipy.integrate.quad` calls a C function.
+
+"""
+
 LATENCY = """
 ## Latency
 
@@ -92,8 +102,9 @@ def render(
     batches,
     waits,
     growths,
-    variables,
     *,
+    borders=(),
+    variables=(),
     settings,
     command,
 ):
@@ -105,6 +116,7 @@ def render(
         batches: of `batched.measure`; likewise.
         waits: of `latency.measure`; an empty list leaves the section out.
         growths: of `leak.measure`; likewise.
+        borders: of `inside.measure`; likewise.
         variables: of `define_by_run.measure`; likewise.
         settings: one line on machine and versions.
         command: what was run.
@@ -119,6 +131,8 @@ def render(
         page += PATHS + markdown(paths.rows(crowds)) + "\n"
     if batches:
         page += BATCHED + markdown(batched.rows(batches)) + "\n"
+    if borders:
+        page += INSIDE + markdown(inside.rows(borders)) + "\n"
     if waits:
         page += LATENCY + markdown(latency.rows(waits)) + "\n"
     if growths:

@@ -27,6 +27,8 @@ PAGES = (
     "docs/loops.md",
     "docs/pitfalls.md",
     "docs/vmap.md",
+    "docs/custom-primitives.md",
+    "docs/inside-numba.md",
 )
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
