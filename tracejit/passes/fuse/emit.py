@@ -431,7 +431,7 @@ def _host(instr: Instr) -> Host:
     prim, params = instr.prim, instr.params
     if prim is host_call:
         run, native = checked(rule, params["outs"]), getattr(rule, "native", None)
-        return Host(name, run, trusted=False, native=native)
+        return Host(name, run, getattr(rule, "trusted", False), native)
     return Host(
         name, lambda *arrays: evaluate(prim, list(arrays), params), trusted=True
     )

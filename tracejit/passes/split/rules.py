@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,11 @@ class _Reference:
         )
         self.pairs = pairs
         self.outs = tuple(outs)
+        self.trusted = self.function is None
+        self.native = getattr(self.function, "native", None)
+        if self.native is not None:
+            flags = (*[aval.dtype.kind == "c" for aval in outs], *pairs)
+            self.native = replace(self.native, pairs=flags)
 
     def run(self, *arrays: Any) -> tuple:
         operands = [
