@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -360,3 +361,13 @@ def test_operands_in_another_number_do_not_roll():
 
     tape = rolled(ragged, np.arange(3.0))
     assert all(i.prim.name != "loop" or i.params["trip"] < 8 for i in tape.instrs)
+
+
+def test_operands_of_other_shapes_are_no_table():
+    """An array and then numbers at one place in the code: no iterations of one loop."""
+
+    def f(x, c, d, e):
+        return functools.reduce(lambda a, b: a - b, [x, x * 2, c, d, e])
+
+    x = np.linspace(-1.0, 2.0, 30)
+    np.testing.assert_allclose(jit(f)(x, 1.0, 2.0, 3.0), f(x, 1.0, 2.0, 3.0))
