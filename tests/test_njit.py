@@ -17,7 +17,7 @@ from scipy import LowLevelCallable
 from scipy.integrate import nquad, quad
 
 import tracejit as tj
-from tracejit import grad, jit, primitive, value_and_grad
+from tracejit import grad, jit, primitive, value_and_grad, vmap
 
 pytestmark = pytest.mark.compiles
 
@@ -369,6 +369,16 @@ def test_refusals():
     assert text_of(jit(lambda x: host(x)).njit, 1.0) == (
         "njit: <lambda> calls lambda in Python, and compiled code cannot wait for "
         "that. Compile the function with numba.njit, or call <lambda> from Python."
+    )
+
+
+def test_batches_without_decisions():
+    step = vmap(grad(lambda x: np.sin(x) * x))
+    assert np.allclose(step.njit(X)(X), step(X), rtol=1e-14)
+    decides = vmap(jit(lambda x: x if x > 0.5 else 2 * x))
+    assert text_of(decides.njit, X) == (
+        "njit: <lambda> decides on its example, so that there is no one path for a "
+        "batch. Use njit of the function without vmap, in a loop."
     )
 
 

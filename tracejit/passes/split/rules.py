@@ -89,12 +89,10 @@ class _Reference:
         )
         self.pairs = pairs
         self.outs = tuple(outs)
-        self.trusted = self.function is None
         self.native = getattr(self.function, "native", None)
         if self.native is not None:
             flags = (*[aval.dtype.kind == "c" for aval in outs], *pairs)
             self.native = replace(self.native, pairs=flags)
-
         if self.function is not None:
             self.trusted = False
         if instr.prim.into is not None:
