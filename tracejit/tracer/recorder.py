@@ -39,6 +39,7 @@ __all__ = [
     "Recorder",
     "active_recorder",
     "check_dtype",
+    "own_ref",
     "paused",
     "recording",
 ]
@@ -468,7 +469,7 @@ class Recorder(Builder):
     def alive(self) -> set[int]:
         """The refs that somebody holds a tracer of."""
         self.tracers = [alive for alive in self.tracers if alive() is not None]
-        refs = [_own_ref(alive()) for alive in self.tracers]
+        refs = [own_ref(alive()) for alive in self.tracers]
         return {ref.index for ref in refs if ref is not None}
 
     def put_loop(self, proof: Proof) -> None:
@@ -527,7 +528,7 @@ def _keep(instrs: Iterable[Instr]) -> None:
             keep()
 
 
-def _own_ref(tracer: Any) -> Ref | None:
+def own_ref(tracer: Any) -> Ref | None:
     """The ref of a tracer that has one; a stale view has its owner's."""
     if tracer is None:
         return None
