@@ -12,7 +12,16 @@ def main():
     # NumPy may be imported before this line.
     set_threads(options.threads)
 
-    from benchmarks import batched, harness, latency, leak, page, paths
+    from benchmarks import (
+        batched,
+        define_by_run,
+        harness,
+        inside,
+        latency,
+        leak,
+        page,
+        paths,
+    )
 
     settings = harness.settings()
     print(settings)
@@ -24,10 +33,14 @@ def main():
     show(paths.rows(crowds) if crowds else [])
     batches = batched.measure() if options.batched else []
     show(batched.rows(batches) if batches else [])
+    borders = inside.measure() if options.inside else []
+    show(inside.rows(borders) if borders else [])
     waits = latency.measure() if options.latency else []
     show(latency.rows(waits) if waits else [])
     growths = leak.measure() if options.leak else []
     show(leak.rows(growths) if growths else [])
+    variables = define_by_run.measure() if options.define_by_run else []
+    show(define_by_run.rows(variables) if variables else [])
     if options.markdown:
         text = page.render(
             outcomes,
@@ -36,6 +49,8 @@ def main():
             batches,
             waits,
             growths,
+            borders=borders,
+            variables=variables,
             settings=settings,
             command=" ".join(["python -m benchmarks", *sys.argv[1:]]),
         )
@@ -71,7 +86,13 @@ def parse():
     parser.add_argument(
         "--batched", action="store_true", help="time vmap of a branching function too"
     )
+    parser.add_argument(
+        "--inside", action="store_true", help="time functions in Numba's and back too"
+    )
     parser.add_argument("--leak", action="store_true", help="look for leaks too")
+    parser.add_argument(
+        "--define-by-run", action="store_true", help="time `tracejit.autograd` too"
+    )
     parser.add_argument("--all", action="store_true", help="all of the above")
     parser.add_argument(
         "--threads", type=int, default=1, help="for every library (default: 1)"
@@ -90,7 +111,7 @@ def parse():
     options = parser.parse_args()
     if options.all:
         options.peers = options.latency = options.leak = options.paths = True
-        options.batched = True
+        options.batched = options.inside = options.define_by_run = True
     return options
 
 

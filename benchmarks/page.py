@@ -1,16 +1,18 @@
 """Writes docs/benchmarks.md from what was measured."""
 
-from benchmarks import batched, latency, leak, paths
+from benchmarks import batched, define_by_run, inside, latency, leak, paths
 from benchmarks.harness import first_rows, markdown, rows
 
-INTRODUCTION = """\
+HEAD = """\
 # Benchmarks
 
 This page is written by `{command}`.
 Compare its columns with each other, not with another machine's.
 
 Measured on: {settings}.
+"""
 
+INTRODUCTION = """
 ## Value and gradient
 
 Time of one call that takes NumPy arrays and gives the value and the gradient as NumPy
@@ -55,6 +57,16 @@ the hand-written contestant is a Numba `prange` loop with the same branches.
 
 """
 
+INSIDE = """
+## Numba and C
+
+Time of one call. In the first two rows a function of tracejit is called by a loop that
+the user compiled with Numba, against the derivative written by hand; then a kernel
+calls a function of Numba's, and one in Python, against the same without a kernel; last
+`scipy.integrate.quad` calls a C function.
+
+"""
+
 LATENCY = """
 ## Latency
 
@@ -72,7 +84,30 @@ up.
 """
 
 
-def render(outcomes, labels, crowds, batches, waits, growths, *, settings, command):
+VARIABLES = """
+## Define by run
+
+`tracejit.autograd`: a training step of a network of 64, 256 and 10 units, recorded
+anew in each step, against the same step with `value_and_grad` and in PyTorch; what
+recording adds to single operations on four numbers; and what many steps leave behind.
+Times are medians, ratios medians of ratios within a round.
+
+"""
+
+
+def render(
+    outcomes,
+    labels,
+    crowds,
+    batches,
+    waits,
+    growths,
+    *,
+    borders=(),
+    variables=(),
+    settings,
+    command,
+):
     """The page as Markdown.
 
     Args:
@@ -81,11 +116,14 @@ def render(outcomes, labels, crowds, batches, waits, growths, *, settings, comma
         batches: of `batched.measure`; likewise.
         waits: of `latency.measure`; an empty list leaves the section out.
         growths: of `leak.measure`; likewise.
+        borders: of `inside.measure`; likewise.
+        variables: of `define_by_run.measure`; likewise.
         settings: one line on machine and versions.
         command: what was run.
     """
-    page = INTRODUCTION.format(settings=settings, command=command)
-    page += markdown(rows(outcomes, labels)) + "\n"
+    page = HEAD.format(settings=settings, command=command)
+    if outcomes:
+        page += INTRODUCTION + markdown(rows(outcomes, labels)) + "\n"
     first = first_rows(outcomes, labels)
     if first:
         page += FIRST + markdown(first) + "\n"
@@ -93,8 +131,12 @@ def render(outcomes, labels, crowds, batches, waits, growths, *, settings, comma
         page += PATHS + markdown(paths.rows(crowds)) + "\n"
     if batches:
         page += BATCHED + markdown(batched.rows(batches)) + "\n"
+    if borders:
+        page += INSIDE + markdown(inside.rows(borders)) + "\n"
     if waits:
         page += LATENCY + markdown(latency.rows(waits)) + "\n"
     if growths:
         page += LEAKS + markdown(leak.rows(growths)) + "\n"
+    if variables:
+        page += VARIABLES + markdown(define_by_run.rows(variables)) + "\n"
     return page

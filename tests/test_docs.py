@@ -23,9 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
     "README.md",
     "docs/architecture.md",
+    "docs/define-by-run.md",
     "docs/loops.md",
     "docs/pitfalls.md",
     "docs/vmap.md",
+    "docs/custom-primitives.md",
+    "docs/inside-numba.md",
 )
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

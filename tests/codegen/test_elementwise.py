@@ -96,7 +96,14 @@ def close(name: str, actual: np.ndarray, expected: np.ndarray) -> None:
     assert not bad.any(), [actual[bad][:5], expected[bad][:5]]
 
 
-FLOATS = [(n, d) for n in ROWS for d in (F64, F32) if supported(n, d) and n != "select"]
+#: In single precision SciPy iterates with single operands, and gives up near 0.
+DOUBLE = {"betainc", "betaincinv"}
+FLOATS = [
+    (n, d)
+    for n in ROWS
+    for d in ((F64,) if n in DOUBLE else (F64, F32))
+    if supported(n, d) and n != "select"
+]
 WHOLE = [
     (n, np.dtype(d)) for n in ROWS for d in INTEGERS if supported(n, np.dtype("i8"))
 ]

@@ -13,6 +13,7 @@ import pytest
 from scipy import special
 
 import tracejit.ops  # noqa: F401  (registers the rows)
+from tracejit.codegen.expressions import SPECIAL
 from tracejit.primitive import PRIMITIVES
 
 LANGUAGE = {
@@ -37,10 +38,7 @@ LANGUAGE = {
     "fabs": np.abs,
     "erf": special.erf,
     "erfc": special.erfc,
-    "gammaln": special.gammaln,
-    "besseli0": special.i0,
-    "besseli1": special.i1,
-    "psi": special.psi,
+    **{name: getattr(special, name) for name in SPECIAL},
     "zeta": special.zeta,
     "pow": np.power,
     "npmax": np.maximum,

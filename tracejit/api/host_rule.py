@@ -59,16 +59,17 @@ class HostRule:
         self.owner, self.spec, self.static, self.weak = owner, spec, static, weak
         self.name = owner.name
         self.fun = owner.__wrapped__
+        # Signatures that the user wrote are of arrays that may be written.
+        self.fixed = _is_numbas(self.fun) and not self.fun._can_compile  # type: ignore
         self.dynamic = [k for k in range(count) if k not in static]
         args, kwargs = spec.children()
         #: Whether the operands are the positional arguments, one leaf each.
         self.plain = not static and not kwargs.num_leaves and args.num_children == count
+        self.quick = self.plain and not self.fixed
         self.first_leaf = [0]
         for child in args.children():
             self.first_leaf.append(self.first_leaf[-1] + child.num_leaves)
         self.native: Native | None = None
-        # Signatures that the user wrote are of arrays that may be written.
-        self.fixed = _is_numbas(self.fun) and not self.fun._can_compile  # type: ignore
         if owner.jvps:
             self.jvp = self._jvp
         if owner.vjps or not owner.jvps:
@@ -87,6 +88,8 @@ class HostRule:
         return unflatten(self.spec, [leaves[k] for k in range(len(leaves))])
 
     def call(self, operands: Sequence[Any]) -> Any:
+        if self.quick and active_recorder() is None:
+            return self.fun(*operands)
         if self.fixed:
             operands = [np.array(x)[()] for x in operands]
         args, kwargs = self.tree(operands)

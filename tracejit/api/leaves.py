@@ -17,7 +17,7 @@ from ..ops.structural import broadcast_to
 from ..primitive import PRIMITIVES
 from ..signature import caller, flatten, parameter_names, unflatten
 from ..tape import Instr, Ref
-from ..tracer import Recorder, Tracer
+from ..tracer import Owner, Recorder, Tracer, base_of
 
 __all__ = [
     "Run",
@@ -182,6 +182,7 @@ def run(
     leaves, spec = flatten(chosen if isinstance(argnums, int) else tuple(chosen))
     names = _Names(fun, numbers, args)
     copies = [_copy(rec, kind, leaf, names, i) for i, leaf in enumerate(leaves)]
+    refs = [c.ref for c in copies]  # now: the function may write into them
     fresh = unflatten(spec, copies)
     args = list(args)  # type: ignore[assignment]
     for i, value in zip(
@@ -204,7 +205,7 @@ def run(
                 )
             )
         out, aux = out
-    return Run([c.ref for c in copies], spec, start, out, aux)
+    return Run(refs, spec, start, out, aux)
 
 
 def watch(rec: Recorder, tree: Any, label: str) -> None:
@@ -274,7 +275,11 @@ def _copy(rec: Recorder, kind: str, leaf: Any, names: _Names, i: int) -> Tracer:
         weak = type(leaf) if type(leaf) in (float, complex) else None
         array = np.asarray(leaf)
         source = rec.capture(array) if array.ndim else rec.const(array[()], dtype)
-    return rec.tracer(fresh_copy(rec, source), weak)
+    fresh = rec.tracer(fresh_copy(rec, source), weak)
+    if traced and fresh.shape:
+        owner = base_of(leaf).memory
+        fresh.memory = Owner(argument=getattr(owner, "argument", None))
+    return fresh
 
 
 def fresh_copy(rec: Recorder, source: Ref) -> Ref:

@@ -106,7 +106,11 @@ class Transform:
         self._method: Transform | None = None
         name = getattr(fun, "__name__", type(fun).__name__)
         self._program = Program(
-            fun, inline, name, Statics(fun, static_argnums, static_argnames)
+            fun,
+            inline,
+            name,
+            Statics(fun, static_argnums, static_argnames),
+            writes_back=kind == "jit",
         )
         statics = self._program.statics
         self._key = (

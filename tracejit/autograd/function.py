@@ -19,6 +19,7 @@ from .entries import operand, tracked
 from .history import Extra, GradFn
 from .modes import enable_grad, no_grad
 from .segments import require_version
+from .traced import apply_traced, gradient_count, gradient_shape, is_traced
 from .variable import Variable, fail, shared_storage, version
 
 __all__ = ["Context", "Function", "FunctionCall", "FunctionOutput"]
@@ -62,6 +63,20 @@ class Context:
         self._plain = tuple([id(t) for t in tensors])
 
     _plain: tuple[int, ...] = ()
+    #: Shape and dtype of each input of `forward`.
+    _avals: Sequence[tuple] = ()
+
+    def parts(self) -> dict[str, Any]:
+        """What was kept, for a rule inside a `@grad` function."""
+        return {k: v for k, v in vars(self).items() if k not in ("_versions", "_plain")}
+
+    @classmethod
+    def rebuilt(cls, parts: dict[str, Any]) -> Context:
+        """A context of the same parts."""
+        ctx = cls()
+        vars(ctx).update(parts)
+        ctx._versions = (0,) * len(ctx._saved)
+        return ctx
 
 
 class FunctionCall(GradFn):
@@ -114,15 +129,11 @@ class FunctionCall(GradFn):
     def _checked(self, answer: Any) -> list[Variable | None]:
         """One gradient, or None, per input of `forward`."""
         answers = answer if isinstance(answer, tuple) else (answer,)
-        name, count = self.function.__name__, len(self.args)
+        count = len(self.args)
         while len(answers) > count and answers[-1] is None:
             answers = answers[:-1]
         if len(answers) != count:
-            raise fail(
-                f"{name}.backward returned {len(answers)} gradients for {count} "
-                f"input{'s' * (count != 1)} of forward",
-                "Return one gradient per input, None where there is none",
-            )
+            raise fail(*gradient_count(self.function, len(answers), count))
         return [
             self._gradient(i, arg, ct)
             for i, (arg, ct) in enumerate(zip(self.args, answers, strict=True))
@@ -134,15 +145,11 @@ class FunctionCall(GradFn):
         shape, dtype = self._aval(number)
         found = ct if isinstance(ct, Variable) else Variable(np.asarray(ct))
         if found.shape != shape:
-            raise fail(
-                f"{self.function.__name__}.backward returned a gradient of shape "
-                f"{list(found.shape)} for input {number}, whose shape is {list(shape)}",
-                "Return a gradient of the shape of the input",
-            )
+            raise fail(*gradient_shape(self.function, number, found.shape, shape))
         return found if found.dtype == dtype else found.astype(dtype)  # type: ignore
 
     def _aval(self, number: int) -> tuple:
-        return self.ctx._avals[number]  # type: ignore[attr-defined]
+        return self.ctx._avals[number]
 
 
 class FunctionOutput(GradFn):
@@ -204,6 +211,8 @@ def _differentiable(arg: Any) -> bool:
 class Function:
     """A function with a backward rule of its own.
 
+    It works on variables, and on traced values inside `@grad` functions.
+
     A subclass has two static methods.  `forward(ctx, *args)` computes the result (or a
     tuple of results) without being recorded; `backward(ctx, *grad_outputs)` returns one
     gradient per argument of `forward`, None where there is none.
@@ -246,6 +255,8 @@ class Function:
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Call the function."""
+        if is_traced(args):
+            return apply_traced(cls, Context, args)
         needs = tuple([type(a) is Variable and tracked(a) for a in args])
         ctx = Context(needs)
         with no_grad():
@@ -256,7 +267,7 @@ class Function:
         frame = user_frame()
         held = tuple([operand(a) if type(a) is Variable else a for a in args])
         call = FunctionCall(cls, ctx, held, (frame.f_code, frame.f_lasti))
-        ctx._avals = [  # type: ignore[attr-defined]
+        ctx._avals = [
             (a.shape, a.dtype) if type(a) is Variable else ((), None) for a in args
         ]
         results = result if isinstance(result, tuple) else (result,)

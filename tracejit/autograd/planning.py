@@ -59,6 +59,7 @@ UNPROVEN = 8
 LONGEST = 5000
 
 _NUMBER = Aval((), np.dtype(np.float64))
+_ROW = Aval((1,), np.dtype(np.float64))
 
 
 @dataclass
@@ -125,7 +126,8 @@ class Plan:
         read = {ref for instr in self.tape.instrs for ref in instr.args}
         read |= set(self.tape.outputs)
         places = self.tape.inputs[1 : 1 + len(segment.inputs)]
-        self.used = [ref in read for ref in places]
+        needed = _needed(self.tape, len(segment.wrt))
+        self.used = [ref in needed for ref in places]
         avals = [self.tape.avals[ref] for ref in self.tape.inputs]
         #: Inputs that the gradient does not need are left out of the kernel.
         end = len(avals) - len(self._tables)
@@ -146,6 +148,9 @@ class Plan:
 
     def run(self, segment: Segment, cts: Sequence[Any]) -> tuple:
         """The cotangents of `segment.wrt`, fresh arrays or NumPy scalars."""
+        if segment.changed:
+            for root in segment.roots:
+                root.compute()  # from what was kept when the input changed
         values = [np.array(segment.numbers), *segment.values(self.used), *cts]
         given = []
         for i, scalar in zip(self._kept, self._scalar, strict=True):
@@ -186,6 +191,15 @@ class Plan:
                     _stats.kernels_compiled += 1
                 else:
                     _stats.kernels_reused += 1
+
+
+def _needed(tape: Tape, count: int) -> set[int]:
+    """The refs that the first `count` outputs depend on."""
+    needed = set(tape.outputs[:count])
+    for instr in reversed(tape.instrs):
+        if not needed.isdisjoint(instr.outs):
+            needed.update(instr.args)
+    return needed
 
 
 def replace_inputs(tape: Tape, inputs: Sequence[int]) -> Tape:
@@ -270,8 +284,12 @@ def _tape(segment: Segment, given: Sequence[bool]) -> tuple[Tape, list[np.ndarra
 
 def _number(builder: Builder, numbers: Ref, at: int) -> Ref:
     """One of the Python numbers, as a scalar."""
-    row = PRIMITIVES["slice"](numbers, start=(at,), size=(1,), step=(1,))
-    return PRIMITIVES["reshape"](row, shape=())
+    # Not by `emit`: histories of many thousand entries have as many numbers.
+    row, scalar = builder.new(_ROW), builder.new(_NUMBER)
+    window = {"start": (at,), "size": (1,), "step": (1,)}
+    builder.append(PRIMITIVES["slice"], [numbers], window, [row])
+    builder.append(PRIMITIVES["reshape"], [row], {"shape": ()}, [scalar])
+    return scalar
 
 
 def _ones(builder: Builder, aval: Aval) -> Ref:

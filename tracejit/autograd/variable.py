@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import AutogradError, message
+from ..numpy_api.protocols import Remembering
 from ..tracer import check_dtype, where
 from .history import Extra, GradFn, Storage
 from .templates import KINDS, kind_of
@@ -63,7 +64,7 @@ class Hook:
         self.remove()
 
 
-class Variable:
+class Variable(Remembering):
     """An array with a history; made by `autograd.array`.
 
     Attributes:
@@ -333,6 +334,11 @@ class Variable:
     def cut(self) -> Extra:
         """Have the backward pass stop here, at the value of this moment."""
         assert self.fn is not None
+        if self.dtype.kind == "c":
+            raise fail(
+                "the gradient of an array of complex numbers in between",
+                "Ask for that of real and imaginary part, which are arrays of floats",
+            )
         require_fresh(self)
         if self.fn.extra is None:
             self.fn.extra = Extra()
@@ -372,8 +378,7 @@ class Variable:
         """
         if grad_req not in ("write", "add", "null"):
             raise ValueError(f'grad_req is "write", "add" or "null", not {grad_req!r}')
-        self.fn = None
-        self.level = 0
+        self.detach_()
         if grad_req == "null":
             self.extra = None
             return
@@ -393,6 +398,7 @@ class Variable:
 
     def detach_(self) -> Variable:
         """Forget the history."""
+        self.known = self.value
         self.fn, self.level = None, 0
         return self
 

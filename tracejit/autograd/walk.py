@@ -135,7 +135,8 @@ class Walk:
         extra = x.more()
         grad = extra.grad
         if grad is None:
-            extra.grad = Variable(np.asarray(ct))
+            # A copy: two operands of a sum have the same cotangent, one array.
+            extra.grad = Variable(np.array(ct))
         elif grad.fn is not None:
             extra.grad = Variable(np.asarray(grad.value + ct))
         else:

@@ -17,18 +17,35 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
 
-__all__ = ["FUNCTIONS", "Backend", "evaluate"]
+__all__ = ["FUNCTIONS", "SPECIAL", "Backend", "evaluate"]
+
+#: Functions of `scipy.special.cython_special` for doubles, with the number of operands.
+SPECIAL: dict[str, int] = (
+    dict.fromkeys(
+        "gammaln psi gamma rgamma ndtr ndtri log_ndtr erfinv erfcinv erfcx erfi"
+        " dawsn j0 j1 y0 y1 i0 i0e i1 i1e k0 k0e k1 k1e exp1 expi spence"
+        " ellipk ellipe".split(),
+        1,
+    )
+    | dict.fromkeys(
+        "gammainc gammaincc gammaincinv gammainccinv beta betaln jv yv iv ive kv kve"
+        " stdtr".split(),
+        2,
+    )
+    | dict.fromkeys("betainc betaincc betaincinv".split(), 3)
+)
 
 #: All functions that an expression may call, with their number of operands.
 FUNCTIONS: dict[str, int] = dict.fromkeys(
     "sqrt fabs floor ceil trunc rint exp exp2 expm1 log log2 log10 log1p sin cos tan"
-    " asin acos atan sinh cosh tanh asinh acosh atanh cbrt erf erfc lgamma gammaln psi"
-    " besseli0 besseli1 isnan isinf isfinite signbit".split(),
+    " asin acos atan sinh cosh tanh asinh acosh atanh cbrt erf erfc lgamma"
+    " isnan isinf isfinite signbit".split(),
     1,
 ) | dict.fromkeys(
     "copysign pow atan2 hypot fmod zeta fmax fmin npmax npmin pymod floordiv".split(),
     2,
 )
+FUNCTIONS |= SPECIAL
 
 _BINARY: dict[type, str] = {
     ast.Add: "+",

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from .expressions import SPECIAL
+from .symbols import exported
+
 __all__ = ["HELPERS", "header"]
 
+#: Of helpers that stand for SciPy's functions: `i0` is a loop's counter.
+_PREFIX = "special_"
 _SPECIAL = """\
-_{name} = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double, ctypes.c_int)(
+_{name} = ctypes.CFUNCTYPE({types}, ctypes.c_int)(
     get_cython_function_address("scipy.special.cython_special", "{symbol}")
 )
 
 
 @njit
-def {name}(x):
-    return _{name}(x, 1)
+def special_{name}({args}):
+    return _{name}({args}, 1)
 """
 
+
+def _special(name: str, count: int) -> str:
+    types = ", ".join(["ctypes.c_double"] * (count + 1))
+    args = ", ".join("xyz"[:count])
+    symbol = exported("scipy.special.cython_special", name)
+    return _SPECIAL.format(name=name, types=types, args=args, symbol=symbol)
+
+
 HELPERS: dict[str, str] = {
-    "gammaln": _SPECIAL.format(name="gammaln", symbol="gammaln"),
-    "besseli0": _SPECIAL.format(name="besseli0", symbol="i0"),
-    "besseli1": _SPECIAL.format(name="besseli1", symbol="i1"),
-    "psi": _SPECIAL.format(name="psi", symbol="__pyx_fuse_1psi"),
     "zeta": '''\
 @njit(error_model="numpy")
 def zeta(s, q):
@@ -298,7 +307,7 @@ def header(names: set[str], body: str) -> str:
     """The imports and helpers that the printed function needs."""
     if "lu_inv" in names:
         names = names | {"lu_solve"}
-    ctypes = bool(names & {"besseli0", "besseli1", "gammaln", "psi"})
+    ctypes = any(name.startswith(_PREFIX) for name in names)
     lines = ["import ctypes"] if ctypes else []
     lines += ["import math"] if "math." in body else []
     lines += [*([""] if lines else []), "import numpy as np"]
@@ -307,5 +316,8 @@ def header(names: set[str], body: str) -> str:
     if ctypes:
         lines.append("from numba.extending import get_cython_function_address")
     parts = ["\n".join(lines) + "\n"]
-    parts += [HELPERS[name] for name in sorted(names)]
+    for name in sorted(names):
+        special = name.removeprefix(_PREFIX)
+        known = special == name
+        parts.append(HELPERS[name] if known else _special(special, SPECIAL[special]))
     return "\n\n".join(parts)

@@ -224,19 +224,27 @@ def _users_part(error: BaseException, trusted: bool) -> TracebackType | None:
 
 def _target(host: Host, count: int) -> Any:
     """The object that is called with results and operands."""
-    run, trusted = host.run, host.trusted
+    run, trusted, into = host.run, host.trusted, host.into
 
     def target(*arrays: Any) -> None:
         # A function may keep its operands, or a traceback may keep its frames, and
         # this memory is another call's tomorrow; the tables' references keep nothing.
-        operands = [a if a.ndim else a[()] for a in arrays[count:]]
-        if not trusted:
-            operands = [a.copy() for a in operands]
+        given = arrays[count:]
+        if trusted:
+            operands = [a if a.ndim else a[()] for a in given]
+        else:
+            operands = [a.copy() if a.ndim else a[()] for a in given]
         try:
+            if into is not None:
+                into(arrays[:count], *operands)
+                return
             found = run(*operands)
         except BaseException as error:
-            arrays, operands = (), []
+            arrays, given, operands = (), (), []
             raise error.with_traceback(_users_part(error, trusted)) from None
+        if count == 1:
+            arrays[0][...] = found[0]
+            return
         for out, value in zip(arrays, found, strict=False):
             out[...] = value
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .expressions import SPECIAL
+
 __all__ = ["Text", "TextBackend", "number_text", "scalar_type"]
 
 _ATOM = 20
@@ -43,13 +45,9 @@ _FUNCTIONS = {
     "floordiv": "np.floor_divide",
     "erf": "math.erf",
     "erfc": "math.erfc",
-    "lgamma": "gammaln",
-    "gammaln": "gammaln",
-    "besseli0": "besseli0",
-    "besseli1": "besseli1",
-    "psi": "psi",
+    "lgamma": "special_gammaln",
     "zeta": "zeta",
-}
+} | {name: f"special_{name}" for name in SPECIAL}
 _TRUTHS = {"isnan", "isinf", "isfinite", "signbit"}
 _BOOL, _F64, _I64 = np.dtype("?"), np.dtype("f8"), np.dtype("i8")
 
@@ -174,7 +172,9 @@ class TextBackend:
         return Text(x.dtype, text, _PRECEDENCE["if"])
 
     def call(self, name: str, args: list[Any]) -> Text:
-        operands = list(self.pair(*args)) if len(args) == 2 else [self.typed(args[0])]
+        operands = [self.typed(x) for x in args]
+        if len(args) == 2:
+            operands = list(self.pair(*args))
         dtype = operands[0].dtype
         if dtype.kind != "f" and name in ("floor", "ceil", "trunc", "rint"):
             return operands[0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .expressions import SPECIAL
 from .ir import BOOL, F64, I64, Module, Value, Writer, literal, register_type
 from .special import zeta_function
 from .vector_math import PURE, call_attributes
@@ -124,6 +125,8 @@ class Scalars:
 
     def call(self, name: str, args: list[Any]) -> Value:
         name = _NAMES.get(name, name)
+        if name in SPECIAL:
+            return self._cython(name, [self.typed(x) for x in args])
         if len(args) == 2:
             x, y = self.pair(*args)
             args = [x, y]
@@ -350,28 +353,14 @@ class Scalars:
         attributes = self.module.attribute(PURE)
         return self.cast(self._external(name, wide, attributes), args[0].dtype)
 
-    def _gammaln(self, x: Value) -> Value:
-        return self._cython("gammaln", x)
-
-    def _psi(self, x: Value) -> Value:
-        return self._cython("psi", x)
-
-    def _besseli0(self, x: Value) -> Value:
-        return self._cython("i0", x)
-
-    def _besseli1(self, x: Value) -> Value:
-        return self._cython("i1", x)
-
-    def _cython(self, name: str, x: Value) -> Value:
-        # SciPy's functions take a second argument, which skips their dispatch.
-        wide = self.cast(x, F64)
+    def _cython(self, name: str, args: list[Value]) -> Value:
+        # SciPy's functions take one argument more, which skips their dispatch.
         symbol = f"tracejit_special_{name}"
-        self.module.declare(symbol, "double", "double", "i32")
+        self.module.declare(symbol, "double", *["double"] * len(args), "i32")
+        given = ", ".join(f"double {self.cast(x, F64).text}" for x in args)
         attributes = self.module.attribute(PURE)
-        result = self.writer.op(
-            F64, f"call double @{symbol}(double {wide.text}, i32 1) {attributes}"
-        )
-        return self.cast(result, x.dtype)
+        text = f"call double @{symbol}({given}, i32 1) {attributes}"
+        return self.cast(self.writer.op(F64, text), args[0].dtype)
 
     def _zeta(self, s: Value, q: Value) -> Value:
         zeta_function(self.module)

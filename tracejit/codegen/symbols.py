@@ -15,7 +15,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-__all__ = ["capsule_pointer", "needed", "register"]
+__all__ = ["capsule_pointer", "exported", "needed", "register"]
 
 _MODULES = {
     "blas": "scipy.linalg.cython_blas",
@@ -45,14 +45,20 @@ def _register(name: str) -> None:
 def _address(module: str, function: str) -> int:
     """The address of a C function that a Cython module exports."""
     table = importlib.import_module(module).__pyx_capi__
+    return capsule_pointer(table[exported(module, function)])
+
+
+def exported(module: str, function: str) -> str:
+    """Under which name a Cython module exports a function of doubles."""
+    table = importlib.import_module(module).__pyx_capi__
     if function in table:
-        return capsule_pointer(table[function])
+        return function
     # Functions of a fused type are exported once per type; take that for double.
     for name, capsule in table.items():
         if re.fullmatch(rf"__pyx_fuse_\d+{function}", name):
             signature = _name(capsule) or b""
             if signature.startswith(b"double (double"):
-                return capsule_pointer(capsule)
+                return name
     raise ImportError(f"{module} has no function {function} for double")
 
 

@@ -30,7 +30,8 @@ from ..signature import (
     read_call,
 )
 from ..tape import Tape
-from ..tracer import Memory, RecordAgain, recording
+from ..tracer import Memory, Owner, RecordAgain, recording
+from .effects import effects_of
 from .fast import MISS, RECORDINGS, Fast, build, never
 from .frames import hide_frames
 from .outputs import Outputs
@@ -155,7 +156,7 @@ class Dispatcher:
                     return answer
         else:
             self.stats.guard_failures += found.failures
-        answer = self._finish(found)
+        answer = self._finish(found, call)
         self._use_fast(found.trace, args, kwargs)
         return answer
 
@@ -204,24 +205,35 @@ class Dispatcher:
             status, _, outputs = trace.interpret([*call.values, *captured])
             if status == 0 and outputs is not None:
                 self.stats.interpreted += 1
-                return trace.assemble(outputs)
+                return self._answer(trace, outputs, call, captured)
         return MISS
 
-    def _finish(self, found: Found) -> Any:
+    def _answer(
+        self, trace: Trace, outputs: tuple, call: Call, captured: Sequence[Any]
+    ) -> Any:
+        """The result of a run that succeeded; the arguments see what it wrote."""
+        effects = trace.effects
+        if effects is not None:
+            effects.check(captured, call, self.program.fun)
+            outputs = effects.deliver(call.raw, outputs)
+        return trace.assemble(outputs)
+
+    def _finish(self, found: Found, call: Call) -> Any:
         """Turn a kernel's outputs into the answer; compile a path that came back."""
         trace = found.trace
         assert trace is not None
         assert found.outputs is not None
+        captured = found.values[len(call.values) :]
         if trace.executable is None:
             self._compile(trace)
             _, _, outputs = trace.run(found.values)
             if outputs is not None:
                 self.stats.hits += 1
-                return trace.assemble(outputs)
+                return self._answer(trace, outputs, call, captured)
             self.stats.interpreted += 1
         else:
             self.stats.hits += 1
-        return trace.assemble(found.outputs)
+        return self._answer(trace, found.outputs, call, captured)
 
     def _use_fast(self, trace: Trace, args: tuple, kwargs: dict[str, Any]) -> None:
         if kwargs or trace.fast_refused:
@@ -287,6 +299,9 @@ class Dispatcher:
             session.input_tracer(value, _WEAK.get(kind[0]))
             for value, kind in zip(call.values, _traced_kinds(call), strict=True)
         ]
+        for number, tracer in enumerate(tracers):
+            if tracer.shape:
+                tracer.memory = Owner(argument=number)
         RECORDINGS.append(session)
         try:
             with recording(session):
@@ -298,10 +313,17 @@ class Dispatcher:
                 if session.refusals:  # the user's code caught it and went on
                     raise session.refusals[0]
                 outputs = Outputs(session, result)
+                delivers = self.program.writes_back
+                session.effects = effects_of(session, tracers, call.raw, delivers)
+                if session.effects is not None:
+                    outputs.add([tracers[i].ref for i in session.effects.delivered])
                 session.roll(0, outputs.refs)
         finally:
             RECORDINGS.remove(session)
-        return outputs, session.outside.close()
+        checks = session.outside.close()
+        if session.effects is not None:
+            session.effects.check(session.captures, call, self.program.fun)
+        return outputs, checks
 
     def _arguments(
         self, call: Call, session: Session, tracers: list[Any]
@@ -327,9 +349,18 @@ class Dispatcher:
         return tuple(fresh), kwargs
 
     def _record(
-        self, call: Call, failure: Failure | None, may_skip: bool = True
+        self,
+        call: Call,
+        failure: Failure | None,
+        may_skip: bool = True,
+        asked: bool = True,
     ) -> Any:
-        """Record this call's path, keep it, and answer."""
+        """Record this call's path, keep it, and answer.
+
+        Args:
+            may_skip: see `record`.
+            asked: whether it is a call of the user's; else no argument is written to.
+        """
         started = time.perf_counter()
         session, outputs, checks = self.record(call, may_skip)
         trace = Trace(self.stats.traces + 1, session, outputs, checks)
@@ -344,14 +375,15 @@ class Dispatcher:
                 entry.roots = [twin, *entry.roots[: config.MAX_VARIANTS - 1]]
             entry.on_border(twin)
             self.stats.interpreted += 1
-            return outputs.assemble(self.recorded_values(call, session, outputs))
+            values = self.recorded_values(call, session, outputs)
+            return self._answer(trace, values, call, ()) if asked else None
         cause = self._cause(call, session, failure, entry)
         entry.insert(trace, failure)
         self.stats.traces += 1
         self.events.add(f"trace {trace.number}: {cause}")
         for reason in session.exits.reasons:
             self.events.add(f"trace {trace.number}: {reason}")
-        results = None
+        results: tuple | None = None
         how = "interpreted"
         if len(entry.by_path) <= config.MAX_EAGER_PATHS:
             how = self._compile(trace)
@@ -368,7 +400,7 @@ class Dispatcher:
             self.record(call, may_skip=False)
         self._log(trace, session, how, time.perf_counter() - started)
         session.release()
-        return trace.assemble(results)
+        return self._answer(trace, results, call, ()) if asked else None
 
     def entry(self, key: tuple) -> Entry:
         """The path trees of a signature."""
@@ -472,7 +504,7 @@ class Dispatcher:
         found = self.search(call, None)
         if found.trace is None:
             with self._lock:
-                self._record(call, found.failure)
+                self._record(call, found.failure, asked=False)
                 found = self.search(call, None)
         return found.trace if found.trace is not None else self.traces[-1]
 
@@ -503,12 +535,14 @@ class Dispatcher:
             found = self.search(call, None)
             self.stats.guard_failures += found.failures
             if found.trace is None:
-                self._record(call, found.failure)
+                self._record(call, found.failure, asked=False)
                 found = self.search(call, None)
             session, outputs, _ = self.record(call, may_skip=False)
             fresh = [session.value(ref) for ref in outputs.refs]
             if found.trace is None or found.outputs is None:
                 values = self.recorded_values(call, session, outputs)
+                if session.effects is not None:
+                    values = session.effects.deliver(call.raw, values)
                 return outputs.assemble(values)
             status, outcome, expected = found.trace.interpret(found.values)
             if status != 0 or expected is None:
@@ -521,7 +555,7 @@ class Dispatcher:
                 )
             self._compare(found.outputs, expected, "the interpreter")
             self._compare(found.outputs, fresh, "a fresh recording")
-            return self._finish(found)
+            return self._finish(found, call)
 
     def _compare(self, got: Sequence[Any], expected: Sequence[Any], of: str) -> None:
         for i, (a, b) in enumerate(zip(got, expected, strict=True)):

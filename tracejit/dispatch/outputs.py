@@ -10,6 +10,7 @@ import numpy as np
 
 from ..captures import define
 from ..errors import UnsupportedError, message
+from ..numpy_api.buffers import Buffer
 from ..signature import caller, flatten, unflatten
 from ..tape import Ref
 from ..tracer import Recorder, Tracer
@@ -48,8 +49,16 @@ class Outputs:
         self.text, self.constants = result_text, self._constants
         self.assemble: Callable[[tuple], Any] = define(source, "assemble", namespace)
 
+    def add(self, refs: list[Ref]) -> None:
+        """Have the kernel return more, behind the results."""
+        if refs:
+            self.refs += refs
+            self.form = None
+
     def _place(self, recorder: Recorder, leaf: Any) -> str:
         """Where this leaf comes from, as an expression over the kernel's outputs."""
+        if isinstance(leaf, Buffer):
+            leaf = leaf.constant(recorder)
         traced = type(leaf) is Tracer
         if not traced and isinstance(leaf, np.ndarray):
             if leaf.dtype == object:

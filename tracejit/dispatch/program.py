@@ -17,6 +17,7 @@ from ..passes import optimise
 from ..signature import Statics
 from ..tape import Instr, Ref, Tape
 from ..tracer import LOOPS, SERVED, RecordAgain, Recorder, Tracer, served, where
+from .effects import Effects
 
 #: A loop of so many instrs, all its iterations counted, is worth a kernel.
 _LONG = 20_000
@@ -34,12 +35,14 @@ class Program:
             recorder; `fun` is the clone that the recording uses.
         name: how tapes, logs and errors call it.
         statics: which arguments are static.
+        writes_back: whether writes into arguments reach the caller's arrays.
     """
 
     fun: Callable
     inline: Callable[[Callable, tuple, dict[str, Any]], Any]
     name: str
     statics: Statics
+    writes_back: bool = False
 
 
 @functools.cache
@@ -57,6 +60,7 @@ class Session(Recorder):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.slots: list[int] = []
+        self.effects: Effects | None = None
         self.level = 0
         self._released = False
         loops = {name: functools.partial(served, self, name) for name in LOOPS}
@@ -102,7 +106,7 @@ class Session(Recorder):
         # A view is an object of its own: the same array reached through an object's
         # attribute must not share the hidden input of a name that may be rebound.
         self.slots.append(len(self.captures))
-        return self.tracer(self.capture(array.view()))
+        return self.tracer(self.capture(array.view()), shared=True)
 
     def _is_traced(self, value: Any) -> bool:
         return type(value) is Tracer

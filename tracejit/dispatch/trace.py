@@ -27,6 +27,7 @@ from ..kernel import Executable, compile_tape
 from ..passes import optimise
 from ..passes.loops import UNLIMITED, grown
 from ..tape import Tape
+from ..tracer import GuardInfo
 from .outputs import Outputs
 from .program import Session
 
@@ -55,14 +56,20 @@ class Trace:
         executable: the compiled kernel; None while the path is interpreted.
         assemble: rebuilds the result from the kernel's outputs.
         form: says if there is nothing to rebuild, see `Outputs`.
+        effects: its writes into arguments, if there are any.
         result: what `assemble` does, as text, and the constants in it.
         parent, at: the trace it branched off, and at which guard.
     """
 
     def __init__(
-        self, number: int, session: Session, outputs: Outputs, checks: Checks
+        self,
+        number: int,
+        session: Session,
+        outputs: Outputs,
+        checks: Checks,
     ) -> None:
         self.number = number
+        self.effects = session.effects
         self.checks = checks
         self.assemble = outputs.assemble
         self.form = outputs.form
@@ -72,9 +79,7 @@ class Trace:
         self.tape = tape
         # A loop of any number of rounds is a step of its own on the path.
         self.path = tuple(
-            normal(g.expected)
-            if not g.bound
-            else ("loop", 0 if grown(tape, g.exit, UNLIMITED) else g.bound)
+            ("loop", *_loop_step(tape, session, g)) if g.bound else normal(g.expected)
             for g in session.guards
         )
         if session.forks:
@@ -85,7 +90,7 @@ class Trace:
         self.at = 0
         self.children: dict[tuple[int, Any], list[Trace]] = {}
         self.fast: Any = None  # the dispatcher's
-        self.fast_refused = False
+        self.fast_refused = session.effects is not None
         self._lock = threading.Lock()
 
     def captured(self) -> list[Any] | None:
@@ -184,6 +189,13 @@ class Trace:
         child.parent, child.at = trace, guard
         siblings = trace.children.get((guard, outcome), [])
         trace.children[(guard, outcome)] = [child, *siblings]
+
+
+def _loop_step(tape: Tape, session: Session, info: GuardInfo) -> tuple[Any, int]:
+    """Which loop it is, and its bound if that cannot be raised."""
+    assert info.source is not None
+    fixed = grown(tape, info.exit, UNLIMITED) is None
+    return session.exits.place(info.source), info.bound if fixed else 0
 
 
 def _bind(tape: Tape, session: Session) -> tuple[Tape, list[int], list[np.ndarray]]:

@@ -1,6 +1,7 @@
 """NumPy's functions on tracers, one module a family; importing it fills the tables."""
 
 from . import (
+    buffers,
     calculus,
     complex,
     composed,
@@ -8,12 +9,15 @@ from . import (
     creation,
     decompositions,
     einsum,
+    fourier,
     indexing,
     joining,
+    layout,
     linalg,
     means,
     metadata,
     methods,
+    mutators,
     nan_aware,
     operators,
     order_statistics,
@@ -32,9 +36,11 @@ from . import (
     statistics,
     ufunc_methods,
     ufuncs,
+    writes,
 )
 
 __all__ = [
+    "buffers",
     "calculus",
     "complex",
     "composed",
@@ -42,12 +48,15 @@ __all__ = [
     "creation",
     "decompositions",
     "einsum",
+    "fourier",
     "indexing",
     "joining",
+    "layout",
     "linalg",
     "means",
     "metadata",
     "methods",
+    "mutators",
     "nan_aware",
     "operators",
     "order_statistics",
@@ -66,4 +75,5 @@ __all__ = [
     "statistics",
     "ufunc_methods",
     "ufuncs",
+    "writes",
 ]

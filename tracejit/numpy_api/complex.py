@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer
-from .table import as_tracer, emit, implements, recorder_of
+from .table import as_tracer, emit, emit_view, implements, recorder_of, same_view
 from .ufuncs import COMPLEX, call, loop_dtype
 
 __all__ = ["conjugated", "imag", "real", "squared_size"]
@@ -22,7 +22,7 @@ __all__ = ["conjugated", "imag", "real", "squared_size"]
 def real(x: Tracer) -> Tracer:
     """The real part; a real array itself, as NumPy's view of it."""
     if x.dtype.kind != "c":
-        return Tracer(x.rec, x.ref, x.weak, True)
+        return same_view(x)
     return _part("real", x)
 
 
@@ -34,14 +34,17 @@ def imag(x: Tracer) -> Any:
 
 
 def _part(name: str, x: Tracer) -> Tracer:
-    x.shared = True  # NumPy gives a view
-    ref = emit(name, x).ref
-    return Tracer(x.rec, ref, float if x.weak is complex else None, True)
+    part = emit_view(name, x)
+    part.weak = float if x.weak is complex else None
+    return part
 
 
 def conjugate(x: Tracer) -> Any:
     """The method: a Python number stays one."""
-    found = call(np.conjugate, x)
+    if x.dtype.kind != "c":
+        found = Tracer(x.rec, x.ref, None, True)
+    else:
+        found = call(np.conjugate, x)
     if x.weak is not None:
         found.weak = int if x.weak is bool else x.weak
     return found
@@ -94,7 +97,7 @@ def angle(z: Any, deg: bool = False) -> Any:
     return found * (180 / math.pi) if deg else found
 
 
-@implements(np.isreal)
+@implements(np.isreal, gradient=False)
 def isreal(x: Any) -> Any:
     t = as_tracer(recorder_of(x), x)
     if t.dtype.kind != "c":
@@ -102,7 +105,7 @@ def isreal(x: Any) -> Any:
     return call(np.equal, emit("imag", t), 0)
 
 
-@implements(np.iscomplex)
+@implements(np.iscomplex, gradient=False)
 def iscomplex(x: Any) -> Any:
     t = as_tracer(recorder_of(x), x)
     if t.dtype.kind != "c":
@@ -115,12 +118,12 @@ def real_if_close(a: Any, tol: float = 100) -> Any:
     """The dtype depends on the values: a guard holds the decision."""
     x = as_tracer(recorder_of(a), a)
     if x.dtype.kind != "c":
-        return Tracer(x.rec, x.ref, None, True)
+        return x
     if tol > 1:
         tol = float(np.finfo(x.dtype).eps) * tol
     near = call(np.less, call(np.absolute, emit("imag", x)), tol)
     close = emit("all", near, axes=tuple(range(x.ndim)))
-    return real(x) if bool(close) else Tracer(x.rec, x.ref, None, True)
+    return real(x) if bool(close) else x
 
 
 # --- ufuncs whose complex form is no primitive ----------------------------------------

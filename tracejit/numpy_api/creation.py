@@ -10,7 +10,7 @@ import numpy as np
 
 from ..tracer import Tracer
 from .joining import stack
-from .table import as_tracer, cast, emit, filled, implements, recorder_of
+from .table import as_tracer, cast, emit, filled, fresh, implements, recorder_of
 from .ufuncs import call
 
 __all__: list[str] = []
@@ -70,7 +70,7 @@ def full_like(
 
 @implements(np.copy)
 def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
-    return Tracer(a.rec, a.ref, None, False)
+    return fresh(a, contiguous=order == "C")
 
 
 @implements(np.astype)

@@ -80,7 +80,6 @@ def _spread(result: _Labelled, output: str, sizes: dict[str, int]) -> Tracer:
     if have != output:
         kept = tuple([sizes[c] if c in have else 1 for c in output])
         x = emit("reshape", x, shape=kept)
-    x.shared = False
     return x
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import Tracer, refuse
+from ..primitive import PRIMITIVES
+from ..tracer import Tracer, link, refuse
 from .joining import stack
 from .reductions import axis_of
 from .shape import permute, reshape_to
@@ -25,9 +26,11 @@ from .table import (
     cast,
     emit,
     emit_view,
+    fresh,
     implements,
     no_keywords,
     recorder_of,
+    same_view,
     tracers_in,
 )
 from .ufuncs import BOOL, I64, call
@@ -46,16 +49,15 @@ def getitem(x: Tracer, key: Any) -> Any:
     if type(key) is int and x.ref.aval.shape:
         return _take_int(x, key)
     key = key if isinstance(key, tuple) else (key,)
+    is_array = any(k is Ellipsis for k in key)
     key = _expanded(x, tuple([_traced_list(x, k) for k in key]))
     x, key = _merged(x, key)
     entries = _entries(x, key)
     advanced = [e for e in entries if isinstance(e, _Array)]
     view = _basic(x, entries)
     if not advanced:
-        return view
-    out = _advanced(view, entries)
-    out.shared = False
-    return out
+        return view if is_array or view.ref.aval.shape else fresh(view)  # a scalar
+    return _advanced(view, entries)
 
 
 def _take_int(x: Tracer, key: int) -> Tracer:
@@ -64,14 +66,20 @@ def _take_int(x: Tracer, key: int) -> Tracer:
     if not -n <= key < n:
         raise IndexError(f"index {key} is out of bounds for axis 0 with size {n}")
     rest = len(shape) - 1
-    row = emit_view(
-        "slice",
-        x,
-        start=(key + n if key < 0 else key,) + (0,) * rest,
-        size=(1, *shape[1:]),
-        step=(1,) * (rest + 1),
-    )
-    return emit_view("reshape", row, shape=shape[1:])
+    params = {
+        "start": (key + n if key < 0 else key,) + (0,) * rest,
+        "size": (1, *shape[1:]),
+        "step": (1,) * (rest + 1),
+    }
+    rec, inner = x.rec, {"shape": shape[1:]}
+    ref = rec.apply(_SLICE, (x.ref,), params)
+    row = Tracer(rec, rec.apply(_RESHAPE, (ref,), inner), None, x.shared)
+    if rest:
+        link(row, x, ("slice", params), ("reshape", inner))
+    return row
+
+
+_SLICE, _RESHAPE = PRIMITIVES["slice"], PRIMITIVES["reshape"]
 
 
 # --- the key --------------------------------------------------------------------------
@@ -277,8 +285,20 @@ def argwhere(a: Any) -> Any:
 
 def _basic(x: Tracer, entries: Sequence[Any]) -> Tracer:
     """A view by ints, slices and `None`s; the axes of index arrays stay whole."""
+    steps = basic_steps(x.ref.aval.shape, entries)
+    if not steps:
+        return same_view(x)
+    for name, params in steps:
+        x = emit_view(name, x, **params)
+    return x
+
+
+def basic_steps(
+    whole: tuple[int, ...], entries: Sequence[Any]
+) -> list[tuple[str, dict[str, Any]]]:
+    """What leads to the basic part of an array of shape `whole`."""
     start, size, step, shape = [], [], [], []
-    axes = iter(x.ref.aval.shape)
+    axes = iter(whole)
     for e in entries:
         if e is None:
             shape.append(1)
@@ -299,15 +319,14 @@ def _basic(x: Tracer, entries: Sequence[Any]) -> Tracer:
             start.append(e)
             size.append(1)
             step.append(1)
-    same = (0,) * x.ndim, x.shape, (1,) * x.ndim
-    if (tuple(start), tuple(size), tuple(step)) != same:
-        x = emit_view(
-            "slice", x, start=tuple(start), size=tuple(size), step=tuple(step)
-        )
-    if tuple(shape) != x.shape:
-        return reshape_to(x, tuple(shape))
-    x.shared = True
-    return Tracer(x.rec, x.ref, None, True)
+    params = {"start": tuple(start), "size": tuple(size), "step": tuple(step)}
+    ndim = len(whole)
+    steps: list[tuple[str, dict[str, Any]]] = []
+    if (params["start"], size, step) != ((0,) * ndim, [*whole], [1] * ndim):
+        steps.append(("slice", params))
+    if shape != size:
+        steps.append(("reshape", {"shape": tuple(shape)}))
+    return steps
 
 
 # --- index arrays ---------------------------------------------------------------------

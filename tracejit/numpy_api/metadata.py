@@ -9,7 +9,7 @@ import numpy as np
 
 from ..tracer import Tracer
 from .reductions import axis_of
-from .table import hint, implements
+from .table import implements
 
 __all__: list[str] = []
 
@@ -73,7 +73,3 @@ def _show(function: Any) -> None:
 
 for _text in (np.array_repr, np.array_str, np.array2string):
     _show(_text)
-
-
-hint("Use np.where(mask, values, a)", np.copyto, np.putmask, np.place, np.put)
-hint("Use a * (1 - np.eye(n)) + np.diag(values)", np.fill_diagonal)

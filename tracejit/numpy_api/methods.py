@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..tracer import FUNCTIONS, Tracer, refuse
+from ..tracer import FUNCTIONS, Tracer, View, full_name, note_uncertain, refuse
+from . import (
+    composed,
+    creation,
+    means,
+    metadata,
+    products,
+    rearranging,
+    searching,
+)
 from .indexing import take
 from .shape import permute, ravel, reshape, transpose
-from .table import cast, emit
+from .table import ENTRIES, Entry, cast, emit, enter, fresh
 
 __all__: list[str] = []
+
+#: The families whose functions are methods; importing them fills the table.
+_FAMILIES = (composed, creation, means, metadata, products, rearranging, searching)
 
 # fmt: off
 #: Methods that take what the function of the same name takes after the array.
@@ -23,10 +36,8 @@ _SAME = (
     np.prod, np.ravel,
     np.repeat, np.round, np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.var,
 )
-_WRITES = (
-    "byteswap", "fill", "itemset", "partition", "put", "resize", "setfield", "setflags",
-    "sort",
-)
+#: What changes more than the elements (`mutators` has what writes these).
+_WRITES = ("byteswap", "itemset", "partition", "resize", "setfield", "setflags")
 # fmt: on
 
 
@@ -44,8 +55,10 @@ for _function in _SAME:
 
 def _write(name: str) -> Callable[..., Any]:
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
-        way_out = "Use np.sort(a)" if name == "sort" else "Make a new array instead"
-        refuse(f"a.{name}(), which writes into the traced array,", way_out)
+        refuse(
+            f"a.{name}(), which writes into the traced array,",
+            "Make a new array instead",
+        )
 
     return method
 
@@ -66,11 +79,11 @@ def _transpose(self: Tracer, *axes: Any) -> Any:
 
 
 def _copy(self: Tracer, order: str = "C") -> Any:
-    return Tracer(self.rec, self.ref, None, False)
+    return fresh(self, contiguous=order == "C")
 
 
 def _flatten(self: Tracer, order: str = "C") -> Any:
-    return _copy(ravel(_copy(self), order))
+    return fresh(ravel(fresh(self), order), contiguous=True)
 
 
 def _astype(
@@ -118,10 +131,14 @@ def _matrix_transpose(self: Tracer) -> Any:
 
 
 def _flat(self: Tracer) -> Any:
-    return ravel(self)
+    line = ravel(self)
+    if type(line.memory) is not View:
+        # NumPy's writes into the array, a copy would not.
+        note_uncertain(self, line)
+    return line
 
 
-for _name, _implementation in {
+_METHODS: dict[str, Callable[..., Any]] = {
     "reshape": _reshape,
     "transpose": _transpose,
     "copy": _copy,
@@ -130,7 +147,8 @@ for _name, _implementation in {
     "take": _take,
     "compress": _compress,
     "searchsorted": _searchsorted,
-}.items():
+}
+for _name, _implementation in _METHODS.items():
     setattr(Tracer, _name, _implementation)
 _PROPERTIES: dict[str, Callable[..., Any]] = {
     "T": transpose,
@@ -139,3 +157,41 @@ _PROPERTIES: dict[str, Callable[..., Any]] = {
 }
 for _name, _getter in _PROPERTIES.items():
     setattr(Tracer, _name, property(_getter))
+
+
+# --- the table ------------------------------------------------------------------------
+
+#: Methods and attributes whose function has another name, or none.
+_LIKE = {
+    "T": "np.transpose",
+    "mT": "np.matrix_transpose",
+    "flat": "np.ravel",
+    "flatten": "np.ravel",
+}
+
+
+def _enter_methods() -> None:
+    for function in _SAME:
+        name = function.__name__
+        of = ENTRIES[full_name(function)]
+        _enter_method(name, of, FUNCTIONS[function])
+    for name, implementation in {**_METHODS, **_PROPERTIES}.items():
+        _enter_method(name, ENTRIES[_LIKE.get(name, f"np.{name}")], implementation)
+    for name in ("real", "imag", "conj", "conjugate"):
+        enter(f"ndarray.{name}", "method")
+    enter("ndarray.__getitem__", "method")
+
+
+def _enter_method(name: str, of: Entry, implementation: Callable[..., Any]) -> None:
+    first = next(iter(inspect.signature(implementation).parameters))
+    enter(
+        f"ndarray.{name}",
+        "method",
+        implementation,
+        gradient=of.gradient,
+        host=of.host,
+        refused=(first,),
+    )
+
+
+_enter_methods()

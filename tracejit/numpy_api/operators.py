@@ -3,7 +3,7 @@
 Arithmetic is NumPy's; between a traced and an untraced Python number it is Python's, so
 that the result is still weak.  `==` and `!=` with what is no number (None, a string)
 are answered as NumPy answers them, without a trace.  In-place operators write into the
-array where nobody else can see its memory, and refuse otherwise.
+memory of the array, which all of its views see.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import Tracer, refuse
-from .table import cast
+from ..tracer import Tracer, View
 from .ufuncs import operate
+from .writes import check_writable, setitem, write_out
 
 __all__: list[str] = []
 
@@ -117,72 +117,28 @@ def _times_reflected(self: Tracer, other: Any) -> Any:
     return operate(np.multiply, other, self)
 
 
-def _in_place(symbol: str, ufunc: np.ufunc) -> Callable[..., Any]:
+def _in_place(ufunc: np.ufunc) -> Callable[..., Any]:
     plain = _plain(ufunc)
 
     def method(self: Tracer, other: Any) -> Any:
-        if not self.ref.aval.shape:
+        if not self.ref.aval.shape and type(self.memory) is not View:
             return plain(self, other)  # a scalar: the name is rebound
-        if self.shared:
-            refuse(
-                f"a {symbol}= b on a traced array whose memory others may see "
-                "(an argument, a view, or an array with views)",
-                f"Write a = a {symbol} b",
-            )
+        check_writable(self, "output array")
         out = plain(self, other)
-        if out is NotImplemented:
-            return out
-        if not np.can_cast(out.dtype, self.dtype, "same_kind"):
-            raise TypeError(
-                f"Cannot cast ufunc {ufunc.__name__!r} output from {out.dtype!r} to "
-                f"{self.dtype!r} with casting rule 'same_kind'"
-            )
-        if out.shape != self.shape:
-            raise ValueError(
-                f"non-broadcastable output operand with shape {_show(self.shape)} "
-                f"doesn't match the broadcast shape {_show(out.shape)}"
-            )
-        self.ref = cast(out, self.dtype).ref
-        return self
+        return out if out is NotImplemented else write_out(ufunc, self, out)
 
     return method
-
-
-def _show(shape: tuple[int, ...]) -> str:
-    return str(shape).replace(" ", "")
 
 
 def _unary(ufunc: np.ufunc) -> Callable[..., Any]:
     return lambda self: operate(ufunc, self)
 
 
-def _setitem(self: Tracer, key: Any, value: Any) -> None:
-    refuse(
-        "a[...] = value on a traced array",
-        "Write np.where(mask, value, a), or collect the parts and use np.stack or "
-        "np.concatenate",
-    )
-
-
 for _name, _ufunc in _BINARY.items():
     setattr(Tracer, f"__{_name}__", _plain(_ufunc))
     setattr(Tracer, f"__r{_name}__", _reflected(_ufunc))
-for _name, _symbol in {
-    "add": "+",
-    "sub": "-",
-    "mul": "*",
-    "truediv": "/",
-    "floordiv": "//",
-    "mod": "%",
-    "pow": "**",
-    "matmul": "@",
-    "and": "&",
-    "or": "|",
-    "xor": "^",
-    "lshift": "<<",
-    "rshift": ">>",
-}.items():
-    setattr(Tracer, f"__i{_name}__", _in_place(_symbol, _BINARY[_name]))
+for _name in _BINARY.keys() - {"divmod"}:
+    setattr(Tracer, f"__i{_name}__", _in_place(_BINARY[_name]))
 for _name, _ufunc in _COMPARE.items():
     setattr(Tracer, f"__{_name}__", _plain(_ufunc))
 for _name, _ufunc in _UNARY.items():
@@ -192,4 +148,4 @@ Tracer.__ne__ = _equality(np.not_equal, True)  # type: ignore[method-assign]
 Tracer.__mul__ = _times  # type: ignore[method-assign]
 Tracer.__rmul__ = _times_reflected  # type: ignore[method-assign]
 Tracer.__pow__ = _power  # type: ignore[method-assign]
-Tracer.__setitem__ = _setitem  # type: ignore[method-assign]
+Tracer.__setitem__ = setitem  # type: ignore[method-assign]

@@ -81,7 +81,8 @@ def matmul(a: Any, b: Any) -> Any:
 
 @composed(np.vecdot)
 def vecdot(a: Any, b: Any) -> Any:
-    product = call(np.multiply, call(np.conjugate, a), b)
+    first = conjugated(as_tracer(recorder_of(a, b), a))
+    product = call(np.multiply, first, b)
     return sum_(product, -1, product.dtype)
 
 
@@ -247,7 +248,6 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
         raise ValueError("axis1 and axis2 cannot be the same")
     rest = [i for i in range(x.ndim) if i not in (first, second)]
     moved = permute(x, (*rest, first, second))
-    x.shared = True
     return emit_view("diagonal", moved, offset=operator.index(offset))
 
 

@@ -10,7 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["serve"]
+__all__ = ["Remembering", "serve"]
+
+
+class Remembering:
+    """Base of what stands for an array and remembers how it was made, by itself."""
+
+    __slots__ = ()
+
+    requires_grad: Any
+
+    def detach(self) -> Any:
+        """The same values without memory."""
+        raise NotImplementedError
 
 
 def serve(kind: type, ufunc: Callable[..., Any], function: Callable[..., Any]) -> None:

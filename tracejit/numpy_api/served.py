@@ -21,7 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import FUNCTIONS, SERVED, Tracer, active_recorder, is_inside, refuse
+from ..tracer import (
+    FUNCTIONS,
+    SERVED,
+    Tracer,
+    active_recorder,
+    is_calling,
+    is_inside,
+    refuse,
+)
 from . import (
     calculus,
     creation,
@@ -35,11 +43,14 @@ from . import (
     selection,
     statistics,
 )
+from .buffers import made, plain
 from .table import (
+    ENTRIES,
     as_tracer,
     cast,
     common,
     emit,
+    enter,
     filled,
     recorder_of,
     stack_nested,
@@ -64,31 +75,45 @@ _FAMILIES = (
 )
 
 
-def _serve(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter the decorated function as what `np.<name>` does with traced values."""
-    original = operator.attrgetter(name)(np)
+def _serve(
+    name: str, makes: bool = False, *, gradient: bool = True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter the decorated function as what `np.<name>` does with traced values.
 
-    def enter(implementation: Callable[..., Any]) -> Callable[..., Any]:
+    Args:
+        makes: whether it makes arrays that may be written to, see `buffers`.
+    """
+    original = operator.attrgetter(name)(np)
+    module, _, short = name.rpartition(".")
+
+    def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
+        if f"np.{name}" not in ENTRIES:
+            enter(f"np.{name}", "function", implementation, gradient=gradient)
+
         @functools.wraps(original)
         def served(*args: Any, **kwargs: Any) -> Any:
             rec = active_recorder()
-            if rec is None or is_inside(sys._getframe(1)):
+            if rec is None or is_inside(caller := sys._getframe(1)):
                 return original(*args, **kwargs)
             if args and type(args[0]) is Tracer:
-                return implementation(*args, **kwargs)
+                result = implementation(*args, **kwargs)
+                return made(result) if makes else result
             found = next(iter(tracers_in([*args, *kwargs.values()])), None)
             if found is None:
-                return original(*args, **kwargs)
-            return implementation(*args, **kwargs)
+                result = original(*plain(args), **plain(kwargs))
+                if makes and is_calling(caller, short, (served, original)):
+                    return made(result, *args, *kwargs.values())
+                return result
+            result = implementation(*args, **kwargs)
+            return made(result) if makes else result
 
-        module, _, short = name.rpartition(".")
         SERVED[getattr(np, module) if module else np, short] = served
         return implementation
 
-    return enter
+    return register
 
 
-@_serve("array")
+@_serve("array", makes=True)
 def array(
     object: Any,
     dtype: Any = None,
@@ -142,12 +167,12 @@ def require(
 
 
 for _name in ("asarray", "asanyarray", "asarray_chkfinite"):
-    _serve(_name)(_asarray)
+    _serve(_name, makes=True)(_asarray)
 for _name in ("ascontiguousarray", "asfortranarray"):
-    _serve(_name)(_ascontiguous)
+    _serve(_name, makes=True)(_ascontiguous)
 
 
-@_serve("full")
+@_serve("full", makes=True)
 def full(
     shape: Any,
     fill_value: Any,
@@ -164,7 +189,7 @@ def full(
     return filled(rec, shape, fill, fill.dtype if dtype is None else np.dtype(dtype))
 
 
-@_serve("arange")
+@_serve("arange", makes=True)
 def arange(*args: Any, **kwargs: Any) -> Any:
     """`np.arange`: guards make traced ints ordinary ones, and hold the count of floats.
 
@@ -219,10 +244,12 @@ def _by_index(name: str) -> None:
         named = {key: _number(value) for key, value in kwargs.items()}
         return original(*[_number(a) for a in args], **named)
 
-    _serve(name)(implementation)
+    _serve(name, makes=True, gradient=name in ("zeros", "ones", "empty"))(
+        implementation
+    )
 
 
-for _name in ("eye", "identity", "tri"):
+for _name in ("eye", "identity", "tri", "zeros", "ones", "empty"):
     _by_index(_name)
 
 # fmt: off
@@ -231,10 +258,16 @@ for _name in ("eye", "identity", "tri"):
 _OF_LISTS = (
     "all", "amax", "amin", "any", "argmax", "argmin", "average", "choose", "cumsum",
     "diff", "poly", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval",
-    "dot", "full_like", "geomspace", "inner", "lexsort", "linalg.norm", "linspace",
-    "logspace", "max", "mean", "median", "min", "outer", "prod", "sort", "std", "sum",
-    "take", "var", "vdot",
+    "dot", "inner", "lexsort", "linalg.norm", "max", "mean", "median", "min", "outer",
+    "prod", "sort", "std", "sum", "take", "var", "vdot",
 )
 # fmt: on
 for _name in _OF_LISTS:
     _serve(_name)(FUNCTIONS[operator.attrgetter(_name)(np)])
+
+#: Dispatching functions that make arrays.
+_MAKING = (
+    "copy empty_like full_like geomspace linspace logspace ones_like zeros_like".split()
+)
+for _name in _MAKING:
+    _serve(_name, makes=True)(FUNCTIONS.get(getattr(np, _name), getattr(np, _name)))

@@ -15,18 +15,15 @@ from .table import (
     as_tracer,
     emit,
     emit_view,
+    fresh,
     implements,
     of,
     recorder_of,
+    same_view,
     static_array,
 )
 
 __all__ = ["atleast_1d", "full_shape", "permute", "reshape_to", "window"]
-
-
-def _fresh(x: Tracer) -> Tracer:
-    """A copy: the same value, its own tracer."""
-    return Tracer(x.rec, x.ref, None, False)
 
 
 # --- reshape and its kin --------------------------------------------------------------
@@ -62,7 +59,7 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None)
     shape = full_shape(shape, x.size)
     if order == "F":
         flipped = permute(x, tuple(reversed(range(x.ndim))))
-        out = emit("reshape", flipped, shape=tuple(reversed(shape)))
+        out = reshape_to(flipped, tuple(reversed(shape)))
         out = permute(out, tuple(reversed(range(len(shape)))))
     elif order == "C" or (order == "A" and x.ndim <= 1 and len(shape) <= 1):
         out = reshape_to(x, shape)
@@ -72,7 +69,7 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None)
         raise ValueError("order 'K' is not permitted for reshaping")
     else:
         raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})")
-    return _fresh(out) if copy else out
+    return fresh(out) if copy else out
 
 
 @implements(np.ravel)
@@ -138,8 +135,7 @@ _at_least(
 def permute(x: Tracer, perm: tuple[int, ...]) -> Tracer:
     """A view of `x` with its axes in another order."""
     if perm == tuple(range(len(perm))):
-        x.shared = True
-        return Tracer(x.rec, x.ref, None, True)
+        return same_view(x)
     return emit_view("transpose", x, perm=perm)
 
 
@@ -264,7 +260,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
         flat = emit("reshape", x, shape=(x.size,))
         return emit("reshape", roll(flat, shift, 0), shape=x.shape)
     shifts, axes = np.broadcast_arrays(static_array(x.rec, shift), axis)
-    out = _fresh(x)
+    out = fresh(x)
     for by, i in zip(shifts.flat, axes.flat, strict=True):
         out = _roll_one(out, int(by), axis_of(int(i), x.ndim))
     return out

@@ -6,9 +6,11 @@ primitives (`emit`), of other implementations, or of a tracer's own operators.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import operator
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -21,16 +23,21 @@ from ..tape import Ref
 from ..tracer import (
     FUNCTIONS,
     HINTS,
+    Owner,
     Recorder,
     Tracer,
     check_dtype,
     full_name,
+    joins_axes,
+    link,
+    note_uncertain,
     refuse,
     where,
 )
 
 __all__ = [
     "ENTRIES",
+    "WRITE_OUT",
     "Entry",
     "as_array",
     "as_tracer",
@@ -40,6 +47,7 @@ __all__ = [
     "emit_view",
     "enter",
     "filled",
+    "fresh",
     "hint",
     "implements",
     "in_dtype",
@@ -47,6 +55,7 @@ __all__ = [
     "of",
     "promoted",
     "recorder_of",
+    "same_view",
     "stack_nested",
     "static_array",
     "tracers_in",
@@ -87,12 +96,12 @@ def enter(
     kind: str,
     implementation: Callable[..., Any] | None = None,
     *,
+    keywords: Iterable[str] = (),
     gradient: bool = True,
     host: bool = False,
     refused: Iterable[str] = (),
 ) -> None:
     """Enter a name into the table, with the keywords of the implementation."""
-    keywords: list[str] = []
     if implementation is not None:
         found = inspect.signature(implementation).parameters.values()
         hidden = _NOT_LISTED | set(refused)
@@ -116,8 +125,9 @@ def implements(
     """
 
     def register(implementation: F) -> F:
+        served = _with_out(functions, implementation)
         for function in functions:
-            FUNCTIONS[function] = implementation
+            FUNCTIONS[function] = served
             enter(
                 full_name(function),
                 "function",
@@ -129,6 +139,32 @@ def implements(
         return implementation
 
     return register
+
+
+#: Writes a result to where `out=` says, `(function, out, result)`; `writes` fills it.
+WRITE_OUT: list[Callable[..., Any]] = []
+
+
+def _with_out(functions: Sequence[Any], implementation: Any) -> Any:
+    """An implementation that serves `out=`, if the function has it."""
+    parameters = list(inspect.signature(implementation).parameters.values())
+    found = [k for k, p in enumerate(parameters) if p.name == "out"]
+    if not found:
+        return implementation
+    by_position = parameters[found[0]].kind is not inspect.Parameter.KEYWORD_ONLY
+    place = found[0] if by_position else sys.maxsize
+
+    @functools.wraps(implementation)
+    def served(*args: Any, **kwargs: Any) -> Any:
+        if len(args) <= place and "out" not in kwargs:
+            return implementation(*args, **kwargs)
+        out = kwargs.pop("out", None)
+        if len(args) > place:
+            out, args = args[place], (*args[:place], None, *args[place + 1 :])
+        result = implementation(*args, **kwargs)
+        return result if out is None else WRITE_OUT[0](functions[0], out, result)
+
+    return served
 
 
 def hint(way_out: str, *functions: Callable[..., Any]) -> None:
@@ -189,12 +225,34 @@ def emit(name: str, *operands: Any, **params: Any) -> Any:
 
 
 def emit_view(name: str, x: Tracer, **params: Any) -> Tracer:
-    """Apply a primitive whose NumPy counterpart gives a view of `x`.
+    """Apply a primitive whose NumPy counterpart gives a view of `x`."""
+    kind = joins_axes(x, params["shape"]) if name == "reshape" else "view"
+    ref = x.rec.apply(PRIMITIVES[name], (x.ref,), params)
+    view = Tracer(x.rec, ref, None, x.shared)
+    if kind == "view":
+        return link(view, x, (name, params))
+    view.shared = False
+    if kind == "uncertain":
+        note_uncertain(x, view)
+    return view
 
-    Neither of the two can be written in place any more: the other would not see it.
+
+def same_view(x: Tracer) -> Tracer:
+    """Another array object on the memory of `x`."""
+    same = Tracer(x.rec, x.ref, x.weak, x.shared)
+    return link(same, x) if x.memory is not None or x.ref.aval.shape else same
+
+
+def fresh(x: Tracer, contiguous: bool = False) -> Tracer:
+    """A copy: the same value, memory of its own.
+
+    Args:
+        contiguous: whether NumPy's copy lies in C order.
     """
-    x.shared = True
-    return Tracer(x.rec, x.rec.apply(PRIMITIVES[name], (x.ref,), params), None, True)
+    copy = Tracer(x.rec, x.ref, None, False)
+    if contiguous:
+        copy.memory = Owner(True)
+    return copy
 
 
 def cast(x: Tracer, dtype: Any) -> Tracer:
@@ -245,6 +303,8 @@ def _untraced(rec: Recorder, x: Any) -> Tracer:
     kind = type(x)
     if kind in _NUMBERS:
         return Tracer(rec, rec.constant(x, _NUMBERS[kind]), None, False)
+    if issubclass(kind, Tracer):  # an array that the function made, see `buffers`
+        return x.constant(rec)
     if isinstance(x, np.generic):
         x.dtype.kind in "biufc" or refuse(f"a constant of dtype {x.dtype}")
         return Tracer(rec, rec.constant(x, x.dtype), None, False)
@@ -265,8 +325,7 @@ _NUMBERS = {
 def filled(rec: Recorder, shape: tuple[int, ...], value: Any, dtype: Any) -> Tracer:
     """An array of one value."""
     fill = cast(as_tracer(rec, value), dtype)
-    # Its own memory: other than a broadcast view, it may be written in place.
-    return emit("broadcast_to", fill, shape=shape)
+    return fresh(emit("broadcast_to", fill, shape=shape), contiguous=True)
 
 
 def common(tracers: list[Tracer]) -> list[Tracer]:
@@ -341,4 +400,4 @@ def stack_nested(rec: Recorder, x: Any) -> Tracer:
             )
     dtype = np.result_type(*[row.dtype for row in rows])
     lines = [emit("reshape", cast(r, dtype), shape=(1, *shape)) for r in rows]
-    return emit("concatenate", *lines, axis=0)
+    return fresh(emit("concatenate", *lines, axis=0), contiguous=True)

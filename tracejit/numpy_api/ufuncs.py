@@ -32,6 +32,7 @@ __all__ = [
     "PYTHON_RULES",
     "UFUNCS",
     "call",
+    "call_with",
     "composed",
     "loop_dtype",
     "loop_dtypes",
@@ -74,8 +75,14 @@ UFUNCS: dict[np.ufunc, str] = {
     special.erf: "erf", special.erfc: "erfc",
     special.gammaln: "gammaln", special.psi: "digamma", special.xlogy: "xlogy",
     special.log1p: "log1p", special.expm1: "expm1", special.exp2: "exp2",
-    special.cbrt: "cbrt",
+    special.cbrt: "cbrt", special._ufuncs._zeta: "zeta",
 }
+_SPECIAL = (
+    "gamma rgamma beta betaln gammainc gammaincc gammaincinv gammainccinv betainc"
+    " betaincinv ndtri log_ndtr erfinv erfcinv erfcx erfi dawsn exp1 expi spence j0 j1"
+    " y0 y1 i0 i0e i1 i1e k0 k1 k0e k1e jv yv iv ive kv kve ellipk ellipe"
+)
+UFUNCS |= {getattr(special, name): name for name in _SPECIAL.split()}
 
 #: Another primitive that is the same for integers and bools, where the first has no
 #: such form; `copy` stands for nothing to do.
@@ -93,6 +100,9 @@ _CLASSES = {"isnan", "isfinite", "isinf"}
 _COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
 # fmt: on
 
+#: The keywords that every ufunc takes.
+_KEYWORDS = ("dtype", "casting")
+
 #: ufunc -> implementation from operators and other ufuncs; takes tracers.
 COMPOSED: dict[np.ufunc, Callable[..., Any]] = {}
 
@@ -108,7 +118,14 @@ def composed(
     def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
         for ufunc in ufuncs:
             COMPOSED[ufunc] = implementation
-            enter(full_name(ufunc), "ufunc", gradient=gradient, host=host)
+            keywords = () if ufunc.signature else _KEYWORDS
+            enter(
+                full_name(ufunc),
+                "ufunc",
+                keywords=keywords,
+                gradient=gradient,
+                host=host,
+            )
         return implementation
 
     return register
@@ -116,7 +133,13 @@ def composed(
 
 for _ufunc, _name in UFUNCS.items():
     _row = PRIMITIVES[_name]
-    enter(full_name(_ufunc), "ufunc", gradient=_row.differentiable, host=_row.host)
+    enter(
+        full_name(_ufunc),
+        "ufunc",
+        keywords=_KEYWORDS,
+        gradient=_row.differentiable,
+        host=_row.host,
+    )
 
 
 # --- promotion ------------------------------------------------------------------------
@@ -396,10 +419,10 @@ def _widen(x: Any) -> Any:
 def _call_method(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:
     if not kwargs:
         return call(ufunc, *inputs)
-    return _call_with(ufunc, inputs, **kwargs)
+    return call_with(ufunc, inputs, **kwargs)
 
 
-def _call_with(
+def call_with(
     ufunc: np.ufunc,
     inputs: tuple,
     out: Any = None,
@@ -410,8 +433,6 @@ def _call_with(
     subok: bool = True,
     **rest: Any,
 ) -> Any:
-    if out is not None and any(o is not None for o in out):
-        _refuse_out(ufunc, out)
     if where is not True:
         refuse(f"{full_name(ufunc)} with where=", "Use np.where(condition, a, b)")
     if rest:
@@ -428,32 +449,5 @@ def _call_with(
         inputs = tuple([cast(x, dtype) for x in inputs])
     return call(ufunc, *inputs)
 
-
-def _refuse_out(ufunc: np.ufunc, out: Any) -> None:
-    if any(type(o) is Tracer for o in out):
-        refuse(f"{full_name(ufunc)} with out=", "Assign the result to a name")
-    symbol = _SYMBOLS.get(ufunc.__name__, "")
-    what = f"a {symbol}= t" if symbol else f"{full_name(ufunc)}(..., out=a)"
-    refuse(
-        f"writing a traced value into an ordinary array in place ({what})",
-        f"Write a = a {symbol} t" if symbol else "Assign the result to a name",
-    )
-
-
-_SYMBOLS = {
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "divide": "/",
-    "power": "**",
-    "floor_divide": "//",
-    "remainder": "%",
-    "matmul": "@",
-    "bitwise_and": "&",
-    "bitwise_or": "|",
-    "bitwise_xor": "^",
-    "left_shift": "<<",
-    "right_shift": ">>",
-}
 
 UFUNC_METHODS["__call__"] = _call_method

@@ -7,6 +7,7 @@ from . import (
     control,
     elementwise,
     factorised,
+    fourier,
     host,
     indexing,
     library,
@@ -14,8 +15,10 @@ from . import (
     logic,
     loop,
     reduction,
+    special,
     spectral,
     structural,
+    writes,
 )
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "control",
     "elementwise",
     "factorised",
+    "fourier",
     "host",
     "indexing",
     "library",
@@ -32,6 +36,8 @@ __all__ = [
     "logic",
     "loop",
     "reduction",
+    "special",
     "spectral",
     "structural",
+    "writes",
 ]

@@ -40,7 +40,6 @@ LN2, LN10 = math.log(2.0), math.log(10.0)
 # Rows that stand below the rows whose partials they are.
 cos: Primitive
 cosh: Primitive
-i1: Primitive
 sign: Primitive
 zeta: Primitive
 
@@ -244,16 +243,6 @@ def _logaddexp_partials(y: Any, a: Any, b: Any) -> tuple:
 
 erf        = row1("erf", special.erf, lambda y, a: _ERF * exp(-(a * a)), "erf(a)")
 erfc       = row1("erfc", special.erfc, lambda y, a: -_ERF * exp(-(a * a)), "erfc(a)")
-# Modified Bessel functions: I0' = I1 and I1' = I0 - I1 / x, which is 1/2 at 0
-# (NIST DLMF 10.29.3, 10.29.2).
-
-
-def _i1_partial(y: Any, a: Any) -> Any:
-    return i0(a) - select(eq(a, 0), 0.5, y / _nonzero(a))
-
-
-i0         = row1("i0", special.i0, lambda y, a: i1(a), "besseli0(a)")
-i1         = row1("i1", special.i1, _i1_partial, "besseli1(a)")
 gammaln    = row1("gammaln", special.gammaln, _gammaln_partial, "gammaln(a)", GT1)
 digamma    = row1("digamma", special.digamma, lambda y, a: zeta(2, a), "psi(a)", GT1)
 zeta       = row2("zeta", special.zeta, _zeta_partials, "zeta(a, b)", GT1, POS)

@@ -1,5 +1,5 @@
 """What SciPy computes in Python, on traced and ordinary values alike."""
 
-from . import special
+from . import special, stats
 
-__all__ = ["special"]
+__all__ = ["special", "stats"]

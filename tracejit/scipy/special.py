@@ -10,48 +10,149 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import special as _scipy
 from scipy.special import (
+    beta,
+    betainc,
+    betaincc,
+    betaincinv,
+    betaln,
+    boxcox,
     cbrt,
+    dawsn,
     digamma,
+    ellipe,
+    ellipk,
     entr,
     erf,
     erfc,
+    erfcinv,
+    erfcx,
+    erfi,
+    erfinv,
+    exp1,
     exp2,
+    expi,
     expit,
     expm1,
+    gamma,
+    gammainc,
+    gammaincc,
+    gammainccinv,
+    gammaincinv,
     gammaln,
+    huber,
+    i0,
+    i0e,
+    i1,
+    i1e,
+    inv_boxcox,
+    iv,
+    ive,
+    j0,
+    j1,
+    jn,
+    jv,
+    k0,
+    k0e,
+    k1,
+    k1e,
+    kl_div,
+    kv,
+    kve,
     log1p,
     log_expit,
+    log_ndtr,
     logit,
     ndtr,
+    ndtri,
+    pseudo_huber,
     psi,
+    rel_entr,
+    rgamma,
+    spence,
+    stdtr,
     xlog1py,
     xlogy,
+    y0,
+    y1,
+    yv,
 )
 
 from ..numpy_api.table import emit
 from ..tracer import Tracer
 
 __all__ = [
+    "beta",
+    "betainc",
+    "betaincc",
+    "betaincinv",
+    "betaln",
+    "boxcox",
     "cbrt",
+    "dawsn",
     "digamma",
+    "ellipe",
+    "ellipk",
     "entr",
     "erf",
     "erfc",
+    "erfcinv",
+    "erfcx",
+    "erfi",
+    "erfinv",
+    "exp1",
     "exp2",
+    "expi",
     "expit",
     "expm1",
+    "gamma",
+    "gammainc",
+    "gammaincc",
+    "gammainccinv",
+    "gammaincinv",
     "gammaln",
+    "huber",
+    "i0",
+    "i0e",
+    "i1",
+    "i1e",
+    "inv_boxcox",
+    "iv",
+    "ive",
+    "j0",
+    "j1",
+    "jn",
+    "jv",
+    "k0",
+    "k0e",
+    "k1",
+    "k1e",
+    "kl_div",
+    "kv",
+    "kve",
     "log1p",
     "log_expit",
+    "log_ndtr",
     "log_softmax",
     "logit",
     "logsumexp",
+    "multigammaln",
     "ndtr",
+    "ndtri",
+    "polygamma",
+    "pseudo_huber",
     "psi",
+    "rel_entr",
+    "rgamma",
     "softmax",
+    "spence",
+    "stdtr",
     "xlog1py",
     "xlogy",
+    "y0",
+    "y1",
+    "yv",
 ]
 
 
@@ -91,7 +192,7 @@ def _floats(a: Any) -> Any:
     """An array-like as floats; integers become f64."""
     if not hasattr(a, "dtype"):
         a = np.asarray(a)
-    return a if a.dtype.kind == "f" else a.astype(np.float64)
+    return a if a.dtype.kind in "fc" else a.astype(np.float64)
 
 
 def logsumexp(
@@ -161,3 +262,53 @@ def log_softmax(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     x = _floats(x)
     shifted = x - _top(x, axis)[1]
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+
+
+def polygamma(n: Any, x: Any) -> Any:
+    """The derivative of order n of digamma, n = 0, 1, ... (NIST DLMF 5.15.1).
+
+    Args:
+        n: an integer or an array of integers.
+        x: floats, broadcast with `n`.
+
+    Example:
+        >>> float(polygamma(1, 1.0).round(6))
+        1.644934
+    """
+    if type(x) is not Tracer and type(n) is not Tracer:
+        return _scipy.polygamma(n, x)
+    order = np.asarray(n)
+    # Of order 0 the series diverges: digamma is asked instead.
+    positive = np.where(order == 0, 1, order)
+    sign = np.where(positive % 2 == 0, -1.0, 1.0)
+    factor = sign * _scipy.gamma(positive + 1.0)
+    found = factor * _scipy.zeta(positive + 1.0, x)
+    if isinstance(n, int) and n != 0:
+        return found
+    return np.where(order == 0, psi(x), found)
+
+
+def multigammaln(a: Any, d: int) -> Any:
+    """Logarithm of the multivariate gamma function of dimension d.
+
+    Args:
+        a: floats, larger than (d - 1) / 2.
+        d: the dimension, an integer.
+
+    Raises:
+        ValueError: `d` is no positive integer, or an `a` is too small.
+
+    Example:
+        >>> float(multigammaln(2.0, 1))
+        0.0
+    """
+    if type(a) is not Tracer:
+        return _scipy.multigammaln(a, d)
+    if d != np.floor(d) or d < 1:
+        raise ValueError("d should be a positive integer (dimension)")
+    if np.any(a <= 0.5 * (d - 1)):
+        raise ValueError(f"condition a ({a}) > 0.5 * (d-1) ({0.5 * (d - 1)}) not met")
+    total = gammaln(a) + 0.25 * d * (d - 1) * np.log(np.pi)
+    for j in range(1, int(d)):
+        total = total + gammaln(a - 0.5 * j)
+    return total

@@ -1,8 +1,23 @@
 """Recording: tracers that stand for the arguments, and the recorder they write to."""
 
 from .. import ops as ops  # registers the rows
-from .frames import is_inside, user_frame, user_source, where
+from .frames import is_calling, is_inside, user_frame, user_source, where
 from .loop_items import LOOPS, served
+from .memory import (
+    Owner,
+    View,
+    base_of,
+    is_uncertain,
+    joins_axes,
+    link,
+    note_uncertain,
+    owner_of,
+    put,
+    replaced,
+    rewrite,
+    same_memory,
+    steps_of,
+)
 from .recorder import (
     SERVED,
     TAPE_DTYPES,
@@ -10,6 +25,7 @@ from .recorder import (
     Recorder,
     active_recorder,
     check_dtype,
+    own_ref,
     paused,
     recording,
 )
@@ -27,20 +43,35 @@ __all__ = [
     "UFUNC_METHODS",
     "GuardInfo",
     "Memory",
+    "Owner",
     "RecordAgain",
     "Recorder",
     "Tracer",
+    "View",
     "active_recorder",
+    "base_of",
     "call_noisy",
     "call_silent",
     "check_dtype",
     "full_name",
     "has_error_state",
+    "is_calling",
     "is_inside",
+    "is_uncertain",
+    "joins_axes",
+    "link",
+    "note_uncertain",
+    "own_ref",
+    "owner_of",
     "paused",
+    "put",
     "recording",
     "refuse",
+    "replaced",
+    "rewrite",
+    "same_memory",
     "served",
+    "steps_of",
     "user_frame",
     "user_source",
     "where",

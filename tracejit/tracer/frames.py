@@ -8,7 +8,7 @@ import linecache
 import os.path
 import re
 import sys
-from types import FrameType, ModuleType
+from types import CodeType, FrameType, ModuleType
 
 import numpy as np
 import scipy
@@ -17,6 +17,7 @@ from ..tape import Source
 
 __all__ = [
     "Concretized",
+    "is_calling",
     "is_inside",
     "outermost_library_call",
     "user_frame",
@@ -105,6 +106,50 @@ def _public_name(frame: FrameType) -> str:
         return f"np.{name}"
     public = [part for part in module.split(".") if not part.startswith("_")]
     return ".".join([*public, name])
+
+
+_calls: dict[tuple[int, int], tuple[CodeType, str, str]] = {}
+
+
+def is_calling(frame: FrameType, name: str, functions: tuple[object, ...]) -> bool:
+    """Whether a frame's code itself is calling one of some functions.
+
+    If it is not, it calls C code that does: a method of Cython's calls `np.empty` with
+    no frame of its own.
+
+    Args:
+        name: of the functions, as an attribute.
+        functions: any of them may be known by another name.
+    """
+    code = frame.f_code
+    key = id(code), frame.f_lasti
+    if key not in _calls or _calls[key][0] is not code:
+        _calls[key] = (code, *_callee(code, frame.f_lasti))
+    _, opcode, called = _calls[key]
+    if "ATTR" in opcode or "METHOD" in opcode:
+        return called == name
+    spaces = (frame.f_locals, frame.f_globals) if called else ()
+    for space in spaces:
+        if called in space:
+            return any(space[called] is f for f in functions)
+    return False
+
+
+def _callee(code: CodeType, lasti: int) -> tuple[str, str]:
+    """The instruction that loads what is called, and its name; "" if unknown."""
+    spans = list(code.co_positions())
+    line, _, column, _ = whole = spans[lasti // 2]
+    found = "", ""
+    if None in whole:
+        return found
+    for instruction in dis.get_instructions(code):
+        if instruction.offset >= lasti:
+            break
+        first, _, left, _ = spans[instruction.offset // 2]
+        loads = instruction.opname.startswith("LOAD_")
+        if loads and (first, left) == (line, column):
+            found = instruction.opname, str(instruction.argval)
+    return found
 
 
 class Concretized:

@@ -11,6 +11,7 @@ captures ordinary arrays that met a traced one, taken by reference
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -22,9 +23,10 @@ import numpy as np
 from ..avals import DTYPE_NAMES, Aval
 from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
 from ..ops.loop import loop
-from ..passes.reroll import Proof, reroll, rewrite
-from ..primitive import Primitive
-from ..tape import Builder, Instr, Ref, Source, Tape, const, guard
+from ..ops.writes import write_into
+from ..passes.reroll import Proof, join_rows, reroll, rewrite
+from ..primitive import PRIMITIVES, Primitive
+from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
 from .frames import user_frame, user_source, where
 from .rounds import RecordAgain
@@ -37,6 +39,7 @@ __all__ = [
     "Recorder",
     "active_recorder",
     "check_dtype",
+    "own_ref",
     "paused",
     "recording",
 ]
@@ -93,6 +96,10 @@ _DROPPED = Aval((), np.dtype(np.bool_))
 #: for again is computed again.
 _LARGE = 1 << 18
 
+_SLICE = PRIMITIVES["slice"]
+#: A slice smaller than this part of its array has memory of its own.
+_SMALL_PART = 8
+
 
 class Recorder(Builder):
     """A builder whose user-facing operations compute at once.
@@ -106,6 +113,8 @@ class Recorder(Builder):
         refusals: the errors raised for what cannot be recorded; the user's code may
             have caught them and gone another way.
         printed: whether the text of a traced value was asked for.
+        written: numbers of the arguments' leaves that were written into.
+        buffers: ordinary arrays that the function made, by the id of their memory.
         may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
             often they did.
         may_fork: whether `forks` may put branches into loops, and `memory`: what it
@@ -133,10 +142,13 @@ class Recorder(Builder):
         self.refusals: list[TracejitError] = []
         self.printed = False
         self.tracers: list[weakref.ref] = []
+        self.buffers: dict[int, list[weakref.ref]] = {}
+        self.written: set[int] = set()
         self.may_skip = self.may_fork = False
         self.skips = 0
         self.holes: set[int] = set()
         self._deferred: set[int] = set()
+        self._row_of: dict[int, tuple[int, int]] = {}
         self._captured: dict[int, _Capture] = {}
         self._tables: dict[Any, Ref] = {}
         self.memory: Any = None
@@ -166,12 +178,14 @@ class Recorder(Builder):
             value = np.asarray(value)[()]
         return self.tracer(self.input_value(value), weak)
 
-    def tracer(self, ref: Ref, weak: type | None = None, *, shared: bool = True) -> Any:
+    def tracer(
+        self, ref: Ref, weak: type | None = None, *, shared: bool = False
+    ) -> Any:
         """A tracer for a ref of this recorder.
 
         Args:
-            shared: whether somebody else may see the array's memory, so that writing
-                into it in place is refused.
+            shared: whether the array's memory belongs to somebody outside, so that it
+                cannot be written to.
         """
         return _tracer_class[0](self, ref, weak, shared)
 
@@ -284,11 +298,59 @@ class Recorder(Builder):
         if prim.n_out == 1:
             instr = Instr(prim, tuple(indices), params, (first,), self.source)
             self.instrs.append(instr)
+            if prim is _SLICE and out.nbytes * _SMALL_PART < args[0].nbytes:
+                out = out.copy()  # else it would keep, and share, the whole array
             return self._new_value(instr, out)
         numbers = tuple(range(first, first + len(out)))
         instr = Instr(prim, tuple(indices), params, numbers, self.source)
         self.instrs.append(instr)
         return tuple([self._new_value(instr, value) for value in out])
+
+    def overwrite(
+        self,
+        prim: Primitive,
+        refs: Sequence[Ref],
+        params: dict[str, Any],
+        exclusive: bool,
+    ) -> Ref:
+        """`apply` for an `update` or `scatter`, in the memory of its first operand.
+
+        The value itself is overwritten, if nobody has it: an element written to an
+        array costs no copy of it.  Who asks for the old value has it computed again.
+
+        Args:
+            exclusive: whether nobody will read the first ref again.
+        """
+        old = refs[0]
+        value = self.values[old.index] if exclusive else None
+        small = type(value) is np.ndarray
+        if value is not None and not small:
+            value = value()
+        # This name, the argument, the list and the ref have it.
+        held = 2 + small + (type(old) is _Computed and old.value is value)
+        if (
+            type(value) is not np.ndarray
+            or self.producers[old.index] is None
+            or not value.flags.owndata
+            or not value.flags.writeable
+            or sys.getrefcount(value) > held
+            or any(ref.index in self._deferred for ref in refs)
+        ):
+            out: Ref = self.apply(prim, refs, params)
+            return out
+        if self.closed:
+            self._refuse_late()
+        part, *at = [self.value(ref) for ref in refs[1:]]
+        if np.may_share_memory(part, value):
+            part = part.copy()
+        write_into(prim.name, value, part, at, params)
+        self.values[old.index] = None
+        frame = user_frame()
+        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        indices = tuple([ref.index for ref in refs])
+        instr = Instr(prim, indices, params, (len(self.values),), self.source)
+        self.instrs.append(instr)
+        return self._new_value(instr, value)
 
     def _defer(
         self, prim: Primitive, refs: Sequence[Ref], params: dict[str, Any]
@@ -345,7 +407,7 @@ class Recorder(Builder):
         """Record that what follows holds only while `ref` is `expected`."""
         number = len(self.guards)
         frame = user_frame()
-        self.exits.visit(frame)
+        self.exits.visit(frame, expected)
         self.source = Source(frame.f_code, frame.f_lasti)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))
@@ -413,22 +475,68 @@ class Recorder(Builder):
         """
         live = self.alive()
         live.update(ref.index for ref in wanted)
+        self._join(start, live)
         recorded = self.instrs[start:]
         if reroll(self, start, live, self.table, self.exits):
             self._drop(recorded, start)
+            self._join(start, live)
 
     def alive(self) -> set[int]:
         """The refs that somebody holds a tracer of."""
         self.tracers = [alive for alive in self.tracers if alive() is not None]
-        return {t.ref.index for alive in self.tracers if (t := alive()) is not None}
+        refs = [own_ref(alive()) for alive in self.tracers]
+        return {ref.index for ref in refs if ref is not None}
 
-    def put_loop(self, proof: Proof) -> None:
-        """Replace the last instrs, rounds of a loop, by the loop (see `rounds`)."""
+    def put_loop(
+        self, proof: Proof, stacked: Iterable[tuple[int, int]] = ()
+    ) -> dict[tuple[int, int], int]:
+        """Replace the last instrs, rounds of a loop, by the loop (see `rounds`).
+
+        Args:
+            stacked: (place, output) of what is to be stacked.
+
+        Returns:
+            For each of these, the ref of the stack.
+        """
         start = proof.run.start
         recorded = self.instrs[start:]
-        rewrite(self, proof, self.alive(), self.capture)
+        stacks = rewrite(self, proof, self.alive(), self.table, None, stacked)
         self._drop(recorded, start)
         self.defer(out for instr in self.instrs[start:] for out in instr.outs)
+        return stacks
+
+    def row(self, stack: int, at: int) -> Ref:
+        """One row of a stack."""
+        size = (1, *self.avals[stack].shape[1:])
+        params = {
+            "start": (at, *[0] * (len(size) - 1)),
+            "size": size,
+            "step": (1,) * len(size),
+        }
+        cut = self.emit(PRIMITIVES["slice"], (self.ref(stack),), params)
+        row: Ref = self.emit(PRIMITIVES["reshape"], (cut,), {"shape": size[1:]})
+        self.defer((cut.index, row.index))
+        self.is_row(row.index, stack, at)
+        return row
+
+    def is_row(self, ref: int, stack: int, at: int) -> None:
+        """Note that a ref is a row of a stack, for when rows are put together."""
+        self._row_of[ref] = stack, at
+
+    def _join(self, start: int, live: set[int]) -> None:
+        """Take rows that are put together in one piece, and drop those unread."""
+        if not self._row_of:
+            return
+        instrs = join_rows(self, self.instrs[start:], self._row_of, live)
+        # First rows that nobody reads, then the slices that they were made of.
+        for name, made in (("reshape", self._row_of), ("slice", self._deferred)):
+            used = {a for i in instrs for a in i.args} | live
+            instrs = [
+                i
+                for i in instrs
+                if i.prim.name != name or i.outs[0] in used or i.outs[0] not in made
+            ]
+        self.replace(start, instrs)
 
     @classmethod
     def tracer_class(cls) -> type:
@@ -442,6 +550,7 @@ class Recorder(Builder):
         At once, by reference counts: the recorder is part of cycles, and what waits
         for the garbage collector makes everything else slow.
         """
+        _keep(self.instrs[start:])
         made = {out for instr in self.instrs[start:] for out in instr.outs}
         values, producers, avals = self.values, self.producers, self.avals
         for instr in recorded:
@@ -465,6 +574,27 @@ class Recorder(Builder):
             tuple(self.avals),
             self.name,
         )
+
+
+def _keep(instrs: Iterable[Instr]) -> None:
+    """Have rules in loops keep the values that are about to be forgotten."""
+    for instr in instrs:
+        for body in inner_tapes(instr):
+            _keep(body.instrs)
+        keep = getattr(instr.params.get("rule"), "keep", None)
+        if keep is not None:
+            keep()
+
+
+def own_ref(tracer: Any) -> Ref | None:
+    """The ref of a tracer that has one; a stale view has its owner's."""
+    if tracer is None:
+        return None
+    try:
+        found: Ref = object.__getattribute__(tracer, "ref")
+    except AttributeError:
+        return None
+    return found
 
 
 #: The Tracer class, which imports this module.

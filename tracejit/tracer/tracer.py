@@ -24,6 +24,7 @@ from ..primitive import PRIMITIVES
 from ..tape import Ref
 from .frames import Concretized, outermost_library_call, where
 from .loop_items import rows
+from .memory import derive
 from .recorder import Recorder, _tracer_class, active_recorder
 
 __all__ = ["FUNCTIONS", "HINTS", "UFUNC_METHODS", "Tracer", "full_name", "refuse"]
@@ -72,22 +73,28 @@ class Tracer:
 
     Attributes:
         rec: the recorder it belongs to.
-        ref: its value on the tape; a write in place gives it another one.
+        ref: its value on the tape; a write in place gives it another one.  A view whose
+            owner was written to has none until it is asked for (see `memory`).
         weak: the class of what would be a Python number (`float`, `int`, `bool`,
             `complex`), else None.
-        shared: whether another object may see the same memory (an argument, a view, an
-            array with views), so that writing in place is refused.
+        shared: whether somebody outside the recording has the memory (a captured
+            array), so that it cannot be written to.
+        memory: what is known about its memory: an `Owner`, a `View`, or None.
     """
 
-    __slots__ = ("__weakref__", "rec", "ref", "shared", "weak")
+    __slots__ = ("__weakref__", "memory", "rec", "ref", "shared", "weak")
+
+    ref: Ref
+    memory: Any
 
     def __init__(
-        self, rec: Recorder, ref: Ref, weak: type | None = None, shared: bool = True
+        self, rec: Recorder, ref: Ref, weak: type | None = None, shared: bool = False
     ) -> None:
         self.rec = rec
         self.ref = ref
         self.weak = weak
         self.shared = shared
+        self.memory = None
         rec.tracers.append(weakref.ref(self))
 
     if TYPE_CHECKING:
@@ -218,7 +225,7 @@ class Tracer:
         return format(self.value, spec) if spec else str(self)
 
     def __copy__(self) -> Tracer:
-        return Tracer(self.rec, self.ref, self.weak, shared=False)
+        return Tracer(self.rec, self.ref, self.weak)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tracer:
         return self.__copy__()
@@ -227,6 +234,8 @@ class Tracer:
         _refuse_concrete(self, "bytes (pickle)")
 
     def __getattr__(self, name: str) -> Any:
+        if name == "ref":
+            return derive(self)
         if name.startswith("__") or not hasattr(self.__class__, name):
             kind = self.__class__.__name__
             raise AttributeError(f"{kind!r} object has no attribute {name!r}")
@@ -325,8 +334,8 @@ def _way_out(name: str, seen: Concretized) -> str:
     last = name.rpartition(".")[2]
     if seen.opcode in {"STORE_SUBSCR", "STORE_SLICE"}:
         return (
-            "Traced values cannot be written into an ordinary array: "
-            "collect them in a list and use np.array(list)"
+            "They can be written into an array of the function's own, made by "
+            "np.zeros, np.empty or np.copy"
         )
     if name.startswith("scipy.special.") and last in _OWN_SPECIAL:
         return f"Use tracejit.scipy.special.{last}"

@@ -16,6 +16,7 @@ from ...tape import Instr
 
 __all__ = [
     "DYNAMIC",
+    "PIECED",
     "ZERO_INDEX",
     "Piece",
     "aligned",
@@ -29,6 +30,9 @@ __all__ = [
 #: The entry of an index that is known at run time only.
 DYNAMIC: Any = "dynamic"
 ZERO_INDEX = Affine(None, 0, 0)
+
+#: Their elements come from one operand or another, as the index tells.
+PIECED = frozenset(("concatenate", "unslice", "update"))
 
 VIEWS = {"reshape", "transpose", "broadcast_to", "slice", "diagonal"}
 
@@ -132,7 +136,11 @@ class Piece(NamedTuple):
 
 
 def pieces(instr: Instr, avals: Sequence[Any]) -> list[Piece]:
-    """The parts of a concatenate, or of an unslice with unit steps."""
+    """The parts of a concatenate, or of an unslice or update with unit steps.
+
+    The first part that an index is in counts: behind what an update writes comes what
+    it leaves alone.
+    """
     if instr.prim.name == "concatenate":
         axis, at, found = instr.params["axis"], 0, []
         for ref in instr.args:
@@ -141,18 +149,18 @@ def pieces(instr: Instr, avals: Sequence[Any]) -> list[Piece]:
                 found.append(Piece(ref, ((axis, at, at + n),)))
             at += n
         return found
-    assert instr.prim.name == "unslice"
-    (ref,) = instr.args
+    if instr.prim.name == "update":
+        old, ref = instr.args
+        whole, rest = avals[old].shape, [Piece(old, ())]
+    else:
+        assert instr.prim.name == "unslice"
+        (ref,), rest = instr.args, []
+        whole = instr.params["shape"]
     box = tuple(
         (axis, start, start + n)
-        for axis, (start, n, whole) in enumerate(
-            zip(
-                instr.params["start"],
-                avals[ref].shape,
-                instr.params["shape"],
-                strict=True,
-            )
+        for axis, (start, n, length) in enumerate(
+            zip(instr.params["start"], avals[ref].shape, whole, strict=True)
         )
-        if n != whole
+        if n != length
     )
-    return [Piece(ref, box)]
+    return [Piece(ref, box), *rest]

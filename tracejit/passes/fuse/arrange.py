@@ -11,7 +11,7 @@ from typing import Any
 
 from ...program import Affine
 from ...tape import Tape
-from .access import DYNAMIC
+from .access import DYNAMIC, PIECED
 from .place import Level, flat_axes, place
 from .roots import Analysis, Root
 
@@ -56,10 +56,11 @@ def _often_cut(analysis: Analysis, visits: list[Visit]) -> set[int]:
     found: set[int] = set()
     for root, visited, _, _ in visits:
         if len(root.cuts) > MAX_CUTS:
+            if root.kind == "store" and root.instr and root.instr.prim.name == "update":
+                analysis.written.add(root.ref)
+                found.add(root.ref)
             found.update(
-                ref
-                for ref in visited
-                if analysis.instr_of[ref].prim.name in ("concatenate", "unslice")
+                ref for ref in visited if analysis.instr_of[ref].prim.name in PIECED
             )
     return found
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...program import Affine, Buffer, Check
 from ...tape import Instr
-from .access import VIEWS, is_general_reshape, pieces
+from .access import PIECED, VIEWS, is_general_reshape, pieces
 from .roots import Analysis
 from .storage import Memory
 from .writer import BOOL, INT64, ZERO, Writer
@@ -101,7 +101,7 @@ class Elements:
             value = self.out.counter(index[instr.params["axis"]])
             dtype = self.avals[ref].dtype
             return value if dtype == INT64 else self.out.let("cast", (value,), dtype)
-        if name in ("concatenate", "unslice"):
+        if name in PIECED:
             return self.pieced(instr, index)
         if name == "gather":
             return self.gathered(instr, index)

@@ -7,6 +7,7 @@ pieced operand changes its part or a shorter root ends; a part of length one is 
 
 from __future__ import annotations
 
+import functools
 from itertools import pairwise, product
 from typing import Any
 
@@ -183,6 +184,8 @@ class Emitter(Branches):
             value = self.element(*self.need(root, 0, index))
             target = tuple(_bind(entry, index) for entry in root.target)
             self.out.store(self.memory[root.ref].buffer, target, value)
+        elif root.kind == "write":
+            self.write(root, index)
         elif root.kind == "scatter":
             value = self.element(*self.need(root, 0, index))
             position = self.element(*self.need(root, 1, index))
@@ -205,6 +208,23 @@ class Emitter(Branches):
             self.save(root.ref, result, value)
         else:
             self.best(root, index)
+
+    def write(self, root: Root, index: tuple[Affine, ...]) -> None:
+        assert root.instr is not None
+        value = self.element(*self.need(root, 0, index))
+        target: list[Any] = []
+        for entry in root.target:
+            if isinstance(entry, Affine):
+                target.append(_bind(entry, index))
+                continue
+            number, inner = entry
+            place = self.element(*self.need(root, number, index))
+            if inner is not None and inner != ZERO_INDEX:
+                inner = self.out.counter(_bind(inner, index))
+                place = self.out.let("add", (place, inner), INT64)
+            target.append(place)
+        added = root.instr.params["add"]
+        self.out.store(self.memory[root.ref].buffer, tuple(target), value, add=added)
 
     def reduce(
         self, root: Root, index: tuple[Affine, ...], result: tuple[Affine, ...]
@@ -282,7 +302,7 @@ class Emitter(Branches):
     def is_first_put(self, root: Root) -> bool:
         """Whether the root has to clear its buffer (an unslice, a diag_embed)."""
         assert root.instr is not None
-        return root.instr.prim.name != "concatenate"
+        return root.instr.prim.name in ("unslice", "diag_embed")
 
     def accumulates_in_memory(self, root: Root) -> bool:
         first = next(
@@ -336,7 +356,12 @@ class Emitter(Branches):
         return self.open_accs[root, point]
 
     def close(self, root: Root) -> None:
-        if root.kind in ("scatter", "put", "scan") or self.accumulates_in_memory(root):
+        if root.kind in (
+            "scatter",
+            "put",
+            "write",
+            "scan",
+        ) or self.accumulates_in_memory(root):
             return
         flat = self.kept_flat(root)
         dtype = self.avals[root.ref].dtype
@@ -407,9 +432,14 @@ def _host(instr: Instr) -> Host:
     prim, params = instr.prim, instr.params
     if prim is host_call:
         run, native = checked(rule, params["outs"]), getattr(rule, "native", None)
-        return Host(name, run, trusted=False, native=native)
+        trusted, into = getattr(rule, "trusted", False), getattr(rule, "into", None)
+        return Host(name, run, trusted, native, into)
+    into = prim.into
     return Host(
-        name, lambda *arrays: evaluate(prim, list(arrays), params), trusted=True
+        name,
+        lambda *arrays: evaluate(prim, list(arrays), params),
+        trusted=True,
+        into=None if into is None else functools.partial(into, **params),
     )
 
 

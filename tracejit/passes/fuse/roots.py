@@ -17,6 +17,7 @@ from ...program import STATIC_LIMIT, Affine
 from ...tape import Instr, Tape
 from .access import (
     DYNAMIC,
+    PIECED,
     VIEWS,
     ZERO_INDEX,
     aligned,
@@ -52,15 +53,16 @@ class Root:
     """One thing to do.
 
     Attributes:
-        kind: reduce, arg, scan, scatter, store, put, scalar, or a step that stands
-            alone: guard, call, loop, branch.
+        kind: reduce, arg, scan, scatter, store, put, write, scalar, or a step that
+            stands alone: guard, call, loop, branch.
         ref: the result (-1 for a guard; the first output of a call or loop, -1 for a
             loop that holds nothing but guards).
         space: sizes of the iteration space.
         order: its axes of length other than 1, outermost first.
         kept: for each result axis, the space axis it is (None: length 1 or none).
         needs: operands with the index at which the space's point reads them.
-        target: put only, the result index that the space's point writes.
+        target: put and write, the result index that the space's point writes; an
+            entry `(need, entry)` adds the scalar value of a need to an entry or None.
         demands: placed values read, with index, filled by `Analysis.explore`.
         cuts: (axis, position) where a pieced operand changes its part.
         path: the loops around it, with the axis each one counts (filled by place).
@@ -73,7 +75,7 @@ class Root:
     order: list[int]
     kept: tuple[int | None, ...] = ()
     needs: list[tuple[int, tuple[Any, ...]]] = field(default_factory=list)
-    target: tuple[Affine, ...] = ()
+    target: tuple[Any, ...] = ()
     demands: dict[tuple[int, tuple[Any, ...]], None] = field(default_factory=dict)
     cuts: set[tuple[int, int]] = field(default_factory=set)
     path: list[tuple[Any, int]] = field(default_factory=list)
@@ -117,6 +119,8 @@ class Analysis:
         }
         self.inputs = set(tape.inputs)
         self.stored: set[int] = set()
+        #: Results of `update` that are written part by part, into a copy.
+        self.written: set[int] = set()
         self.placed: set[int] = set()
         #: Operands of loops and branches, which have memory of their own shape.
         self.rows = {a for i in tape.instrs if i.prim.name in INNER for a in i.args}
@@ -133,6 +137,7 @@ class Analysis:
                 name == "diag_embed"
                 or (name == "unslice" and any(s != 1 for s in instr.params["step"]))
                 or (name == "concatenate" and self._has_many_pieces(instr))
+                or self.is_write(instr)
             ):
                 self.stored.add(instr.outs[0])
             for out in instr.outs:
@@ -163,6 +168,14 @@ class Analysis:
         ):
             return [self.under(args[0])]
         return []
+
+    def is_write(self, instr: Instr) -> bool:
+        """Whether elements are put into memory one by one, over what is there."""
+        params = instr.params
+        if instr.prim.name == "update":
+            moves = bool(params["axes"]) or any(s != 1 for s in params["step"])
+            return moves or params["add"] or instr.outs[0] in self.written
+        return instr.prim.name == "scatter"
 
     def under(self, ref: int) -> int:
         """The array whose memory a reshape is another view of."""
@@ -234,6 +247,8 @@ class Analysis:
             return [Root("scalar", instr, ref, (), [], needs=[(ref, ())])]
         if ref not in self.stored:
             return []
+        if self.is_write(instr):
+            return self._writes(instr)
         if name == "concatenate" or name in ("unslice", "diag_embed"):
             return self._puts(instr)
         space = avals[ref].shape
@@ -264,6 +279,43 @@ class Analysis:
         return Root(
             "scatter", instr, instr.outs[0], space, long_axes(space), kept, needs
         )
+
+    def _writes(self, instr: Instr) -> list[Root]:
+        """A copy of the old value, and what is written over it."""
+        (ref,), (old, part, *at) = instr.outs, instr.args
+        whole, space = self.avals[ref].shape, self.avals[part].shape
+        identical, index = identity(whole), identity(space)
+        kept = (None,) * len(whole)
+        needs: list[tuple[int, tuple[Any, ...]]] = [(part, index)]
+        if instr.prim.name == "update":
+            params = instr.params
+            target: list[Any] = [
+                Affine(i.var, i.step * step, start)
+                for i, start, step in zip(
+                    index, params["start"], params["step"], strict=True
+                )
+            ]
+            for number, axis in enumerate(params["axes"], 1):
+                target[axis] = (number, target[axis])
+            needs += [(a, ()) for a in at]
+        else:
+            axis, ndim = instr.params["axis"], self.avals[at[0]].ndim
+            target = [*index[:axis], (1, None), *index[axis + ndim :]]
+            needs.append((at[0], index[axis : axis + ndim]))
+        copy = Root(
+            "put",
+            instr,
+            ref,
+            whole,
+            long_axes(whole),
+            kept,
+            [(old, identical)],
+            identical,
+        )
+        write = Root(
+            "write", instr, ref, space, long_axes(space), kept, needs, tuple(target)
+        )
+        return [copy, write]
 
     def _puts(self, instr: Instr) -> list[Root]:
         (ref,) = instr.outs
@@ -331,7 +383,7 @@ class Analysis:
                 (array, inner),
                 (positions, aligned(where, avals[positions].shape)),
             ]
-        if name in ("concatenate", "unslice"):
+        if name in PIECED:
             found = []
             for piece in pieces(instr, avals):
                 shifted = list(index)
@@ -358,6 +410,9 @@ class Analysis:
         """
         root.demands.clear()
         root.cuts.clear()
+        if root.kind == "write":
+            # Behind the copy that it writes over.
+            root.demands[root.ref, (DYNAMIC,) * self.avals[root.ref].ndim] = None
         visited: dict[int, set[tuple[Any, ...]]] = {}
         consumers: dict[int, set[int]] = {}
         unclear: set[int] = set()
@@ -391,7 +446,7 @@ class Analysis:
     def _cut(
         self, root: Root, instr: Instr, index: tuple[Any, ...], unclear: set[int]
     ) -> None:
-        if instr.prim.name not in ("concatenate", "unslice"):
+        if instr.prim.name not in PIECED:
             return
         for piece in pieces(instr, self.avals):
             for axis, lo, hi in piece.box:

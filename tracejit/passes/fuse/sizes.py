@@ -106,6 +106,8 @@ class _Sizes:
             self.dot(instr)
         elif name in ("gather", "scatter_add"):
             self.gather(instr)
+        elif name in ("update", "scatter"):
+            self.write(instr)
         elif name in ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin"):
             axes = instr.params.get("axes") or (instr.params.get("axis"),)
             kept = [k for k in range(ranks[0]) if k not in axes]
@@ -173,6 +175,23 @@ class _Sizes:
             self.tie((positions, k), (long, axis + k))
         for k in range(axis + 1, len(self.avals[short].shape)):
             self.tie((short, k), (long, k - 1 + n))
+
+    def write(self, instr: Instr) -> None:
+        old, part, *at = instr.args
+        rank = len(self.avals[old].shape)
+        for k in range(rank):
+            self.tie((old, k), (instr.outs[0], k))
+        if instr.prim.name == "update":
+            for k, step in enumerate(instr.params["step"]):
+                if abs(step) == 1 and k not in instr.params["axes"]:
+                    self.tie((old, k), (part, k))
+            return
+        axis, n = instr.params["axis"], len(self.avals[at[0]].shape)
+        for k in range(rank):
+            if k != axis:
+                self.tie((old, k), (part, k if k < axis else k - 1 + n))
+        for k in range(n):
+            self.tie((at[0], k), (part, axis + k))
 
     def loop(self, instr: Instr) -> None:
         consts, carries = instr.params["consts"], instr.params["carries"]

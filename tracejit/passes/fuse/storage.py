@@ -53,7 +53,7 @@ def plan(
     for ref, makers in producers.items():
         root = makers[0]
         shape = analysis.avals[ref].shape
-        alone = root.is_step or root.kind in ("put", "scatter")
+        alone = root.is_step or root.kind in ("put", "write", "scatter")
         whole = alone or ref in outputs or ref in full
         if whole:
             axes = tuple(range(len(shape)))
@@ -108,7 +108,7 @@ def _accumulates_in_memory(root: Root) -> bool:
 
 def _in_register(producer: Root, consumer: Root, index: tuple) -> bool:
     """Whether the axes that no loop counts are read at constants, in all-flat code."""
-    if producer.is_step or producer.kind in ("put", "scatter"):
+    if producer.is_step or producer.kind in ("put", "write", "scatter"):
         return False
     if _accumulates_in_memory(producer):
         return False

@@ -17,8 +17,8 @@ from ...tape import Builder, Instr
 from .find import IDLE, MIN_REPS, Run, body_text
 
 __all__ = [
-    "MAX_PEEL", "Carried", "Fixed", "Local", "Proof", "Table", "Varying", "attempt",
-    "prove",
+    "MAX_LAG", "MAX_PEEL", "Carried", "Fixed", "Local", "Places", "Proof", "Table",
+    "Varying", "attempt", "prove",
 ]  # fmt: skip
 
 #: A value may be carried over at most this many iterations.
@@ -158,7 +158,7 @@ def attempt(builder: Builder, run: Run) -> Proof | None:
     spots = [(p, out) for p, instr in enumerate(body) for out in range(len(instr.outs))]
     places = Places(made, spots)
     operands = _classify(places, taken)
-    if operands is None:
+    if operands is None or not _alike(builder, taken):
         return None
     proof = Proof(run, body, places)
     for place, first in enumerate(body):
@@ -167,6 +167,12 @@ def attempt(builder: Builder, run: Run) -> Proof | None:
             return None
         proof.varying.append(varying)
         proof.operands.append([next(operands) for _ in first.args])
+    # In `sum(arrays)` the first sum is a scalar.
+    for operand in chain.from_iterable(proof.operands):
+        if isinstance(operand, Carried):
+            aval = builder.avals[body[operand.place].outs[operand.out]]
+            if any(builder.avals[start] != aval for start in operand.starts):
+                return None
     return proof
 
 
@@ -177,6 +183,13 @@ def _matrix(refs: list[tuple[int, ...]], run: Run) -> np.ndarray | None:
         return None
     flat = np.fromiter(chain.from_iterable(refs), np.int64)
     return flat.reshape(run.reps, -1)
+
+
+def _alike(builder: Builder, taken: np.ndarray) -> bool:
+    """Whether each operand has one aval in all repetitions."""
+    avals = builder.avals
+    first = [avals[ref] for ref in taken[0].tolist()]
+    return all([avals[ref] for ref in row] == first for row in taken.tolist())
 
 
 def _varying(first: Instr, same: list[Instr]) -> dict[str, Varying] | None:
@@ -193,7 +206,10 @@ def _varying(first: Instr, same: list[Instr]) -> dict[str, Varying] | None:
     if name == "loop":
         text = body_text(first.params["body"])
         bodies = {id(i.params["body"]): i.params["body"] for i in same}
-        return {} if all(body_text(b) == text for b in bodies.values()) else None
+        if any(body_text(b) != text for b in bodies.values()):
+            return None
+        trips = tuple([i.params["trip"] for i in same])
+        return {"trip": Varying(trips)} if len(set(trips)) > 1 else {}
     return {}
 
 
