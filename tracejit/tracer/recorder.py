@@ -26,7 +26,7 @@ from ..ops.loop import loop
 from ..ops.writes import write_into
 from ..passes.reroll import Proof, reroll, rewrite
 from ..primitive import PRIMITIVES, Primitive
-from ..tape import Builder, Instr, Ref, Source, Tape, const, guard
+from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
 from .frames import user_frame, user_source, where
 from .rounds import RecordAgain
@@ -393,7 +393,7 @@ class Recorder(Builder):
         """Record that what follows holds only while `ref` is `expected`."""
         number = len(self.guards)
         frame = user_frame()
-        self.exits.visit(frame)
+        self.exits.visit(frame, expected)
         self.source = Source(frame.f_code, frame.f_lasti)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))
@@ -491,6 +491,7 @@ class Recorder(Builder):
         At once, by reference counts: the recorder is part of cycles, and what waits
         for the garbage collector makes everything else slow.
         """
+        _keep(self.instrs[start:])
         made = {out for instr in self.instrs[start:] for out in instr.outs}
         values, producers, avals = self.values, self.producers, self.avals
         for instr in recorded:
@@ -514,6 +515,16 @@ class Recorder(Builder):
             tuple(self.avals),
             self.name,
         )
+
+
+def _keep(instrs: Iterable[Instr]) -> None:
+    """Have rules in loops keep the values that are about to be forgotten."""
+    for instr in instrs:
+        for body in inner_tapes(instr):
+            _keep(body.instrs)
+        keep = getattr(instr.params.get("rule"), "keep", None)
+        if keep is not None:
+            keep()
 
 
 def _own_ref(tracer: Any) -> Ref | None:

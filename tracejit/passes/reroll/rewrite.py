@@ -15,7 +15,7 @@ from ...avals import Aval
 from ...primitive import PRIMITIVES
 from ...tape import Builder, Instr, Ref, const
 from .exits import Ending
-from .prove import Carried, Fixed, Local, Proof, Table
+from .prove import MAX_LAG, Carried, Fixed, Local, Proof, Table
 
 __all__ = ["rewrite"]
 
@@ -79,7 +79,12 @@ class _Rewrite:
         self.stacks: dict[Any, int] = {}
         self.made: dict[tuple[int, int], Ref] = {}
         self.constants = {i.outs[0]: i for i in self.head if i.prim is const}
-        self.last_refs = proof.places.last()
+        made, spots = proof.places.made, proof.places.spots
+        self.last_refs = {
+            (*spot, lag): int(ref)
+            for lag in range(1, 1 + min(MAX_LAG, len(made)))
+            for spot, ref in zip(spots, made[-lag], strict=True)
+        }
 
     def run(self) -> None:
         builder = self.builder
@@ -95,7 +100,7 @@ class _Rewrite:
             {
                 (place, out)
                 for rep, place, out in self.wanted.values()
-                if rep != self.trip - 1
+                if rep != self.trip - 1 and self.ending is None
             }
         )
         body, carries = self.finish_body(stacked)
@@ -164,7 +169,10 @@ class _Rewrite:
             params = {**first.params, "exit": exits[0]}
             self.body.emit(first.prim, [args[0], number], params)
             return
-        out = self.body.emit(first.prim, args, first.params)
+        params = first.params
+        if name == "loop" and varying:
+            params = {**params, "trip": max(varying["trip"].values)}
+        out = self.body.emit(first.prim, args, params)
         outs = (out,) if first.prim.n_out == 1 else tuple(out)
         for k, ref in enumerate(outs):
             self.made[place, k] = ref
@@ -298,8 +306,8 @@ class _Rewrite:
     def latches(self) -> None:
         """Values of the last iteration that are wanted become carries, too."""
         if self.ending is not None:
-            for (place, out), start in self.ending.starts.items():
-                self.carried_input(place, out, 1, (start,))
+            for (place, out, lag), starts in self.ending.starts.items():
+                self.carried_input(place, out, lag, starts)
             return
         last = self.trip - 1
         known = {(k[0], k[1]) for k in self.carried if k[2] == 1}
@@ -349,9 +357,11 @@ class _Rewrite:
         if key is _GO or key is _COUNT:
             return None
         place, out, lag, starts = key
-        if self.ending and self.ending.starts.get((place, out)) != starts[0]:
+        if self.ending is None:
+            return self.last_refs.get((place, out, 1)) if lag == 1 else None
+        if self.ending.starts.get((place, out, lag)) != starts:
             return None
-        return self.last_refs.get((place, out)) if lag == 1 else None
+        return self.last_refs.get((place, out, lag))
 
     # -- outside --------------------------------------------------------------------
 
