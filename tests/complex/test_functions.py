@@ -88,4 +88,4 @@ def test_numpys_answer_or_a_refusal(args):
         wrong += [] if good else [name]
         checked += 1
     assert wrong == []
-    assert checked >= (80 if len(args) == 1 else 15)
+    assert checked >= (60 if len(args) == 1 else 15)
