@@ -132,6 +132,20 @@ class Vmap(Transform):
             by_path.add(key)
         return self._by_example(args, kwargs)
 
+    def njit(self, *example: Any, **options: Any) -> Any:
+        """See `Transform.njit`; the function must not decide on its example."""
+        try:
+            return super().njit(*example, **options)
+        except _DecidesError:
+            raise UnsupportedError(
+                message(
+                    f"njit: {self._program.name} decides on its example, so that there "
+                    "is no one path for a batch",
+                    where=caller(),
+                    way_out="Use njit of the function without vmap, in a loop",
+                )
+            ) from None
+
     # --- the arguments
 
     def _map(self, args: tuple, kwargs: dict[str, Any]) -> Mapped:

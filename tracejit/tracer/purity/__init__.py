@@ -31,6 +31,7 @@ number of instructions read is limited.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ from .values import (
     DATA,
     SCALAR,
     TOP,
+    Growing,
     Known,
     Seq,
     Space,
@@ -176,14 +178,18 @@ class Rest(NamedTuple):
         numbers, positions: formulas (`counted`) of the Python numbers that the round
             decides and that meet traced values as operands and as indices.
         in_place: whether traced values may be written in place.
+        heap: whether attributes or contents of objects are read.
     """
 
     numbers: frozenset[tuple]
     positions: frozenset[tuple]
     in_place: bool = False
+    heap: bool = False
 
 
-def read_rest(info: Info, offset: int, item: Value) -> Rest | str:
+def read_rest(
+    info: Info, offset: int, item: Value, growing: Iterable[str] = ()
+) -> Rest | str:
     """Whether all further rounds of a `for` loop do the same; if not, why.
 
     Args:
@@ -192,6 +198,7 @@ def read_rest(info: Info, offset: int, item: Value) -> Rest | str:
             earlier.
         offset: of the instruction that asks (`FOR_ITER`).
         item: what is known about the items.
+        growing: names of lists that nothing else holds, and that rounds append to.
     """
     code = code_of(info.code)
     head = code.index(offset)
@@ -201,6 +208,7 @@ def read_rest(info: Info, offset: int, item: Value) -> Rest | str:
     shared = {*info.code.co_cellvars, *info.code.co_freevars}
     cells = {name: info.names.get(name, TOP) for name in shared}
     names = {name: v for name, v in info.names.items() if name not in shared}
+    names |= {name: Growing(name) for name in growing if name not in shared}
     calls = Calls(info.traced, cells)
     steps = Steps(code, info.space, calls, cells, frozenset(info.code.co_cellvars))
     stack = (*[TOP] * (code.depths[head] - 1), Seq(item), item)
@@ -211,7 +219,8 @@ def read_rest(info: Info, offset: int, item: Value) -> Rest | str:
         return str(refused)
     if any(code.catches(i) is not None for i in loop.body):
         return "an exception is handled around the loop"
-    return Rest(frozenset(calls.numbers), frozenset(calls.positions), calls.in_place)
+    numbers, positions = frozenset(calls.numbers), frozenset(calls.positions)
+    return Rest(numbers, positions, calls.in_place, calls.heap)
 
 
 def _settled(code: Code, at: int, base: int, calls: bool) -> None:
