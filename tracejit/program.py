@@ -284,6 +284,8 @@ class Native:
         results: the results as expressions of the call's value `r`.
         static: values of all other names.
         copies: whether it takes arrays that may be written, so that it gets copies.
+        pairs: which of results and operands, in this order, are complex numbers, whose
+            parts are the last axis of the buffers; none if it is empty.
     """
 
     fun: Any
@@ -291,6 +293,7 @@ class Native:
     results: tuple[str, ...]
     static: dict[str, Any]
     copies: bool
+    pairs: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,13 +302,15 @@ class Host:
 
     `run(*arrays)` gives a tuple of arrays of the avals of the call's `outs`; it is part
     of a trace and not of the kernel.  trusted: it is one of the tables' references,
-    which keep no operand.  native: how it is called without Python.
+    which keep no operand.  native: how it is called without Python.  into: the same
+    function, `into(outs, *arrays)`, for one that can write its results in place.
     """
 
     name: str
     run: Callable[..., tuple]
     trusted: bool
     native: Native | None = None
+    into: Callable[..., None] | None = None
 
 
 @dataclass(slots=True, eq=False)
