@@ -78,7 +78,8 @@ def run(page: Path) -> tuple[Session, str]:
 def in_a_process(page: str, *options: str) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         return subprocess.run(
-            [sys.executable, __file__, *options, str(ROOT / page)],
+            # -P: the packages of tests are not those of the same names outside.
+            [sys.executable, "-P", __file__, *options, str(ROOT / page)],
             cwd=folder,
             env={
                 **{k: v for k, v in os.environ.items() if k[:9] != "TRACEJIT_"},
