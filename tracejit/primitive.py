@@ -54,6 +54,8 @@ class Primitive:
         lower: elementwise only, an expression over a, b, c (see `codegen`).
         host: a kernel calls the reference itself, back in Python, on whole contiguous
             arrays; the row needs no lowering.
+        into: of host rows whose routine can write its results where they belong:
+            `into(outs, *arrays, **params)`, outs being contiguous arrays.
         samples: callables `rng -> (arrays, params)`, the test sweep's inputs.
     """
 
@@ -70,6 +72,7 @@ class Primitive:
     batch: Callable[..., Any] | None = None
     lower: str = ""
     host: bool = False
+    into: Callable[..., None] | None = None
     samples: tuple[Callable[..., Any], ...] = field(default=(), repr=False)
 
     @property

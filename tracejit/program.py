@@ -299,13 +299,15 @@ class Host:
 
     `run(*arrays)` gives a tuple of arrays of the avals of the call's `outs`; it is part
     of a trace and not of the kernel.  trusted: it is one of the tables' references,
-    which keep no operand.  native: how it is called without Python.
+    which keep no operand.  native: how it is called without Python.  into: the same
+    function, `into(outs, *arrays)`, for one that can write its results in place.
     """
 
     name: str
     run: Callable[..., tuple]
     trusted: bool
     native: Native | None = None
+    into: Callable[..., None] | None = None
 
 
 @dataclass(slots=True, eq=False)

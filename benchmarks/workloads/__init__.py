@@ -11,6 +11,7 @@ from benchmarks.workloads import (
     ode,
     rnn,
     rosenbrock,
+    spectral,
 )
 
 WORKLOADS = (
@@ -21,6 +22,7 @@ WORKLOADS = (
     *logistic.WORKLOADS,
     *network.WORKLOADS,
     *gaussian_process.WORKLOADS,
+    *spectral.WORKLOADS,
     *ode.WORKLOADS,
     *heat.WORKLOADS,
     *rnn.WORKLOADS,

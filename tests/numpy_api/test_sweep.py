@@ -20,7 +20,7 @@ OTHERS = ("f4", "i8", "i4", "u2", "?")
 
 
 #: Refused with integers: C's division, and powers that may overflow.
-FLOATS_ONLY = ("np.reciprocal", "np.fmod", "np.power", "np.pow")
+FLOATS_ONLY = ("np.reciprocal", "np.fmod", "np.pow")
 
 
 def generators(text, salt):
@@ -51,7 +51,7 @@ def test_other_dtypes(text):
     for rng in generators(text, 1):
         chosen = OTHERS if ROUNDS > 1 else ["f4", rng.choice(OTHERS[1:])]
         for dtype in chosen:
-            integers = dtype[0] in "iu" and sweep.head(text) in FLOATS_ONLY
+            integers = dtype[0] in "iu" and sweep.head(text).startswith(FLOATS_ONLY)
             case = sweep.draw(text, rng, dtype)
             check_dtype(case, refusable=dtype == "?" or integers)
 

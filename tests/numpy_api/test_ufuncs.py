@@ -223,11 +223,12 @@ def test_keywords():
             "np.add with signature= cannot be recorded. Leave signature= away.",
         ),
         (
-            lambda x: np.add.reduceat(x, [0, 1]),
-            (
-                "np.add.reduceat cannot be recorded. Write it with supported NumPy "
-                "functions, or compute it outside the function."
-            ),
+            lambda x: np.power.reduce(x),
+            ("np.power.reduce cannot be recorded. Use np.power.accumulate(a)[-1]."),
+        ),
+        (
+            lambda x: np.less.reduceat(x, [0, 1]),
+            "np.less.reduceat cannot be recorded. Reduce each slice by itself.",
         ),
         (
             lambda x: special.jv(1, x),

@@ -224,7 +224,7 @@ def _users_part(error: BaseException, trusted: bool) -> TracebackType | None:
 
 def _target(host: Host, count: int) -> Any:
     """The object that is called with results and operands."""
-    run, trusted = host.run, host.trusted
+    run, trusted, into = host.run, host.trusted, host.into
 
     def target(*arrays: Any) -> None:
         # A function may keep its operands, or a traceback may keep its frames, and
@@ -235,6 +235,9 @@ def _target(host: Host, count: int) -> Any:
         else:
             operands = [a.copy() if a.ndim else a[()] for a in given]
         try:
+            if into is not None:
+                into(arrays[:count], *operands)
+                return
             found = run(*operands)
         except BaseException as error:
             arrays, given, operands = (), (), []

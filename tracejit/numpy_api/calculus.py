@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer
+from .complex import conjugated
 from .joining import concatenate
 from .padding import pad
 from .rearranging import windows
@@ -135,8 +136,8 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     rec = recorder_of(a, v)
     x, y = as_tracer(rec, a), as_tracer(rec, v)
     if x.size < y.size:
-        return flip(call(np.conjugate, correlate(y, x, mode)))
-    return convolve(x, flip(call(np.conjugate, y)), mode)
+        return flip(conjugated(correlate(y, x, mode)))
+    return convolve(x, flip(conjugated(y)), mode)
 
 
 @implements(np.gradient)

@@ -41,7 +41,10 @@ def _part(name: str, x: Tracer) -> Tracer:
 
 def conjugate(x: Tracer) -> Any:
     """The method: a Python number stays one."""
-    found = call(np.conjugate, x)
+    if x.dtype.kind != "c":
+        found = Tracer(x.rec, x.ref, None, True)
+    else:
+        found = call(np.conjugate, x)
     if x.weak is not None:
         found.weak = int if x.weak is bool else x.weak
     return found
@@ -94,7 +97,7 @@ def angle(z: Any, deg: bool = False) -> Any:
     return found * (180 / math.pi) if deg else found
 
 
-@implements(np.isreal)
+@implements(np.isreal, gradient=False)
 def isreal(x: Any) -> Any:
     t = as_tracer(recorder_of(x), x)
     if t.dtype.kind != "c":
@@ -102,7 +105,7 @@ def isreal(x: Any) -> Any:
     return call(np.equal, emit("imag", t), 0)
 
 
-@implements(np.iscomplex)
+@implements(np.iscomplex, gradient=False)
 def iscomplex(x: Any) -> Any:
     t = as_tracer(recorder_of(x), x)
     if t.dtype.kind != "c":

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..tracer import FUNCTIONS, Tracer, View, note_uncertain, refuse
+from ..tracer import FUNCTIONS, Tracer, View, full_name, note_uncertain, refuse
+from . import (
+    composed,
+    creation,
+    means,
+    metadata,
+    products,
+    rearranging,
+    searching,
+)
 from .indexing import take
 from .shape import permute, ravel, reshape, transpose
-from .table import cast, emit, fresh
+from .table import ENTRIES, Entry, cast, emit, enter, fresh
 
 __all__: list[str] = []
+
+#: The families whose functions are methods; importing them fills the table.
+_FAMILIES = (composed, creation, means, metadata, products, rearranging, searching)
 
 # fmt: off
 #: Methods that take what the function of the same name takes after the array.
@@ -144,3 +157,41 @@ _PROPERTIES: dict[str, Callable[..., Any]] = {
 }
 for _name, _getter in _PROPERTIES.items():
     setattr(Tracer, _name, property(_getter))
+
+
+# --- the table ------------------------------------------------------------------------
+
+#: Methods and attributes whose function has another name, or none.
+_LIKE = {
+    "T": "np.transpose",
+    "mT": "np.matrix_transpose",
+    "flat": "np.ravel",
+    "flatten": "np.ravel",
+}
+
+
+def _enter_methods() -> None:
+    for function in _SAME:
+        name = function.__name__
+        of = ENTRIES[full_name(function)]
+        _enter_method(name, of, FUNCTIONS[function])
+    for name, implementation in {**_METHODS, **_PROPERTIES}.items():
+        _enter_method(name, ENTRIES[_LIKE.get(name, f"np.{name}")], implementation)
+    for name in ("real", "imag", "conj", "conjugate"):
+        enter(f"ndarray.{name}", "method")
+    enter("ndarray.__getitem__", "method")
+
+
+def _enter_method(name: str, of: Entry, implementation: Callable[..., Any]) -> None:
+    first = next(iter(inspect.signature(implementation).parameters))
+    enter(
+        f"ndarray.{name}",
+        "method",
+        implementation,
+        gradient=of.gradient,
+        host=of.host,
+        refused=(first,),
+    )
+
+
+_enter_methods()

@@ -81,7 +81,8 @@ def matmul(a: Any, b: Any) -> Any:
 
 @composed(np.vecdot)
 def vecdot(a: Any, b: Any) -> Any:
-    product = call(np.multiply, call(np.conjugate, a), b)
+    first = conjugated(as_tracer(recorder_of(a, b), a))
+    product = call(np.multiply, first, b)
     return sum_(product, -1, product.dtype)
 
 

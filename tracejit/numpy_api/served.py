@@ -45,10 +45,12 @@ from . import (
 )
 from .buffers import made, plain
 from .table import (
+    ENTRIES,
     as_tracer,
     cast,
     common,
     emit,
+    enter,
     filled,
     recorder_of,
     stack_nested,
@@ -74,7 +76,7 @@ _FAMILIES = (
 
 
 def _serve(
-    name: str, makes: bool = False
+    name: str, makes: bool = False, *, gradient: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated function as what `np.<name>` does with traced values.
 
@@ -84,7 +86,10 @@ def _serve(
     original = operator.attrgetter(name)(np)
     module, _, short = name.rpartition(".")
 
-    def enter(implementation: Callable[..., Any]) -> Callable[..., Any]:
+    def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
+        if f"np.{name}" not in ENTRIES:
+            enter(f"np.{name}", "function", implementation, gradient=gradient)
+
         @functools.wraps(original)
         def served(*args: Any, **kwargs: Any) -> Any:
             rec = active_recorder()
@@ -105,7 +110,7 @@ def _serve(
         SERVED[getattr(np, module) if module else np, short] = served
         return implementation
 
-    return enter
+    return register
 
 
 @_serve("array", makes=True)
@@ -239,7 +244,9 @@ def _by_index(name: str) -> None:
         named = {key: _number(value) for key, value in kwargs.items()}
         return original(*[_number(a) for a in args], **named)
 
-    _serve(name, makes=True)(implementation)
+    _serve(name, makes=True, gradient=name in ("zeros", "ones", "empty"))(
+        implementation
+    )
 
 
 for _name in ("eye", "identity", "tri", "zeros", "ones", "empty"):

@@ -96,12 +96,12 @@ def enter(
     kind: str,
     implementation: Callable[..., Any] | None = None,
     *,
+    keywords: Iterable[str] = (),
     gradient: bool = True,
     host: bool = False,
     refused: Iterable[str] = (),
 ) -> None:
     """Enter a name into the table, with the keywords of the implementation."""
-    keywords: list[str] = []
     if implementation is not None:
         found = inspect.signature(implementation).parameters.values()
         hidden = _NOT_LISTED | set(refused)

@@ -32,6 +32,7 @@ __all__ = [
     "PYTHON_RULES",
     "UFUNCS",
     "call",
+    "call_with",
     "composed",
     "loop_dtype",
     "loop_dtypes",
@@ -99,6 +100,9 @@ _CLASSES = {"isnan", "isfinite", "isinf"}
 _COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
 # fmt: on
 
+#: The keywords that every ufunc takes.
+_KEYWORDS = ("dtype", "casting")
+
 #: ufunc -> implementation from operators and other ufuncs; takes tracers.
 COMPOSED: dict[np.ufunc, Callable[..., Any]] = {}
 
@@ -114,7 +118,14 @@ def composed(
     def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
         for ufunc in ufuncs:
             COMPOSED[ufunc] = implementation
-            enter(full_name(ufunc), "ufunc", gradient=gradient, host=host)
+            keywords = () if ufunc.signature else _KEYWORDS
+            enter(
+                full_name(ufunc),
+                "ufunc",
+                keywords=keywords,
+                gradient=gradient,
+                host=host,
+            )
         return implementation
 
     return register
@@ -122,7 +133,13 @@ def composed(
 
 for _ufunc, _name in UFUNCS.items():
     _row = PRIMITIVES[_name]
-    enter(full_name(_ufunc), "ufunc", gradient=_row.differentiable, host=_row.host)
+    enter(
+        full_name(_ufunc),
+        "ufunc",
+        keywords=_KEYWORDS,
+        gradient=_row.differentiable,
+        host=_row.host,
+    )
 
 
 # --- promotion ------------------------------------------------------------------------
@@ -402,10 +419,10 @@ def _widen(x: Any) -> Any:
 def _call_method(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:
     if not kwargs:
         return call(ufunc, *inputs)
-    return _call_with(ufunc, inputs, **kwargs)
+    return call_with(ufunc, inputs, **kwargs)
 
 
-def _call_with(
+def call_with(
     ufunc: np.ufunc,
     inputs: tuple,
     out: Any = None,

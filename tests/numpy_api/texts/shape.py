@@ -118,7 +118,6 @@ np.require(x, dtype=FLOAT, requirements=['C'])
 np.full((2, 3), q, dtype=FLOAT, order='C')
 np.full(3, v[:3])
 np.full_like(x, q, dtype=FLOAT, order='K', shape=(2, 2))
-np.full_like(x, 2.5) * x
 np.linspace(q, 3.0, num=5, endpoint=FLAG, dtype=FLOAT, axis=0)
 np.linspace(v, w, 4, axis=-1, retstep=True)
 np.linspace(q, v, num=COUNT, endpoint=FLAG, axis=1)

@@ -7,6 +7,7 @@ pieced operand changes its part or a shorter root ends; a part of length one is 
 
 from __future__ import annotations
 
+import functools
 from itertools import pairwise, product
 from typing import Any
 
@@ -431,9 +432,14 @@ def _host(instr: Instr) -> Host:
     prim, params = instr.prim, instr.params
     if prim is host_call:
         run, native = checked(rule, params["outs"]), getattr(rule, "native", None)
-        return Host(name, run, trusted=False, native=native)
+        trusted, into = getattr(rule, "trusted", False), getattr(rule, "into", None)
+        return Host(name, run, trusted, native, into)
+    into = prim.into
     return Host(
-        name, lambda *arrays: evaluate(prim, list(arrays), params), trusted=True
+        name,
+        lambda *arrays: evaluate(prim, list(arrays), params),
+        trusted=True,
+        into=None if into is None else functools.partial(into, **params),
     )
 
 

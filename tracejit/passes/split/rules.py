@@ -71,7 +71,12 @@ def joined(z: Pair) -> Ref:
 
 
 class _Reference:
-    """A row's reference on parts side by side: a rule of `host_call`."""
+    """A row's reference on parts side by side: a rule of `host_call`.
+
+    trusted: NumPy's routines keep no operand.
+    """
+
+    trusted = True
 
     def __init__(
         self, instr: Instr, pairs: tuple[bool, ...], outs: Sequence[Aval]
@@ -84,13 +89,30 @@ class _Reference:
         self.pairs = pairs
         self.outs = tuple(outs)
 
+        if self.function is not None:
+            self.trusted = False
+        if instr.prim.into is not None:
+            self.into = self._into
+
     def run(self, *arrays: Any) -> tuple:
-        operands = [
-            a.view(complex_of(a.dtype))[..., 0] if pair else a
-            for a, pair in zip(arrays, self.pairs, strict=True)
-        ]
-        found = evaluate(self.prim, operands, self.params)
+        found = evaluate(self.prim, self._operands(arrays), self.params)
         return tuple(map(_in_memory, found))
+
+    def _operands(self, arrays: Sequence[Any]) -> list[Any]:
+        pairs = zip(arrays, self.pairs, strict=True)
+        return [_as_complex(a)[()] if pair else a for a, pair in pairs]
+
+    def _into(self, outs: Sequence[Any], *arrays: Any) -> None:
+        typed = [
+            _as_complex(out) if aval.dtype.kind == "c" else out
+            for out, aval in zip(outs, self.outs, strict=True)
+        ]
+        self.prim.into(typed, *self._operands(arrays), **self.params)  # type: ignore
+
+
+def _as_complex(both: np.ndarray) -> np.ndarray:
+    """Parts side by side as complex numbers, without a copy."""
+    return both.view(complex_of(both.dtype)).reshape(both.shape[:-1])
 
 
 def _in_memory(value: Any) -> Any:
