@@ -174,6 +174,76 @@ def two_tests(a):
     return x * y
 
 
+def value_before(a):
+    x = np.abs(a).sum() + 0.1
+    old = x
+    while x < 1000.0:
+        old = x
+        x = x * 1.7
+    return old + 0.5 * x
+
+
+def values_before(a):
+    x = np.abs(a).sum() + 0.1
+    p = q = x
+    while x < 1000.0:
+        q = p
+        p = x
+        x = x * 1.3 + 0.1 * p
+    return q * p + x
+
+
+def secant(a):
+    x0 = a.sum() + 1.0
+    x1 = x0 + 0.5
+    while abs(x1 - x0) > 1e-10:
+        f0, f1 = x0 * x0 - 2.0, x1 * x1 - 2.0
+        x0, x1 = x1, x1 - f1 * (x1 - x0) / (f1 - f0)
+    return x1
+
+
+def shared_start(a):
+    x = np.abs(a) + 0.1
+    p = q = x
+    while p.sum() < 100.0:
+        p = p * 1.5 + x
+        q = q * 1.1 + 0.2
+    return p * q * x
+
+
+def three_tests(a):
+    x, y = np.abs(a[0]) + 0.1, np.abs(a).sum()
+    while x < 100.0 and y < 50.0 and x * y < 2000.0:
+        x = x * 1.5
+        y = y * 1.3 + 1.0
+    return x * y
+
+
+def either_test(a):
+    x, y = np.abs(a[0]) + 0.1, np.abs(a).sum()
+    while x < 10.0 or y < 50.0:
+        x = x * 1.5
+        y = y * 1.3 + 1.0
+    return x * y
+
+
+def inner_while(a):
+    x = np.abs(a).sum() + 0.1
+    while x < 1000.0:
+        y = x
+        while y < 2.5 * x:
+            y = y * 1.4
+        x = y
+    return x
+
+
+def short(a):
+    x = np.abs(a).sum() + 30.0
+    while x < 150.0:
+        x = x * 1.5
+    return x
+
+
 GOOD = [
     double,
     newton,
@@ -192,6 +262,14 @@ GOOD = [
     double_in_place,
     two_tests,
     newton_of_a_number,
+    value_before,
+    values_before,
+    secant,
+    shared_start,
+    three_tests,
+    either_test,
+    inner_while,
+    short,
 ]
 
 
@@ -449,7 +527,45 @@ def changes_late(a):
     return x
 
 
+def rounds_outside(a):
+    """No inner round at first: the outer ones are counted all the same."""
+    x = np.abs(a).sum() + 0.01
+    for _ in range(8):
+        x = x * 2.0
+        while x > 100.0:
+            x = x * 0.7
+    return x
+
+
+def sides_in_turn(a):
+    """One side first, then the other one: the sum of both counts is fixed."""
+    x = np.abs(a).sum() + 0.01
+    for _ in range(12):
+        if x > 100.0:
+            x = x * 0.7
+        else:
+            y = x * 2.0
+            x = y + 0.01
+    return x
+
+
+def left_by_a_number(a):
+    x = np.abs(a).sum() + 0.01
+    for k in range(7):
+        while True:
+            x = x * 1.5
+            if x > 100.0:
+                break
+            if k < 5:
+                break
+        x = x * 0.9
+    return x
+
+
 HARD = [
+    rounds_outside,
+    sides_in_turn,
+    left_by_a_number,
     counter_after,
     break_on_count,
     list_length,
@@ -515,7 +631,7 @@ def test_few_recordings(fun: Callable, n: int) -> None:
     f = tj.jit(copied(fun))
     for a in inputs(n, 150):
         same(f(a), fun(a))
-    limit = {after_branch: 4, two_loops: 5, two_tests: 8}.get(fun, 3)
+    limit = {two_tests: 4, three_tests: 4}.get(fun, 3)
     assert f.stats().traces <= limit, f.explain()
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,18 +36,49 @@ class Arguments:
             self.args[i] = value
             watch(rec, value, f"argument {i}")
 
+    def alike(self) -> Hashable:
+        """Equal for calls that differ in their traced values only."""
+        return self.leaves.alike(), *[(type(x), _content(x)) for x in self.nondiff]
+
+
+class _Traced(NamedTuple):
+    """What is remembered of a traced leaf, which need not stay alive for it."""
+
+    ref: Ref
+    weak: type | None
+
 
 class Leaves:
     """A pytree, taken apart: which leaves are traced, and their refs."""
 
     def __init__(self, tree: Any) -> None:
-        self.all, self.spec = flatten(tree)
-        self.traced = [i for i, leaf in enumerate(self.all) if type(leaf) is Tracer]
+        leaves, self.spec = flatten(tree)
+        self.all = [
+            _Traced(leaf.ref, leaf.weak) if type(leaf) is Tracer else leaf
+            for leaf in leaves
+        ]
+        found = enumerate(self.all)
+        self.traced = [i for i, leaf in found if type(leaf) is _Traced]
         self.refs: list[Ref] = [self.all[i].ref for i in self.traced]
         self.avals: list[Aval] = [ref.aval for ref in self.refs]
+        self._kept: list[Any] | None = None
 
     def values(self) -> list[Any]:
-        return [self.all[i].value for i in self.traced]
+        """What the traced leaves were at the recording."""
+        if self._kept is not None:
+            return self._kept
+        return [ref.builder.value(ref) for ref in self.refs]  # type: ignore[attr-defined]
+
+    def keep(self) -> None:
+        """Keep the values: their refs go from the recording."""
+        self._kept = self.values()
+
+    def alike(self) -> Hashable:
+        """Equal for trees that differ in their traced values only."""
+        return self.spec, *[
+            leaf.weak if type(leaf) is _Traced else (type(leaf), _content(leaf))
+            for leaf in self.all
+        ]
 
     def rebuild(self, rec: Recorder, refs: Sequence[Ref]) -> Any:
         """The tree with tracers of `rec` for the traced leaves."""
@@ -64,10 +95,24 @@ class Leaves:
             ref = given.get(i)
             if ref is not None:
                 leaves.append(rec.tracer(ref))
+            elif type(leaf) is _Traced:
+                leaves.append(np.zeros(leaf.ref.shape, leaf.ref.dtype)[()])
             else:
-                like = leaf.value if type(leaf) is Tracer else leaf
-                leaves.append(np.zeros_like(np.asarray(like))[()])
+                leaves.append(np.zeros_like(np.asarray(leaf))[()])
         return unflatten(self.spec, leaves)
+
+
+#: Arrays of more bytes are equal only if they are the same object.
+_SMALL = 1 << 10
+
+
+def _content(leaf: Any) -> Hashable:
+    """Equal for untraced leaves that a rule cannot tell apart."""
+    if type(leaf) in (int, float, complex, bool, str, type(None)):
+        return repr(leaf)
+    if type(leaf) is np.ndarray and leaf.nbytes <= _SMALL and leaf.dtype.kind in "biuf":
+        return leaf.dtype.str, leaf.shape, leaf.tobytes()
+    return id(leaf)
 
 
 def positional(fun: Callable, args: tuple, kwargs: dict[str, Any]) -> tuple:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,7 @@ class _Ruled:
         self._refuse_closures(rec, arguments.leaves, start)
         rule.outputs = outputs
         rule.level = level
+        arguments.args = []  # so that nobody holds traced values
         params = {"rule": rule, "n": len(outputs.refs)}
         operands = (*outputs.refs, *arguments.leaves.refs, *extra)
         refs = rec.emit(self.primitive, operands, params)
@@ -191,9 +192,30 @@ class _Rule:
     def __repr__(self) -> str:
         return self.name
 
+    @property
+    def trees(self) -> list[Leaves]:
+        """What the operands behind the outputs are."""
+        return [self.arguments.leaves]
+
+    def alike(self) -> Hashable:
+        """Equal for rules that do the same: one of them stands for all in a loop."""
+        shapes = [tree.alike() for tree in (*self.trees, self.outputs)]
+        return (
+            type(self).__name__,
+            id(self.ruled),
+            self.level,
+            self.arguments.alike(),
+            *shapes,
+        )
+
+    def keep(self) -> None:
+        """Keep the values of the recorded call, whose refs go."""
+        for tree in self.trees:
+            tree.keep()
+
     def known_values(self) -> list[Any]:
         """What the operands behind the outputs were at the recording."""
-        return self.arguments.leaves.values()
+        return [value for tree in self.trees for value in tree.values()]
 
     def on_recorder(
         self,
@@ -228,8 +250,9 @@ class _VjpRule(_Rule):
         super().__init__(ruled, arguments)
         self.residuals = Leaves(residuals)
 
-    def known_values(self) -> list[Any]:
-        return [*self.arguments.leaves.values(), *self.residuals.values()]
+    @property
+    def trees(self) -> list[Leaves]:
+        return [self.arguments.leaves, self.residuals]
 
     def vjp(
         self, builder: Builder, cts: list[Ref | None], xs: list[Ref]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 from ..avals import is_float
 from ..dispatch import session_function
 from ..numpy_api.protocols import Remembering
 from ..ops import control
+from ..passes.reroll.find import body_text
 from ..passes.vjp import vjp as emit_vjp
 from ..primitive import PRIMITIVES
 from ..signature import flatten, unflatten
-from ..tape import Builder, Instr, Ref, guard
+from ..tape import Builder, Instr, Ref, Tape, guard
 from ..tracer import Tracer, active_recorder
 from .leaves import function_name
 
@@ -69,6 +70,23 @@ class _CheckpointRule:
     def __repr__(self) -> str:
         return self.name
 
+    @functools.cached_property
+    def _alike(self) -> Hashable:
+        numbers: dict[int, int] = {}
+        for ref in self.xs:
+            numbers.setdefault(ref, len(numbers))
+        found: list[Hashable] = [self.name, len(self.xs)]
+        for instr in self.body:
+            args = tuple(numbers[a] for a in instr.args)
+            for out in instr.outs:
+                numbers.setdefault(out, len(numbers))
+            found.append((instr.prim.name, args, len(instr.outs), *_said(instr)))
+        return *found, *[numbers[y] for y in self.ys]
+
+    def alike(self) -> Hashable:
+        """Equal for rules that do the same: one of them stands for all in a loop."""
+        return self._alike
+
     def vjp(
         self, builder: Builder, cts: list[Ref | None], xs: list[Ref]
     ) -> list[Ref | None]:
@@ -81,6 +99,17 @@ class _CheckpointRule:
         moving = [x for x in again if is_float(x.aval)]
         found = iter(emit_vjp(builder, outs, cts, moving, start))
         return [next(found) if is_float(x.aval) else None for x in again]
+
+
+def _said(instr: Instr) -> Iterator[Hashable]:
+    """The params of an instr; NaN and -0.0 are told apart by their text."""
+    for key, value in instr.params.items():
+        if isinstance(value, Tape):
+            yield key, body_text(value)
+        elif key == "rule":
+            yield key, value.alike() if hasattr(value, "alike") else id(value)
+        elif key != "family":
+            yield key, type(value), repr(value) if type(value) is float else value
 
 
 class _Checkpointed:

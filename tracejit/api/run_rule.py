@@ -50,7 +50,7 @@ def on_recorder(
         raise UnsupportedError(
             message(
                 f"the rule of {name} decides on values, or uses arrays from "
-                "outside, where it is applied to a batch",
+                "outside, where it is applied to a batch or in a loop",
                 where=caller(),
                 way_out="Use np.where in the rule, and pass arrays as arguments",
             )

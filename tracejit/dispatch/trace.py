@@ -27,6 +27,7 @@ from ..kernel import Executable, compile_tape
 from ..passes import optimise
 from ..passes.loops import UNLIMITED, grown
 from ..tape import Tape
+from ..tracer import GuardInfo
 from .outputs import Outputs
 from .program import Session
 
@@ -78,9 +79,7 @@ class Trace:
         self.tape = tape
         # A loop of any number of rounds is a step of its own on the path.
         self.path = tuple(
-            normal(g.expected)
-            if not g.bound
-            else ("loop", 0 if grown(tape, g.exit, UNLIMITED) else g.bound)
+            ("loop", *_loop_step(tape, session, g)) if g.bound else normal(g.expected)
             for g in session.guards
         )
         self.executable: Executable | None = None
@@ -187,6 +186,13 @@ class Trace:
         child.parent, child.at = trace, guard
         siblings = trace.children.get((guard, outcome), [])
         trace.children[(guard, outcome)] = [child, *siblings]
+
+
+def _loop_step(tape: Tape, session: Session, info: GuardInfo) -> tuple[Any, int]:
+    """Which loop it is, and its bound if that cannot be raised."""
+    assert info.source is not None
+    fixed = grown(tape, info.exit, UNLIMITED) is None
+    return session.exits.place(info.source), info.bound if fixed else 0
 
 
 def _bind(tape: Tape, session: Session) -> tuple[Tape, list[int], list[np.ndarray]]:

@@ -6,7 +6,7 @@ the number that it had when it was recorded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -41,25 +41,25 @@ class GuardExits:
         self.watch = Watch(traced, self._look, is_inside)
         self._seen: list[int] = []
         self._visits: list[int] = []
+        self._leaves: list[bool | None] = []
         self._held: list[tuple[int, ...]] = []
 
     def _look(self, value: Any) -> Any:
         self._seen.append(value.ref.index)
         return value.ref.aval, value.weak
 
-    def visit(self, frame: FrameType) -> None:
+    def visit(self, frame: FrameType, outcome: Any) -> None:
         """Note what there is at a guard that is about to be recorded."""
         self._seen = []
-        self.watch.visit(frame)
+        self._leaves.append(self.watch.visit(frame, outcome=outcome))
         self._visits.append(self.watch.number)
         self._held.append(tuple(self._seen))
 
     # --- for reroll -------------------------------------------------------------------
 
-    def same(self, a: Source | None, b: Source | None) -> bool:
-        if not isinstance(a, Source) or not isinstance(b, Source):
-            return False
-        return a.code is b.code and _place(a) == _place(b)
+    def place(self, source: Source) -> Hashable:
+        known = code_of(source.code)
+        return id(source.code), known.place(known.index(source.lasti))
 
     def verdict(self, first: int, last: int) -> Judgement:
         source = self.guards[last].source
@@ -68,6 +68,12 @@ class GuardExits:
         rounds = None if found.rounds is None else len(found.rounds)
         ok = found.ok or rounds is not None
         return Judgement(ok, found.reason, rounds, found.in_place)
+
+    def leaves(self, exit: int) -> bool:
+        return self._leaves[exit] is True
+
+    def may_stay(self, exit: int) -> bool:
+        return self._leaves[exit] is not True
 
     def held(self, exit: int) -> Sequence[int]:
         return self._held[exit]
@@ -114,13 +120,8 @@ class GuardExits:
 
     def drop(self, ranges: Sequence[tuple[int, int]]) -> None:
         for lo, hi in reversed(ranges):
-            for kept in (self.guards, self._visits, self._held):
+            for kept in (self.guards, self._visits, self._held, self._leaves):
                 del kept[lo:hi]
         for number, info in enumerate(self.guards):
             if info.exit != number:
                 self.guards[number] = info._replace(exit=number)
-
-
-def _place(source: Source) -> int:
-    code = code_of(source.code)
-    return code.place(code.index(source.lasti))

@@ -153,17 +153,45 @@ class Watch:
         self._judged: dict[Any, list[tuple[Info, Verdict]]] = {}
         self._spots: dict[tuple[int, int], _Spot] = {}
         self._refused: dict[tuple[CodeType, int], tuple[str, int]] = {}
+        self._decided: set[tuple[CodeType, int]] = set()
 
     # --- while recording --------------------------------------------------------------
 
-    def visit(self, frame: FrameType, number: int | None = None) -> None:
+    def visit(
+        self, frame: FrameType, number: int | None = None, outcome: Any = None
+    ) -> bool | None:
         """Note the state at a guard.
 
         Args:
             frame: the user's, `frames.user_frame()`.
             number: of the guard's exit; without it, guards are counted.
+            outcome: of the guard.
+
+        Returns:
+            Whether it leaves the loop around it; None if that is not known.
         """
         self.number = self.number + 1 if number is None else number
+        self._look_around(frame)
+        return self._leave(frame, outcome) if type(outcome) is bool else None
+
+    def _leave(self, frame: FrameType, outcome: bool) -> bool | None:
+        """See which loops of a frame a guard leaves: they will begin anew."""
+        code = code_of(frame.f_code)
+        at = code.decision(code.index(frame.f_lasti))
+        after = None if at is None else code.decided(at, outcome)
+        if at is None or after is None:
+            return None
+        self._decided.add((code.code, code.place(at)))
+        mark = frame.f_trace
+        if type(mark) is _Mark:
+            for key, run in list(mark.runs.items()):
+                own = key[0] == self.serial and run.code is code
+                if own and after not in code.whole(run.loop).body:
+                    del mark.runs[key]
+        loop = code.loop_at(code.place(at))
+        return loop is not None and after not in code.whole(loop).body
+
+    def _look_around(self, frame: FrameType) -> None:
         first = spot = self._spot(frame)
         names: list[tuple[str, Any]] = []
         chain = [spot]
@@ -291,6 +319,8 @@ class Watch:
         runs = list(self._runs.get(source, ()))
         if exits is not None:
             runs = [r for r in runs if r.first <= exits[0] and exits[1] <= r.last]
+        else:
+            runs = [r for r in runs if r.first < r.last] or runs
         if source in self._refused and not (runs and exits):
             return Verdict(False, *self._refused[source])
         if not runs:
@@ -308,6 +338,9 @@ class Watch:
             return found
         found = run.verdict
         line = run.code.ops[run.at].line
+        if not self._is_one(run):
+            text = "the loop begins again, and may be left in a way that is not traced"
+            return Verdict(False, text, line)
         if found is None:
             return Verdict(False, "the loop was left before a second round", line)
         if found.in_place and run.aliased_since > start:
@@ -316,6 +349,16 @@ class Watch:
         if found.rounds is not None:
             found = found._replace(rounds=run.rounds(found.rounds, start))
         return found._replace(since=run.since)
+
+    def _is_one(self, run: _Run) -> bool:
+        """Whether the visits of a run are known to be of one execution of the loop."""
+        code, loop = run.code, run.code.whole(run.loop)
+        if not code.is_inner(loop):
+            return True
+        ways = {code.place(i) for i in code.ways_out(loop)}
+        if run.counters:
+            ways.discard(loop.head)
+        return all((code.code, way) in self._decided for way in ways)
 
     @staticmethod
     def _check(run: _Run, info: Info) -> Verdict:

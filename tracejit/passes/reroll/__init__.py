@@ -24,6 +24,7 @@ Why on the tape and not on the user's source: helpers, comprehensions, recursion
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -40,17 +41,18 @@ from .branches import (
     read_rounds,
     united,
 )
-from .exits import Exits, Judgement, ending, renumber
+from .exits import Exits, Judgement, ending, ending_of, renumber, short_runs
 from .find import Run, Tokens, find
 from .prove import Proof, prove
 from .rewrite import rewrite
 from .stretch import Formula, prove_rounds, stretch
+from .unstack import join_rows
 from .weave import weave
 
 __all__ = [
     "Block", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Proof", "Round",
-    "forks", "guards_in", "prove_rounds", "read_rounds", "reroll", "reroll_tape",
-    "rewrite", "stretch", "united", "weave",
+    "forks", "guards_in", "join_rows", "prove_rounds", "read_rounds", "reroll",
+    "reroll_tape", "rewrite", "stretch", "united", "weave",
 ]  # fmt: skip
 
 MAX_ROUNDS = 8
@@ -89,20 +91,29 @@ def reroll(
             return id(instrs[start + run.start]), run.period
 
         runs = find(words, tokens.idle, lambda run: key(run) in hopeless)
+        short: set[Run] = set()
+        if exits is not None:
+            short = set(short_runs(builder, start, words, exits))
+            short = {r for r in short if key(r) not in hopeless}
+            runs, short = _disjoint(runs, short)
         done = 0
         dropped: list[tuple[int, int]] = []
-        ends = [start, *(start + r.start + r.period * r.reps for r in runs)]
+        both = sorted([*runs, *short])
+        ends = [start, *(start + _end(r, short) for r in both)]
         # From the end, so that positions in front stay valid.
-        for run, lo in zip(reversed(runs), ends[-2::-1], strict=True):
+        for run, lo in zip(reversed(both), ends[-2::-1], strict=True):
             here = run._replace(start=run.start + start)
             if exits is not None:
-                found = ending(builder, here, lo, live, tokens, exits)
+                if run in short:
+                    found = ending_of(builder, here, live, exits)
+                else:
+                    found = ending(builder, here, lo, live, tokens, exits)
                 if found is not None:
                     rewrite(builder, found.proof, live, table, found)
                     dropped += found.dropped
                     done += 1
                     continue
-            proof = prove(builder, here)
+            proof = None if run in short else prove(builder, here)
             if proof is None:
                 hopeless.add(key(run))
             else:
@@ -112,9 +123,31 @@ def reroll(
             renumber(builder, start, dropped)
             exits.drop(sorted(dropped))
         rolled += done
-        if not runs:
+        if not both:
             break
     return rolled
+
+
+def _end(run: Run, short: set[Run]) -> int:
+    # The test behind a short one belongs to it.
+    return run.start + run.period * run.reps + (run in short)
+
+
+def _disjoint(runs: list[Run], short: set[Run]) -> tuple[list[Run], set[Run]]:
+    """Of runs that overlap the one with the shorter period: loops roll inside out."""
+    merged = sorted([*runs, *short], key=lambda run: (run.period, run.start))
+    taken: list[tuple[int, int]] = []
+    kept: list[Run] = []
+    for run in merged:
+        first, last = run.start, _end(run, short)
+        at = bisect_left(taken, (first, last))
+        if at and taken[at - 1][1] > first:
+            continue
+        if at < len(taken) and taken[at][0] < last:
+            continue
+        taken.insert(at, (first, last))
+        kept.append(run)
+    return [r for r in kept if r not in short], {r for r in kept if r in short}
 
 
 def _once(table: Callable[[np.ndarray], Ref]) -> Callable[[np.ndarray], Ref]:

@@ -29,19 +29,32 @@ its names hold at each visit of the test (`Exits.held`).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import accumulate, chain
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ...ops.loop import loop
-from ...tape import Builder, Instr, Source, Tape, guard
+from ...tape import Builder, Instr, Source, Tape, const, guard
 from ..loops import first_bound
-from .find import Run, Tokens
-from .prove import MAX_PEEL, Carried, Fixed, Proof, Table, attempt
+from .find import MIN_REPS, Run, Tokens
+from .prove import (
+    MAX_LAG,
+    MAX_PEEL,
+    Carried,
+    Fixed,
+    Local,
+    Places,
+    Proof,
+    Table,
+    Varying,
+    attempt,
+)
 
-__all__ = ["Ending", "Exits", "Judgement", "ending", "renumber"]
+__all__ = [
+    "Ending", "Exits", "Judgement", "ending", "ending_of", "renumber", "short_runs",
+]  # fmt: skip
 
 _BOOL = np.dtype(np.bool_)
 
@@ -64,11 +77,17 @@ class Judgement(NamedTuple):
 class Exits(Protocol):
     """What the recorder knows about its guards, which are given by number of exit."""
 
-    def same(self, a: Source | None, b: Source | None) -> bool:
-        """Whether two positions are the same test of the user's code."""
+    def place(self, source: Source) -> Hashable:
+        """The test of the user's code that a guard stands for."""
 
     def verdict(self, first: int, last: int) -> Judgement:
         """Whether the code between two visits of one test does the same each time."""
+
+    def leaves(self, exit: int) -> bool:
+        """Whether a guard's outcome is known to leave the loop around it."""
+
+    def may_stay(self, exit: int) -> bool:
+        """Whether a guard's outcome may stay in the loop around it."""
 
     def held(self, exit: int) -> Sequence[int]:
         """Refs that the names had at a visit, in an order that is always the same."""
@@ -92,8 +111,9 @@ class Ending(NamedTuple):
     Attributes:
         proof: each repetition starts with the guard.
         expected: its outcome while the loop goes on.
-        starts: for what is read after the loop, (place, out) of the last repetition,
-            the ref that it is if there is no repetition.
+        starts: for what is read after the loop, (place, out, lag): output `out` of
+            the body's instr `place`, made `lag - 1` repetitions before the last one;
+            the refs that it is after no repetition, one, ... `lag - 1` of them.
         bound: of the number of repetitions, for a start.
         most: no bound is higher; 0 if there is no limit.
         dropped: ranges of exits that go, as `Exits.drop` takes them.
@@ -101,7 +121,7 @@ class Ending(NamedTuple):
 
     proof: Proof
     expected: bool
-    starts: dict[tuple[int, int], int]
+    starts: dict[tuple[int, int, int], tuple[int, ...]]
     bound: int
     most: int
     dropped: list[tuple[int, int]]
@@ -117,23 +137,34 @@ def ending(
         lo: where what may belong to it begins.
         live: refs that are wanted whatever the instrs read.
     """
-    candidate = _turned(builder, run, lo, tokens, exits)
-    if candidate is None:
+    at = _turned(builder, run, lo, tokens, exits)
+    if at is None:
         return None
+    pair = builder.instrs[at.start], builder.instrs[at.start + at.period * at.reps]
+    if not _is_end(builder, *pair, exits):
+        return None
+    return ending_of(builder, at, live, exits)
+
+
+def ending_of(
+    builder: Builder, run: Run, live: set[int], exits: Exits
+) -> Ending | None:
+    """How a run ends at run time that goes from test to test."""
     instrs = builder.instrs
-    end = candidate.start + candidate.period * candidate.reps
+    end = run.start + run.period * run.reps
     last = instrs[end].params["exit"]
     rest = instrs[end:]
     read = live.union(*[i.args for i in rest[1:]])
     reason = "its rounds differ"
     for peeled in range(MAX_PEEL + 1):
-        at = candidate._replace(
-            start=candidate.start + peeled * candidate.period,
-            reps=candidate.reps - peeled,
-        )
-        if at.reps < 2:
+        start = run.start + peeled * run.period
+        at = run._replace(start=start, reps=run.reps - peeled)
+        if at.reps < min(run.reps, 2):
             break
-        proof = attempt(builder, at)
+        if at.reps == 1:
+            proof = _single(builder, at, rest[0], exits)
+        else:
+            proof = attempt(builder, at)
         if proof is None or not _is_plain(proof):
             continue
         found = _ending(builder, proof, rest[0], read, peeled, exits)
@@ -141,8 +172,61 @@ def ending(
             exits.bounded(last, found.bound)
             return found
         reason = found
-    exits.refuse(last, reason)
+    if run.reps > 1:
+        exits.refuse(last, reason)
     return None
+
+
+def short_runs(
+    builder: Builder, start: int, words: Sequence[int], exits: Exits
+) -> list[Run]:
+    """Runs from test to test that are too short for `find`, in order, disjoint.
+
+    That rounds are alike is known from the code of a loop with a run-time exit, so one
+    is enough; another recording for each number of rounds would cost far more.
+
+    Args:
+        words: the tokens of `builder.instrs[start:]`, in which the runs are.
+    """
+    instrs = builder.instrs
+    visits: dict[Any, list[int]] = {}
+    runs: list[Run] = []
+    for at in range(start, len(instrs)):
+        instr = instrs[at]
+        if instr.prim is not guard or type(instr.source) is not Source:
+            continue
+        known = visits.setdefault(exits.place(instr.source), [])
+        ends = _is_end(builder, instrs[known[-1]], instr, exits) if known else False
+        if ends:
+            run = _backwards(builder, known, at, start, words)
+            if run is not None and (not runs or _end(runs[-1]) < run.start):
+                runs.append(run)
+            known.clear()
+        known.append(at)
+    return runs
+
+
+def _end(run: Run) -> int:
+    return run.start + run.period * run.reps
+
+
+def _backwards(
+    builder: Builder, known: list[int], end: int, start: int, words: Sequence[int]
+) -> Run | None:
+    """The run of fewer than MIN_REPS rounds in front of the last visit of a test."""
+    instrs = builder.instrs
+    expected = instrs[known[-1]].params["expected"]
+    period, reps = end - known[-1], 1
+    body = words[known[-1] + 1 - start : end - start]
+    for at in reversed(known[:-1]):
+        round_ = words[at + 1 - start : at + period - start]
+        same = instrs[at].params["expected"] is expected and round_ == body
+        if at != end - (reps + 1) * period or not same:
+            break
+        reps += 1
+    if reps >= MIN_REPS:
+        return None
+    return Run(end - reps * period - start, period, reps)
 
 
 def _turned(
@@ -156,7 +240,7 @@ def _turned(
             return None
         one, other = instrs[start + at], instrs[end + at]
         if _is_opposite(builder, one, other):
-            if not exits.same(one.source, other.source):
+            if not _same(one, other, exits):
                 return None
             break
         if tokens.of(one) != tokens.of(other):
@@ -169,14 +253,24 @@ def _turned(
     if before < lo:
         return turned
     first = instrs[before]
-    if not _is_opposite(builder, first, other) or not exits.same(
-        first.source, one.source
-    ):
+    if not _is_opposite(builder, first, other) or not _same(first, one, exits):
         return turned
     for k in range(before + 1, turned.start):
         if tokens.of(instrs[k]) != tokens.of(instrs[k + period]):
             return turned
     return Run(before, period, reps + 1)
+
+
+def _same(a: Instr, b: Instr, exits: Exits) -> bool:
+    """Whether two guards are the same test of the user's code."""
+    if not isinstance(a.source, Source) or not isinstance(b.source, Source):
+        return False
+    return exits.place(a.source) == exits.place(b.source)
+
+
+def _is_end(builder: Builder, one: Instr, other: Instr, exits: Exits) -> bool:
+    """Whether a guard goes on with its loop and another one does not."""
+    return _is_opposite(builder, one, other) and exits.may_stay(one.params["exit"])
 
 
 def _is_opposite(builder: Builder, one: Instr, other: Instr) -> bool:
@@ -201,7 +295,7 @@ def _has_guard(instr: Instr) -> bool:
 
 def _is_plain(proof: Proof) -> bool:
     """Whether nothing but the carries makes one repetition differ from another."""
-    if any(v and set(v) != {"exit"} for v in proof.varying):
+    if any(v.keys() - {"exit", "trip"} for v in proof.varying):
         return False
     if any(isinstance(o, Table) for operands in proof.operands for o in operands):
         return False
@@ -227,42 +321,45 @@ def _ending(
         return judgement.reason
     guards = instrs[start : start + period * reps : period]
     visits = [exits.held(i.params["exit"]) for i in guards]
-    before, after = visits[0], exits.held(last)
-    if any(len(held) != len(after) for held in visits):
+    visits.append(exits.held(last))
+    if any(len(held) != len(visits[-1]) for held in visits):
         return "a name is bound in the loop only"
-    names: dict[int, set[int]] = {}
-    for old, new in zip(before, after, strict=True):
-        names.setdefault(new, set()).add(old)
     fixed = {o.ref for part in proof.operands for o in part if isinstance(o, Fixed)}
     places = proof.places.among(read | fixed)
-    if not _stay([*visits, after], (read | fixed) - places.keys()):
+    if not _stay(visits, read - places.keys(), fixed):
         return "names exchange values from before the loop"
-    starts: dict[tuple[int, int], int] = {}
+    starts: dict[tuple[int, int, int], tuple[int, ...]] = {}
+    olds: set[tuple[int, ...]]
     for ref in sorted(read & places.keys()):
         rep, place, out = places[ref]
-        if rep != reps - 1:
-            return "a value of an earlier round is read after the loop"
+        lag = reps - rep
         if judgement.in_place:
-            if not peeled:
+            if not peeled or lag > 1:
                 return "an array is written in place"
-            olds = {instrs[start - period + place].outs[out]}
+            olds = {(instrs[start - period + place].outs[out],)}
+        elif lag > MAX_LAG or reps <= lag > 1:
+            return "a value of an earlier round is read after the loop"
         else:
-            olds = names.get(ref, set())
+            olds = _first_values(proof, visits, ref, lag)
         if len(olds) != 1:
             return "it is not known which value is read after the loop"
-        (starts[place, out],) = olds
-        if builder.avals[starts[place, out]] != builder.avals[ref]:
+        (firsts,) = olds
+        if any(builder.avals[old] != builder.avals[ref] for old in firsts):
             return "a value that is read after the loop has another type at first"
-    if not _are_there(builder, proof, starts.values(), exits):
+        starts[place, out, lag] = firsts
+    if not _are_there(builder, proof, chain.from_iterable(starts.values()), exits):
         return "a value from before the loop that is needed was not kept"
     tested = proof.operands[0][0]
     assert isinstance(tested, Carried)
-    where = tested.place, tested.out
-    if starts.setdefault(where, tested.starts[0]) != tested.starts[0]:
+    where = tested.place, tested.out, 1
+    if starts.setdefault(where, tested.starts) != tested.starts:
         return "the tested value is another one at first"
     bound = first_bound(reps)
     most = 0
     if judgement.rounds is not None:
+        # What is left of the range is another number of rounds after fewer.
+        if not exits.leaves(last):
+            return "the range of a `for` loop goes on behind it"
         most = judgement.rounds - 1
         bound = min(bound, most)
         if bound < reps:
@@ -273,19 +370,95 @@ def _ending(
     return Ending(proof, expected, starts, bound, most, dropped)
 
 
-def _stay(visits: Sequence[Sequence[int]], refs: set[int]) -> bool:
-    """Whether the names that hold any of the refs hold them for good.
+def _first_values(
+    proof: Proof, visits: Sequence[Sequence[int]], ref: int, lag: int
+) -> set[tuple[int, ...]]:
+    """What the names that hold a ref at the last visit held at the first `lag` visits.
 
-    A name that is given another one's value in each round holds what that one held a
-    round ago; if nobody else held the same at any visit, it is given its own, or one
-    that no round changes.
+    A name gets its value in a round from what is made there or from what one certain
+    name held before.  So a name that holds what was made `lag` rounds ago, at each
+    visit from number `lag` on, does so for any number of rounds.
     """
-    places: dict[int, int] = {}
-    for held in visits:
-        for place, ref in enumerate(held):
-            if ref in refs and places.setdefault(ref, place) != place:
-                return False
-    return all(held[place] == ref for ref, place in places.items() for held in visits)
+    spot = proof.places.get(ref)
+    assert spot is not None
+    _, place, out = spot
+    found = set()
+    for name in [k for k, held in enumerate(visits[-1]) if held == ref]:
+        first = tuple(held[name] for held in visits[:lag])
+        later = [proof.places.get(held[name]) for held in visits[lag:]]
+        steady = later == [(k, place, out) for k in range(len(later))]
+        known = any(proof.places.get(old) is not None for old in first)
+        if lag > 1 and (known or not steady):
+            return set()
+        found.add(first)
+    return found
+
+
+def _single(builder: Builder, run: Run, behind: Instr, exits: Exits) -> Proof | None:
+    """The proof of a run of one round, by what names held before and after it.
+
+    The round read a ref from before the loop by a name that held it.  If all such names
+    hold it afterwards, no round will change that; if all hold the same value that the
+    round has made, the next round will read that.
+    """
+    body = builder.instrs[run.start : run.start + run.period]
+    spots = [(p, out) for p, instr in enumerate(body) for out in range(len(instr.outs))]
+    refs = [ref for instr in body for ref in instr.outs]
+    places = Places(np.array([refs], np.int64), spots)
+    visits = [exits.held(i.params["exit"]) for i in (body[0], behind)]
+    if len(visits[0]) != len(visits[1]):
+        return None
+    made = places.get(behind.args[0])
+    if made is None:
+        return None
+    operands: list[list[Any]] = [[Carried(*made[1:], 1, body[0].args)]]
+    known = {i.outs[0] for i in builder.instrs[: run.start] if i.prim is const}
+    for instr in body[1:]:
+        operands.append([])
+        for ref in instr.args:
+            if (here := places.get(ref)) is not None:
+                operands[-1].append(Local(*here[1:]))
+                continue
+            later = {b for a, b in zip(*visits, strict=True) if a == ref}
+            if later == {ref} or (not later and (ref in known or exits.is_input(ref))):
+                operands[-1].append(Fixed(ref))
+            elif len(later) == 1 and (made := places.get(min(later))):
+                operands[-1].append(Carried(*made[1:], 1, (ref,)))
+            else:
+                return None
+    exit = Varying((body[0].params["exit"],))
+    varying = [{"exit": exit} if i.prim is guard else {} for i in body]
+    return Proof(run, body, places, operands, varying)
+
+
+def _stay(visits: Sequence[Sequence[int]], read: set[int], fixed: set[int]) -> bool:
+    """Whether refs from before the loop are held by the same names for good.
+
+    A name gets its value in a round from one certain name.  So if all names that held a
+    ref at each visit but the last do so at the last, too, they will after any number of
+    rounds; and no other name may hold it in the end, since it does not after fewer.
+
+    Args:
+        read: refs that are read after the loop, by names or otherwise.
+        fixed: refs that every round reads.
+    """
+    always, almost = _always(visits), _always(visits[:-1])
+    last = visits[-1]
+    for name, ref in enumerate(last):
+        if (ref in read or ref in fixed) and always.get(name) != ref:
+            return False
+    named = fixed | read.intersection(last)
+    return all(always.get(name) == ref for name, ref in almost.items() if ref in named)
+
+
+def _always(visits: Sequence[Sequence[int]]) -> dict[int, int]:
+    """The names that hold one ref at all visits."""
+    first, *others = visits
+    return {
+        name: ref
+        for name, ref in enumerate(first)
+        if all(held[name] == ref for held in others)
+    }
 
 
 def _are_there(

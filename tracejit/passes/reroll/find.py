@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import re
 from collections.abc import Callable, Hashable, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
@@ -22,6 +23,9 @@ CANDIDATES = 64
 IDLE = frozenset(("reshape", "slice", "const", "transpose", "broadcast_to", "cast"))
 
 
+_FAMILY = re.compile(r"family=\d+")
+
+
 class Run(NamedTuple):
     """`reps` repetitions of `period` instrs, from `start` on."""
 
@@ -34,7 +38,7 @@ class Tokens:
     """Numbers instrs so that those that may be iterations of each other are equal.
 
     What an iteration may change is left out: the value of a constant, where a slice
-    starts, the number of a guard's exit, the tables of an inner loop.
+    starts, the number of a guard's exit, the bound of an inner loop.
     """
 
     def __init__(self, avals: Sequence[Any]) -> None:
@@ -76,8 +80,11 @@ class Tokens:
         if name == "guard":
             return params["expected"]
         if name == "loop":
-            return body_text(params["body"]), *_but(params, "body")
-        return tuple(params.values())
+            # Loops with a test have families, and bounds, of their own.
+            own = ("body", "family", "trip") if "test" in params else ("body",)
+            return body_text(params["body"]), *_but(params, *own)
+        # A rule says of itself what must be equal.
+        return tuple([v.alike() if hasattr(v, "alike") else v for v in params.values()])
 
     def position(self, source: Source | None) -> Hashable:
         """The user's instruction, by number.
@@ -105,13 +112,17 @@ class Tokens:
         return id(code), starts[at] if at < len(starts) else source.lasti
 
 
-def _but(params: dict[str, Any], left_out: str) -> tuple:
-    return tuple(v for k, v in params.items() if k != left_out)
+def _but(params: dict[str, Any], *left_out: str) -> tuple:
+    return tuple(v for k, v in params.items() if k not in left_out)
 
 
 def body_text(body: Any) -> str:
-    """A body's text without the user's positions."""
-    return print_tape(body, sources=False)
+    """A body's text without the user's positions, and the families in it numbered."""
+    text = print_tape(body, sources=False)
+    families: dict[str, str] = {}
+    return _FAMILY.sub(
+        lambda found: families.setdefault(found[0], f"family={len(families)}"), text
+    )
 
 
 def find(

@@ -17,8 +17,8 @@ from ...tape import Builder, Instr
 from .find import IDLE, MIN_REPS, Run, body_text
 
 __all__ = [
-    "MAX_PEEL", "Carried", "Fixed", "Local", "Proof", "Table", "Varying", "attempt",
-    "prove",
+    "MAX_LAG", "MAX_PEEL", "Carried", "Fixed", "Local", "Places", "Proof", "Table",
+    "Varying", "attempt", "prove",
 ]  # fmt: skip
 
 #: A value may be carried over at most this many iterations.
@@ -167,6 +167,12 @@ def attempt(builder: Builder, run: Run) -> Proof | None:
             return None
         proof.varying.append(varying)
         proof.operands.append([next(operands) for _ in first.args])
+    # In `sum(arrays)` the first sum is a scalar.
+    for operand in chain.from_iterable(proof.operands):
+        if isinstance(operand, Carried):
+            aval = builder.avals[body[operand.place].outs[operand.out]]
+            if any(builder.avals[start] != aval for start in operand.starts):
+                return None
     return proof
 
 
@@ -200,7 +206,10 @@ def _varying(first: Instr, same: list[Instr]) -> dict[str, Varying] | None:
     if name == "loop":
         text = body_text(first.params["body"])
         bodies = {id(i.params["body"]): i.params["body"] for i in same}
-        return {} if all(body_text(b) == text for b in bodies.values()) else None
+        if any(body_text(b) != text for b in bodies.values()):
+            return None
+        trips = tuple([i.params["trip"] for i in same])
+        return {"trip": Varying(trips)} if len(set(trips)) > 1 else {}
     return {}
 
 

@@ -109,6 +109,7 @@ class Code:
             code.co_names
         )
         self._starts: list[int] = []
+        self._whole: dict[int, Loop] = {}
         self._overwritten: dict[int, frozenset[str]] = {}
         for i, op in enumerate(self.ops):
             self._starts += [max(i - 1, 0)] * (op.offset // 2 - len(self._starts))
@@ -334,6 +335,53 @@ class Code:
     def loop_at(self, i: int) -> Loop | None:
         """The innermost loop around instruction i."""
         return next((loop for loop in self.loops if i in loop.body), None)
+
+    def whole(self, loop: Loop) -> Loop:
+        """The loop with its entry test, if the code goes on there (`continue`)."""
+        found = self._whole.get(loop.head)
+        if found is None:
+            found = loop
+            for other in self.loops:
+                more = other.body - loop.body
+                tests = [i for i in more if self.ops[i].is_branch]
+                inside = loop.body < other.body and tests
+                if inside and all(self.place(i) in loop.body for i in tests):
+                    found = other
+            self._whole[loop.head] = found
+        return found
+
+    def is_inner(self, loop: Loop) -> bool:
+        """Whether a loop may run more than once in one frame."""
+        return any(loop.body < other.body for other in self.loops)
+
+    def decision(self, i: int) -> int | None:
+        """The branch that a bool made by instruction i decides at once, if any."""
+        if self.ops[i].is_branch:
+            return i
+        if self.ops[i].name not in ("TO_BOOL", "COMPARE_OP"):
+            return None
+        for k in range(i + 1, len(self.ops)):
+            if self.ops[k].name != "EXTENDED_ARG":
+                return k if self.ops[k].is_branch else None
+        return None
+
+    def decided(self, i: int, outcome: bool) -> int | None:
+        """The instruction that runs next where branch i has an outcome."""
+        op = self.ops[i]
+        if "IF_TRUE" in op.name:
+            return op.target if outcome else i + 1
+        if "IF_FALSE" in op.name:
+            return i + 1 if outcome else op.target
+        return None
+
+    def ways_out(self, loop: Loop) -> set[int]:
+        """The instructions of a loop from which it is left, exceptions included."""
+        ways = {i for i in loop.body if any(k not in loop.body for k in self.after(i))}
+        for i in loop.body:
+            handler = self.catches(i)
+            if handler is not None and handler not in loop.body:
+                ways.add(i)
+        return ways
 
     def always(self, loop: Loop, at: int) -> bool:
         """Whether each full round of a loop passes instruction `at`."""
