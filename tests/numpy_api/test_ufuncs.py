@@ -233,8 +233,8 @@ def test_keywords():
         (
             lambda x: special.hyp2f1(1, 2, 3, x),
             (
-                "scipy.special.hyp2f1 cannot be recorded. Write it with supported NumPy "
-                "functions, or compute it outside the function."
+                "scipy.special.hyp2f1 cannot be recorded. Write it with supported "
+                "NumPy functions, or compute it outside the function."
             ),
         ),
         (
