@@ -20,6 +20,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+if sys.path[0] == str(ROOT / "tests"):
+    # As a script: the folder tests/scipy is not the package scipy.
+    del sys.path[0]
 PAGES = (
     "README.md",
     "docs/architecture.md",
