@@ -12,7 +12,16 @@ def main():
     # NumPy may be imported before this line.
     set_threads(options.threads)
 
-    from benchmarks import batched, harness, inside, latency, leak, page, paths
+    from benchmarks import (
+        batched,
+        contestants,
+        harness,
+        inside,
+        latency,
+        leak,
+        page,
+        paths,
+    )
 
     settings = harness.settings()
     print(settings)
@@ -20,7 +29,8 @@ def main():
     outcomes = run_workloads(options, labels)
     show(harness.rows(outcomes, labels) if outcomes else [])
     show(harness.first_rows(outcomes, labels))
-    crowds = paths.measure() if options.paths else []
+    peers = [label for label in labels if label in contestants.PEERS]
+    crowds = paths.measure(peers=peers) if options.paths else []
     show(paths.rows(crowds) if crowds else [])
     batches = batched.measure() if options.batched else []
     show(batched.rows(batches) if batches else [])
