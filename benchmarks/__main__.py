@@ -15,6 +15,7 @@ def main():
     from benchmarks import (
         batched,
         contestants,
+        define_by_run,
         harness,
         inside,
         latency,
@@ -40,6 +41,8 @@ def main():
     show(latency.rows(waits) if waits else [])
     growths = leak.measure() if options.leak else []
     show(leak.rows(growths) if growths else [])
+    variables = define_by_run.measure() if options.define_by_run else []
+    show(define_by_run.rows(variables) if variables else [])
     if options.markdown:
         text = page.render(
             outcomes,
@@ -49,6 +52,7 @@ def main():
             waits,
             growths,
             borders=borders,
+            variables=variables,
             settings=settings,
             command=" ".join(["python -m benchmarks", *sys.argv[1:]]),
         )
@@ -88,6 +92,9 @@ def parse():
         "--inside", action="store_true", help="time functions in Numba's and back too"
     )
     parser.add_argument("--leak", action="store_true", help="look for leaks too")
+    parser.add_argument(
+        "--define-by-run", action="store_true", help="time `tracejit.autograd` too"
+    )
     parser.add_argument("--all", action="store_true", help="all of the above")
     parser.add_argument(
         "--threads", type=int, default=1, help="for every library (default: 1)"
@@ -106,7 +113,7 @@ def parse():
     options = parser.parse_args()
     if options.all:
         options.peers = options.latency = options.leak = options.paths = True
-        options.batched = options.inside = True
+        options.batched = options.inside = options.define_by_run = True
     return options
 
 

@@ -1,16 +1,18 @@
 """Writes docs/benchmarks.md from what was measured."""
 
-from benchmarks import batched, inside, latency, leak, paths
+from benchmarks import batched, define_by_run, inside, latency, leak, paths
 from benchmarks.harness import first_rows, markdown, rows
 
-INTRODUCTION = """\
+HEAD = """\
 # Benchmarks
 
 This page is written by `{command}`.
 Compare its columns with each other, not with another machine's.
 
 Measured on: {settings}.
+"""
 
+INTRODUCTION = """
 ## Value and gradient
 
 Time of one call that takes NumPy arrays and gives the value and the gradient as NumPy
@@ -82,8 +84,29 @@ up.
 """
 
 
+VARIABLES = """
+## Define by run
+
+`tracejit.autograd`: a training step of a network of 64, 256 and 10 units, recorded
+anew in each step, against the same step with `value_and_grad` and in PyTorch; what
+recording adds to single operations on four numbers; and what many steps leave behind.
+Times are medians, ratios medians of ratios within a round.
+
+"""
+
+
 def render(
-    outcomes, labels, crowds, batches, waits, growths, *, borders=(), settings, command
+    outcomes,
+    labels,
+    crowds,
+    batches,
+    waits,
+    growths,
+    *,
+    borders=(),
+    variables=(),
+    settings,
+    command,
 ):
     """The page as Markdown.
 
@@ -94,11 +117,13 @@ def render(
         waits: of `latency.measure`; an empty list leaves the section out.
         growths: of `leak.measure`; likewise.
         borders: of `inside.measure`; likewise.
+        variables: of `define_by_run.measure`; likewise.
         settings: one line on machine and versions.
         command: what was run.
     """
-    page = INTRODUCTION.format(settings=settings, command=command)
-    page += markdown(rows(outcomes, labels)) + "\n"
+    page = HEAD.format(settings=settings, command=command)
+    if outcomes:
+        page += INTRODUCTION + markdown(rows(outcomes, labels)) + "\n"
     first = first_rows(outcomes, labels)
     if first:
         page += FIRST + markdown(first) + "\n"
@@ -112,4 +137,6 @@ def render(
         page += LATENCY + markdown(latency.rows(waits)) + "\n"
     if growths:
         page += LEAKS + markdown(leak.rows(growths)) + "\n"
+    if variables:
+        page += VARIABLES + markdown(define_by_run.rows(variables)) + "\n"
     return page

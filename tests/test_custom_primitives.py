@@ -559,6 +559,18 @@ def test_a_numba_function_with_a_fixed_signature_gets_copies():
     assert np.array_equal(x, [1.0, 2.0, 3.0])
 
 
+def test_complex_operands_and_results():
+    def turned(z, k):
+        return z * 1j * k, np.abs(z)
+
+    for function in (turned, njit(turned)):
+        f = primitive(function)
+        fun = jit(lambda z, f=f: f(2.0 * z, 3.0)[0] + f(z, 1.0)[1])
+        for z in (np.arange(3.0) + 1j, np.complex128(2 - 1j)):
+            assert np.allclose(fun(z), 6j * z + np.abs(z), rtol=1e-14)
+        assert fun.stats().host_calls == (4 if function is turned else 0)
+
+
 def test_a_numba_function_of_lists_is_called_in_python():
     @primitive
     @njit

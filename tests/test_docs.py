@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
     "README.md",
     "docs/architecture.md",
+    "docs/define-by-run.md",
     "docs/loops.md",
     "docs/pitfalls.md",
     "docs/vmap.md",

@@ -17,7 +17,7 @@ from scipy import LowLevelCallable
 from scipy.integrate import nquad, quad
 
 import tracejit as tj
-from tracejit import grad, jit, primitive, value_and_grad
+from tracejit import grad, jit, primitive, value_and_grad, vmap
 
 pytestmark = pytest.mark.compiles
 
@@ -92,6 +92,27 @@ def test_what_goes_in_and_comes_out():
     assert y is not X
     assert (a, n, positive, z, x) == (6.0, 3, True, 2.0, 1.5)
     assert inside(((2, 2), X), True, 1.0)[1] == (5.0, 1)  # Numba's numbers are cast
+
+
+def test_complex_numbers_and_arrays():
+    f = jit(lambda z, w: (z * w, np.abs(w), np.sum(w), z))
+    z, w = 1 + 2j, np.arange(12.0) + 1j
+    for got, expected in zip(f.njit(z, w)(z, w), f(z, w), strict=True):
+        assert np.allclose(got, expected, rtol=1e-14)
+    assert f.njit(z, w)(2, w)[3] == 2 + 0j
+
+
+def test_writes_into_own_arrays():
+    def f(x):
+        y = np.zeros(5)
+        y[1:4] = x
+        y[0] += 2.0 * x[1]
+        return np.sum(y**2)
+
+    x = np.array([1.0, 2.0, 3.0])
+    value, slope = value_and_grad(f).njit(x)(x)
+    assert value == 30.0
+    assert np.array_equal(slope, [2.0, 20.0, 6.0])
 
 
 def test_weak_scalars_and_none():
@@ -336,10 +357,28 @@ def test_refusals():
         "function use np.ascontiguousarray of it, made outside, or pass it as an "
         "argument."
     )
+
+    def writes(x):
+        x[0] = 5.0
+        return x * 2
+
+    assert text_of(jit(writes).njit, np.ones(3)) == (
+        "njit: writes writes into its arguments. Let it write into copies of them."
+    )
     host = primitive(lambda x: float(x) + 1.0)
     assert text_of(jit(lambda x: host(x)).njit, 1.0) == (
         "njit: <lambda> calls lambda in Python, and compiled code cannot wait for "
         "that. Compile the function with numba.njit, or call <lambda> from Python."
+    )
+
+
+def test_batches_without_decisions():
+    step = vmap(grad(lambda x: np.sin(x) * x))
+    assert np.allclose(step.njit(X)(X), step(X), rtol=1e-14)
+    decides = vmap(jit(lambda x: x if x > 0.5 else 2 * x))
+    assert text_of(decides.njit, X) == (
+        "njit: <lambda> decides on its example, so that there is no one path for a "
+        "batch. Use njit of the function without vmap, in a loop."
     )
 
 

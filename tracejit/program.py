@@ -284,6 +284,8 @@ class Native:
         results: the results as expressions of the call's value `r`.
         static: values of all other names.
         copies: whether it takes arrays that may be written, so that it gets copies.
+        pairs: which of results and operands, in this order, are complex numbers, whose
+            parts are the last axis of the buffers; none if it is empty.
     """
 
     fun: Any
@@ -291,6 +293,7 @@ class Native:
     results: tuple[str, ...]
     static: dict[str, Any]
     copies: bool
+    pairs: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

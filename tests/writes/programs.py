@@ -18,12 +18,12 @@ SHAPES = ((6,), (3, 4), (2, 3, 2))
 
 
 def start(x):
-    """The arrays of a program: its argument cut up, and buffers made by NumPy."""
+    """The arrays of a program: of its argument, made by NumPy, and the argument."""
     a = x[:6] * 1.0
     b = np.zeros((3, 4), x.dtype)
     c = np.ones((2, 3, 2), x.dtype)
     d = x[:12].reshape(3, 4) * 0.5
-    return [a, b, c, d]
+    return [a, b, c, d, x]
 
 
 @st.composite
@@ -75,7 +75,7 @@ STEPS = (
 @st.composite
 def programs(draw):
     """Steps `(kind, number of the array, ...)`; shapes are followed while drawing."""
-    shapes = [(6,), (3, 4), (2, 3, 2), (3, 4)]
+    shapes = [(6,), (3, 4), (2, 3, 2), (3, 4), (12,)]
     steps = []
     for _ in range(draw(st.integers(2, 8))):
         kind = draw(st.sampled_from(STEPS))

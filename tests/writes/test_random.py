@@ -81,10 +81,11 @@ def test_a_wrong_rule_would_be_seen():
     "steps",
     [
         # What the machine found, or nearly did.
+        (("inplace", 4, 0, 0.5), ("set", 4, (0,), 3, 2.0)),
         (("overlap", 0, 0, 0.5),),
-        (("view", 1, (slice(2, 0, -1), 1)), ("transpose", 1), ("inplace", 4, 3, 2.0)),
-        (("reshape", 1, (-1,)), ("set", 4, (slice(1, 7, 2),), 0, 0.5)),
-        (("view", 2, (1,)), ("transpose", 4), ("scalar", 5, (0, [1, 0, 1]), 3, 2.0)),
+        (("view", 1, (slice(2, 0, -1), 1)), ("transpose", 1), ("inplace", 5, 3, 2.0)),
+        (("reshape", 1, (-1,)), ("set", 5, (slice(1, 7, 2),), 0, 0.5)),
+        (("view", 2, (1,)), ("transpose", 5), ("scalar", 6, (0, [1, 0, 1]), 3, 2.0)),
         (("at", 2, (slice(None), [0, 0, 2], -1), 0, 2.0), ("view", 2, (0, Ellipsis))),
     ],
 )

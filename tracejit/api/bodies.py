@@ -6,7 +6,7 @@ a `loop`; what does not depend on the iteration stays in front of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..passes.loops import UNLIMITED, first_bound, grown, is_dynamic
 from ..passes.segments import checkpointed, is_checkpoint
 from ..signature import caller, flatten, structure, unflatten
 from ..tape import Builder, Instr, Ref, Tape, guard, inner_tapes
-from ..tracer import Recorder, Tracer, where
+from ..tracer import Recorder, Tracer, base_of, own_ref, where
 from .leaves import cast, shape_text
 
 __all__ = ["Marks", "record_loop", "require_structure"]
@@ -252,7 +252,7 @@ class Marks:
         self.rec = rec
         self.instrs, self.guards = len(rec.instrs), len(rec.guards)
         alive = [t for found in rec.tracers if (t := found()) is not None]
-        self.before = [(t, t.ref.index) for t in alive]
+        self.before = [(t, type(t), own_ref(t)) for t in alive]
         self.known = {id(t) for t in alive}
 
     def undo(self) -> None:
@@ -281,16 +281,37 @@ class Marks:
                         " b) instead of if, or a Python loop instead of the scan",
                     )
                 )
-        if any(t.ref.index != old and t.ref.index in varying for t, old in self.before):
-            raise UnsupportedError(
-                message(
-                    f"the body of a {what} writes to an array from outside",
-                    where=caller(),
-                    way_out="Make the array part of the carry",
-                )
-            )
+        self.require_no_writes(
+            f"the body of a {what}", "Make the array part of the carry"
+        )
         rec.replace(self.instrs, outside)
         return inside
+
+    def require_no_writes(
+        self, what: str, way_out: str, own: Sequence[Any] = ()
+    ) -> None:
+        """Refuse writes into arrays that were there before.
+
+        Args:
+            own: those that may be written to.
+        """
+        free = {id(x) for x in own}
+        for tracer, kind, ref in self.before:
+            if id(tracer) in free or (
+                type(tracer) is Tracer and id(base_of(tracer)) in free
+            ):
+                continue
+            now = own_ref(tracer)
+            # A view without a ref is one whose owner was written to.
+            same = now is None if ref is None else now and now.index == ref.index
+            if type(tracer) is not kind or (not same and ref is not None):
+                raise UnsupportedError(
+                    message(
+                        f"{what} writes to an array from outside",
+                        where=caller(),
+                        way_out=way_out,
+                    )
+                )
 
     def forget(self) -> None:
         """Values of the body that somebody kept mean nothing outside."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, TracejitError, UnsupportedError, message
+from ..errors import ArgumentError, TracejitError, message
 from ..numpy_api.table import as_tracer
 from ..ops.branch import branch
 from ..primitive import PRIMITIVES
@@ -44,14 +44,9 @@ class _Side:
         rec.roll(marks.instrs, self.refs)
         self.instrs = rec.instrs[marks.instrs :]
         rec.replace(marks.instrs, [])
-        if any(t.ref.index != old for t, old in marks.before):
-            raise UnsupportedError(
-                message(
-                    "a side of a cond writes to an array from outside",
-                    where=caller(),
-                    way_out="Return the new array from both sides",
-                )
-            )
+        marks.require_no_writes(
+            "a side of a cond", "Return the new array from both sides"
+        )
 
     def free(self) -> list[int]:
         """The refs that it reads from outside."""

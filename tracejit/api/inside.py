@@ -58,6 +58,7 @@ def face_of(
         captured = [*captured, *trace.constants]
         path = Path(trace.tape, _bound(kind, captured, [*again, *trace.constants]))
         _refuse_hosts(kind, path)
+        _refuse_writes(kind, trace, calls[0])
         if _results(trace) != _results(first) or trace.result[0] != first.result[0]:
             raise UnsupportedError(
                 message(
@@ -120,6 +121,22 @@ def _refuse_hosts(kind: str, path: Path) -> None:
                 where=caller(),
                 way_out="Compile the function with numba.njit, or call "
                 f"{path.program.name} from Python",
+            )
+        )
+
+
+def _refuse_writes(kind: str, trace: Any, call: Any) -> None:
+    """Refuse writes into arguments that the caller, or another argument, would see."""
+    effects = trace.effects
+    if effects is None:
+        return
+    arrays = sum(np.ndim(value) > 0 for value in call.raw)
+    if effects.delivered or arrays + len(trace.looked_up) + len(trace.constants) > 1:
+        raise UnsupportedError(
+            message(
+                f"{kind}: {trace.tape.name} writes into its arguments",
+                where=caller(),
+                way_out="Let it write into copies of them",
             )
         )
 

@@ -182,6 +182,7 @@ def run(
     leaves, spec = flatten(chosen if isinstance(argnums, int) else tuple(chosen))
     names = _Names(fun, numbers, args)
     copies = [_copy(rec, kind, leaf, names, i) for i, leaf in enumerate(leaves)]
+    refs = [c.ref for c in copies]  # now: the function may write into them
     fresh = unflatten(spec, copies)
     args = list(args)  # type: ignore[assignment]
     for i, value in zip(
@@ -204,7 +205,7 @@ def run(
                 )
             )
         out, aux = out
-    return Run([c.ref for c in copies], spec, start, out, aux)
+    return Run(refs, spec, start, out, aux)
 
 
 def watch(rec: Recorder, tree: Any, label: str) -> None:

@@ -29,7 +29,7 @@ from ..dispatch import (
     session_function,
 )
 from ..errors import ArgumentError, UnsupportedError, message
-from ..numpy_api.table import as_tracer, in_dtype
+from ..numpy_api.table import as_tracer, fresh, in_dtype
 from ..ops.structural import broadcast_to, reshape
 from ..passes.batching import BatchedDecisionError, batch
 from ..signature import (
@@ -44,6 +44,7 @@ from ..signature import (
 )
 from ..tape import Ref
 from ..tracer import Recorder, Tracer, active_recorder
+from .bodies import Marks
 from .gradients import recorder
 from .leaves import function_name, shape_text
 from .transform import Transform, decorator
@@ -130,6 +131,20 @@ class Vmap(Transform):
             key = read_call(args, kwargs, program.statics, program.fun).key
             by_path.add(key)
         return self._by_example(args, kwargs)
+
+    def njit(self, *example: Any, **options: Any) -> Any:
+        """See `Transform.njit`; the function must not decide on its example."""
+        try:
+            return super().njit(*example, **options)
+        except _DecidesError:
+            raise UnsupportedError(
+                message(
+                    f"njit: {self._program.name} decides on its example, so that there "
+                    "is no one path for a batch",
+                    where=caller(),
+                    way_out="Use njit of the function without vmap, in a loop",
+                )
+            ) from None
 
     # --- the arguments
 
@@ -249,16 +264,22 @@ class Vmap(Transform):
         fronts = [as_tracer(rec, leaf) if flag else leaf for leaf, flag in pairs]
         mapped = mapped._replace(leaves=fronts)
         ones = [
-            f[0] if flag else f for f, flag in zip(fronts, mapped.mapped, strict=True)
+            fresh(f[0]) if flag else f
+            for f, flag in zip(fronts, mapped.mapped, strict=True)
         ]
         args, kwargs = mapped.build(ones)
+        given = [getattr(one, "ref", None) for one in ones]
+        marks = Marks(rec)
         start = len(rec.instrs)
         leaves, spec = flatten(fun(*args, **kwargs))
+        marks.require_no_writes(
+            "a function under vmap", "Return the value instead", ones
+        )
         rec.roll(start)
         env: dict[int, Ref] = {}
-        for one, (front, flag) in zip(ones, pairs, strict=True):
-            if flag:
-                env[one.ref.index] = front.ref
+        for ref, (front, flag) in zip(given, pairs, strict=True):
+            if flag and ref is not None:
+                env[ref.index] = front.ref
         differing = set(env)
         fragment = []
         for instr in rec.instrs[start:]:

@@ -73,6 +73,8 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
     One pass over the operands, written out, because this is what recording costs.
     """
     mode = LOCAL.mode
+    if not mode:
+        return _unrecorded(ufunc, compute, inputs)
     level = 0
     key: list[Any] = [ufunc]
     args: list[Any] = []
@@ -110,7 +112,7 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
             continue
         if kind is Tracer:
             refuse_tracer()
-        if kind is bool:
+        if kind is bool or kind is complex:
             key.append((kind, repr(x)))
             continue
         if kind is not np.ndarray and not isinstance(x, np.generic):
@@ -128,7 +130,7 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
             return wrapped(out)
         if type(out) is tuple:
             return _several(ufunc, inputs)
-        if out.dtype.kind != "f":
+        if out.dtype.kind not in "fc":
             return wrapped(out)
         if plan is None:
             plan = _make_plan(ufunc, found, values)
@@ -139,6 +141,19 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
     return recorded(
         out, plan.template, tuple(args), tuple(versions), level, plan.label, numbers
     )
+
+
+def _unrecorded(
+    ufunc: np.ufunc, compute: Callable[..., Any], inputs: tuple[Any, ...]
+) -> Any:
+    values = []
+    for x in inputs:
+        if type(x) is Variable:
+            x = x.value
+        elif type(x) is Tracer:
+            refuse_tracer()
+        values.append(x)
+    return wrapped(call_noisy(ufunc.__name__, compute, values, _NOTHING))
 
 
 def _make_plan(ufunc: np.ufunc, key: tuple, values: Sequence[Any]) -> _Plan:

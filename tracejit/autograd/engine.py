@@ -41,6 +41,11 @@ def _roots(
 def _cotangent(root: Any, ct: Any, verb: str) -> Any:
     if not isinstance(root, Variable) or not root.level:
         raise _no_history(root, verb)
+    if root.dtype.kind == "c":
+        raise fail(
+            f"{verb} of an array of complex numbers",
+            "Take its real part, imaginary part or absolute value",
+        )
     if ct is None:
         if root.size != 1 and root.level == 1:
             raise fail(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..tracer import user_frame
+from ..tracer import is_inside
 from .history import Constant, GradFn, Storage
 from .modes import LOCAL
-from .templates import Template
+from .templates import Template, kind_of
 from .variable import Variable, constant, fail, require_fresh, shared_storage
 
 __all__ = [
@@ -55,7 +56,10 @@ def recorded(
     numbers: tuple = (),
 ) -> Variable:
     """The result of a recorded call."""
-    frame = user_frame()
+    # This function, its caller and the variable's method are no user's code.
+    frame = sys._getframe(3)
+    while is_inside(frame) and frame.f_back is not None:
+        frame = frame.f_back
     out = _new(Variable)
     out.known = value
     out.kind = template.kind
@@ -79,7 +83,7 @@ def recorded(
 def held(x: Any) -> Any:
     """An operand as the history keeps it: arrays as copies."""
     if isinstance(x, (np.ndarray, np.generic)):
-        return Constant(np.array(x)[()])
+        return Constant(np.array(x)[()], kind_of(x))
     return x
 
 

@@ -165,7 +165,7 @@ def function_call(
             in_memory(out, x.value) for x in operands[:1] if type(x) is Variable
         )
     call = _Call(
-        (*kept, *map(Constant, made)),
+        (*kept, *[Constant(a, kind_of(a)) for a in made]),
         (*versions, *[0] * len(made)),
         1 if 1 in levels else 2,
         camel(name),
@@ -197,7 +197,7 @@ def _quick_call(
     entries: tuple = (arg,)
     seens: tuple[int, ...] = (version(arg) if type(arg) is Variable else 0,)
     if arrays:
-        entries += tuple([Constant(np.array(a)) for a in arrays])
+        entries += tuple([Constant(np.array(a), kind_of(a)) for a in arrays])
         seens += (0,) * len(arrays)
     out = recorded(value, template, entries, seens, x.level, camel(name))
     if template.view:
@@ -297,7 +297,7 @@ class _Call:
         if isinstance(template, list):
             items = [self.result(o, t) for o, t in zip(out, template, strict=True)]
             return like(out, items)
-        if not isinstance(template, Template) or out.dtype.kind != "f":
+        if not isinstance(template, Template) or out.dtype.kind not in "fc":
             return wrap_result(out, self.operands)
         made = recorded(out, template, self.args, self.versions, self.level, self.label)
         share(made, self.operands)

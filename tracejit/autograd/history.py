@@ -121,13 +121,14 @@ class Storage:
 class Constant:
     """An ordinary array (or NumPy scalar) that took part in a call."""
 
-    __slots__ = ("mark", "place", "value")
+    __slots__ = ("kind", "mark", "place", "value")
 
     level = 0
     place: int
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, kind: int) -> None:
         self.value = value
+        self.kind = kind
         self.mark: Any = None
 
 
@@ -232,6 +233,12 @@ class GradFn:
     def forget(self) -> None:
         """Let go of what the call was given; its value is known."""
         self.args = self.versions = self.numbers = ()
+
+    @property
+    def kind(self) -> int:
+        """The aval of the value that a cut holds, as a number."""
+        assert self.extra is not None
+        return self.extra.value.kind
 
     def name(self) -> str:
         """`MulBackward0` for a product."""

@@ -191,7 +191,7 @@ def _ufunc_method(name: str, ufunc: np.ufunc) -> Callable[..., Any]:
 
 for _name in _METHODS:
     setattr(Variable, _name, _method(_name))
-for _name in ("T", "mT"):
+for _name in ("T", "mT", "real", "imag"):
     setattr(Variable, _name, _property(_name))
 for _name, _ufunc in _UFUNC_METHODS.items():
     setattr(Variable, _name, _ufunc_method(_name, _ufunc))

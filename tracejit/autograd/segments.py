@@ -9,7 +9,6 @@ from typing import Any
 
 from ..errors import AutogradError
 from .history import GradFn
-from .templates import kind_of
 from .variable import Variable, fail, version
 
 __all__ = ["Segment", "reachable", "require_unfreed", "require_version"]
@@ -64,7 +63,7 @@ class Segment:
         self.key = (
             tuple(key),
             tuple([root.place for root in self.roots]),
-            tuple([kind(arg) for arg in inputs]),
+            tuple([arg.kind for arg in inputs]),
             tuple(wrt),
         )
 
@@ -141,13 +140,3 @@ def require_unfreed(fn: GradFn) -> None:
 
 
 _serial = operator.attrgetter("serial")
-
-
-def kind(arg: Any) -> int:
-    """The aval of an input, as a number."""
-    if type(arg) is Variable:
-        return arg.kind
-    if isinstance(arg, GradFn):
-        assert arg.extra is not None
-        return arg.extra.value.kind
-    return kind_of(arg.value)

@@ -334,6 +334,11 @@ class Variable(Remembering):
     def cut(self) -> Extra:
         """Have the backward pass stop here, at the value of this moment."""
         assert self.fn is not None
+        if self.dtype.kind == "c":
+            raise fail(
+                "the gradient of an array of complex numbers in between",
+                "Ask for that of real and imaginary part, which are arrays of floats",
+            )
         require_fresh(self)
         if self.fn.extra is None:
             self.fn.extra = Extra()

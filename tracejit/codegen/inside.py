@@ -2,9 +2,10 @@
 
     i64 NAME(results, args..., array outputs...)
 
-Args of shape () come by value, arrays as pointers to contiguous data of the recorded
-shape.  The paths are tried one after the other; the first that answers ends it, with
-status 0.  `results` gets the outputs of shape (), eight bytes each.
+Args of shape () come by value; arrays, and complex numbers, as pointers to contiguous
+data of the recorded shape.  The paths are tried one after the other; the first that
+answers ends it, with status 0.  `results` gets the outputs of shape (), eight bytes
+each.
 
 Unlike a kernel's body it stands alone: parameters are constants of the module, so that
 LLVM folds them into the code of whoever inlines it; addresses of captured arrays are
@@ -18,7 +19,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..passes.fuse import fuse
+from ..avals import Aval
+from ..passes.lower import lower
 from ..program import Buffer, For, Program, walk
 from ..tape import Tape
 from .host import Descriptor, descriptors
@@ -40,7 +42,7 @@ class Path:
 
     @cached_property
     def layout(self) -> Layout:
-        program = fuse(self.tape, len(self.captures))
+        program = lower(self.tape, len(self.captures))
         return Layout(program, print_program(program).slots)
 
     @property
@@ -74,12 +76,18 @@ def inside_assembly(paths: list[Path], name: str) -> str:
     return str(module)
 
 
+def _aval(output: Buffer | int, program: Program) -> Aval:
+    """An output as it is in memory: complex numbers are their parts."""
+    if isinstance(output, Buffer):
+        return Aval(output.shape, output.dtype)
+    return Aval((), program.dtypes[output])
+
+
 class _Inside:
     def __init__(self, module: Module, paths: list[Path], name: str) -> None:
         self.module, self.paths, self.name = module, paths, name
         self.writer = Writer(module)
-        self.outputs = paths[0].tape.outputs
-        self.avals = [paths[0].tape.avals[ref] for ref in self.outputs]
+        self.avals = [_aval(o, paths[0].program) for o in paths[0].program.outputs]
 
     def op(self, text: str) -> str:
         return self.writer.op(I64, text).text

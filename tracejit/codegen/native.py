@@ -25,8 +25,7 @@ import weakref
 from functools import cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from ..avals import complex_of
 from ..program import Buffer, Native
 
 __all__ = ["Entry", "entry_of"]
@@ -50,7 +49,8 @@ def entry_of(
     """The entry for arrays of these ranks and dtypes; None if Numba refuses."""
     kinds = tuple([(len(b.shape), b.dtype.str) for b in (*outs, *ins)])
     try:
-        key: Any = native.call, native.results, tuple(native.static.items()), kinds
+        static = tuple(native.static.items())
+        key: Any = native.call, native.results, static, native.pairs, kinds
         hash(key)
     except TypeError:
         key = object()
@@ -99,21 +99,23 @@ def _text(
     scope: dict[str, Any],
 ) -> str:
     lines, at = ["def entry(arrays, sizes):"], 0
-    arrays, checks = [], []
+    arrays, checks, ranks = [], [], []
     for k, buffer in enumerate((*outs, *ins)):
-        rank = len(buffer.shape)
-        scope[f"dtype{k}"] = np.dtype(buffer.dtype)
+        is_pair = bool(native.pairs) and native.pairs[k]
+        rank = len(buffer.shape) - is_pair
+        ranks.append(rank)
+        scope[f"dtype{k}"] = complex_of(buffer.dtype) if is_pair else buffer.dtype
         sizes = [f"sizes[{at + n}]" for n in range(rank)]
         shape = ", ".join(sizes or ["1"])
         arrays.append(f"carray(arrays[{k}], ({shape},), dtype{k})")
-        at += rank
+        at += len(buffer.shape)
         if k < len(outs) and rank:
             checks += [
                 f"{native.results[k]}.shape[{n}] != {s}" for n, s in enumerate(sizes)
             ]
-    for k, buffer in enumerate(ins):
+    for k in range(len(ins)):
         text = arrays[len(outs) + k]
-        if not buffer.shape:
+        if not ranks[len(outs) + k]:
             text += "[0]"
         else:
             text = f"{text}.copy()" if native.copies else f"read_only({text})"
@@ -121,8 +123,8 @@ def _text(
     lines += ["    try:", f"        r = {native.call}"]
     if checks:
         lines += [f"        if {' or '.join(checks)}:", "            return 1"]
-    for k, buffer in enumerate(outs):
-        index = "..." if buffer.shape else "0"
+    for k in range(len(outs)):
+        index = "..." if ranks[k] else "0"
         lines.append(f"        {arrays[k]}[{index}] = {native.results[k]}")
     lines += ["    except Exception:", "        return 1", "    return 0", ""]
     return "\n".join(lines)

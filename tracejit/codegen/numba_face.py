@@ -88,6 +88,8 @@ def _scope(face: Face) -> dict[str, Any]:
     for k, aval in enumerate(face.results):
         scope[f"dtype{k}"] = aval.dtype
         scope[f"kind{k}"] = aval.dtype.type
+    for k, (_, aval) in enumerate(face.leaves):
+        scope[f"argument{k}"] = aval.dtype
     for k, value in enumerate(face.constants):
         scope[f"c{k}"] = value
     return scope
@@ -97,19 +99,21 @@ def _shim(face: Face, status: bool) -> str:
     lines = [f"def shim({', '.join(face.parameters)}):"]
     given, tests = [], []
     for k, (text, aval) in enumerate(face.leaves):
-        given.append(f"a{k}" if aval.shape else text)
+        given.append(f"a{k}" if _in_memory(aval) else text)
+        if _is_complex(aval):
+            lines += [f"    a{k} = empty((1,), argument{k})", f"    a{k}[0] = {text}"]
         if aval.shape:
             lines.append(f"    a{k} = ascontiguousarray({text})")
             tests += [f"a{k}.shape[{i}] == {n}" for i, n in enumerate(aval.shape)]
-    arrays = [k for k, aval in enumerate(face.results) if aval.shape]
-    scalars = [k for k, aval in enumerate(face.results) if not aval.shape]
+    arrays = [k for k, aval in enumerate(face.results) if _in_memory(aval)]
+    scalars = [k for k, aval in enumerate(face.results) if not _in_memory(aval)]
     for k in arrays:
-        shape = "".join(f"{n}, " for n in face.results[k].shape)
+        shape = "".join(f"{n}, " for n in face.results[k].shape or (1,))
         lines.append(f"    r{k} = empty(({shape}), dtype{k})")
     call = f"body(({''.join(f'{g}, ' for g in given + [f'r{k}' for k in arrays])}))"
     names = ", ".join(["status", *[f"r{k}" for k in scalars]])
     call = f"{names} = {call}" if scalars else f"status = {call}[0]"
-    floats = [k for k, aval in enumerate(face.results) if aval.dtype.kind == "f"]
+    floats = [k for k, aval in enumerate(face.results) if aval.dtype.kind in "fc"]
     if not status:
         if tests:
             lines += [f"    if not ({' and '.join(tests)}):"]
@@ -122,13 +126,24 @@ def _shim(face: Face, status: bool) -> str:
         lines += [f"    if {' and '.join(tests) or 'True'}:", f"        {call}"]
         lines += ["    if status != 0:"]
         for k, aval in enumerate(face.results):
-            what = f"r{k}[...]" if aval.shape else f"r{k}"
+            what = f"r{k}[...]" if _in_memory(aval) else f"r{k}"
             lines += [f"        {what} = kind{k}({'nan' if k in floats else 0})"]
         lines += ["        pass"]
-    result = re.sub(r"\bo\[(\d+)\]", r"r\1", face.expression)
+    result = face.expression
+    for k, aval in enumerate(face.results):
+        result = result.replace(f"o[{k}]", f"r{k}[0]" if _is_complex(aval) else f"r{k}")
     result = re.sub(r"\bc\[(\d+)\]", r"c\1", result)
     lines.append(f"    return status, {result}" if status else f"    return {result}")
     return "\n".join(lines) + "\n"
+
+
+def _is_complex(aval: Aval) -> bool:
+    """Whether it is one complex number, which stands in memory."""
+    return aval.dtype.kind == "c" and not aval.shape
+
+
+def _in_memory(aval: Aval) -> bool:
+    return bool(aval.shape) or _is_complex(aval)
 
 
 def _intrinsic(face: Face) -> Any:
@@ -140,7 +155,7 @@ def _intrinsic(face: Face) -> Any:
     from numba.np.numpy_support import from_dtype
 
     library = _Library(face)
-    scalars = [aval for aval in face.results if not aval.shape]
+    scalars = [aval for aval in face.results if not _in_memory(aval)]
     returned = types.Tuple([types.int64, *[from_dtype(a.dtype) for a in scalars]])
     wanted = [from_dtype(aval.dtype) for _, aval in face.leaves]
 
@@ -189,11 +204,11 @@ def _check_types(face: Face, kinds: Sequence[Any]) -> None:
 
     for kind, (text, aval) in zip(kinds, face.leaves, strict=False):
         wanted = from_dtype(aval.dtype)
-        if aval.shape:
+        if _in_memory(aval):
             good = (
                 isinstance(kind, types.Array)
                 and kind.dtype == wanted
-                and kind.ndim == aval.ndim
+                and kind.ndim == max(aval.ndim, 1)
                 and kind.layout == "C"
                 and kind.aligned
             )

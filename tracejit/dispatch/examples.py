@@ -25,6 +25,7 @@ from ..captures import describe
 from ..errors import ArgumentError, message
 from ..kernel import fresh
 from ..signature import Call, caller, read_call
+from ..tracer import Tracer
 from .dispatcher import Dispatcher, Entry, Failure
 from .frames import hide_frames
 from .stats import guard_text
@@ -56,7 +57,13 @@ class Mapped(NamedTuple):
     def example(self, k: int) -> tuple[tuple, dict[str, Any]]:
         """The arguments of the k-th example."""
         pairs = zip(self.leaves, self.mapped, strict=True)
-        return self.build([leaf[k] if mapped else leaf for leaf, mapped in pairs])
+        return self.build([_row(leaf, k) if mapped else leaf for leaf, mapped in pairs])
+
+
+def _row(leaf: Any, k: int) -> Any:
+    """A row; of a traced array a copy, as the function may write into it."""
+    row = leaf[k]
+    return row.copy() if type(row) is Tracer and row.shape else row
 
 
 class _Wider(Exception):

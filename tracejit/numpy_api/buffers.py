@@ -163,8 +163,14 @@ class Buffer(Tracer):
             return object.__getattribute__(self, name)
         if name == "ref":
             return self.constant(self.rec).ref
+        if name.startswith("__"):
+            if name in ("__array_interface__", "__array_struct__"):
+                raise AttributeError(name)  # who has the memory is to be known
+            if name != "__class__" and hasattr(Buffer, name):
+                return object.__getattribute__(self, name)
+            return getattr(plain(self), name)
         value = getattr(plain(self), name)
-        if callable(value) and not name.startswith("__"):
+        if callable(value):
             return functools.partial(_call, self, name)
         return _wrapped(self.rec, value)
 

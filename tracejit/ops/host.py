@@ -6,6 +6,7 @@ The param `rule` is the function with all that tracejit may ask of it:
 
     rule.name                            how it is called on a tape
     rule.run(*arrays) -> arrays          the function; a tuple, as many as `outs`
+    rule.trusted, rule.native            optional, see `program.Host`
     rule.vjp(builder, cts, outs, xs)     -> cotangents of the xs, None for zero
     rule.jvp(builder, tangents, outs, xs)  -> tangents of the outs, None for zero
 

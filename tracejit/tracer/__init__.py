@@ -25,6 +25,7 @@ from .recorder import (
     Recorder,
     active_recorder,
     check_dtype,
+    own_ref,
     paused,
     recording,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "joins_axes",
     "link",
     "note_uncertain",
+    "own_ref",
     "owner_of",
     "paused",
     "put",

@@ -80,6 +80,7 @@ class Emitter(Branches):
         """Write everything; `outputs` says where array outputs have to be."""
         program = self.out.program
         self.memory = plan(self.analysis, self.roots, program, outputs)
+        self.hand_over(outputs)
         self.level(level, None)
 
     # -- levels and loops --------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,10 @@ class _Reference:
         )
         self.pairs = pairs
         self.outs = tuple(outs)
-
+        self.native = getattr(self.function, "native", None)
+        if self.native is not None:
+            flags = (*[aval.dtype.kind == "c" for aval in outs], *pairs)
+            self.native = replace(self.native, pairs=flags)
         if self.function is not None:
             self.trusted = False
         if instr.prim.into is not None:
