@@ -178,10 +178,17 @@ class RolledLoops(Elements):
                 if is_own(result):
                     self.places[result] = memory[result].buffer
                     if given:
-                        self.out.program.works.remove(memory[start].buffer)
+                        self.drop(memory[start].buffer)
                         memory[start] = memory[result]
                 elif given:
                     self.places[result] = memory[start].buffer
+
+    def drop(self, buffer: Buffer) -> None:
+        """Do without a buffer that was just planned."""
+        works = self.out.program.works
+        works.remove(buffer)
+        for number, other in enumerate(works):
+            other.number = number
 
     def trip(self, instr: Instr, unit: int) -> int:
         """The trip count, as the length that it is of stacks, else as one of its own.
