@@ -229,7 +229,6 @@ CROWDS = (
         5,
         3,
         3,
-        tried=30,
         torch=walk_torch,
         scan=walk_scan,
     ),

@@ -20,6 +20,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+if sys.path[0] == str(ROOT / "tests"):
+    # As a script: the folder tests/scipy is not the package scipy.
+    del sys.path[0]
 PAGES = (
     "README.md",
     "docs/architecture.md",
@@ -66,7 +69,8 @@ def run(page: Path) -> tuple[Session, str]:
     text = page.read_text(encoding="utf-8")
     for name, body in FILE.findall(text):
         Path(name).write_text(body, encoding="utf-8")
-    sys.path.insert(0, os.getcwd())
+    # In place of this folder, where tests mirror packages such as scipy.
+    sys.path[0] = os.getcwd()
     plain = FENCE.sub("", text)  # else a closing fence would be expected output
     test = doctest.DocTestParser().get_doctest(plain, {}, page.name, str(page), 0)
     session, report = Session(), io.StringIO()
@@ -77,7 +81,8 @@ def run(page: Path) -> tuple[Session, str]:
 def in_a_process(page: str, *options: str) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         return subprocess.run(
-            [sys.executable, __file__, *options, str(ROOT / page)],
+            # -P: the packages of tests are not those of the same names outside.
+            [sys.executable, "-P", __file__, *options, str(ROOT / page)],
             cwd=folder,
             env={
                 **{k: v for k, v in os.environ.items() if k[:9] != "TRACEJIT_"},
