@@ -38,8 +38,8 @@ ONCE = {
 }
 #: References that take complex numbers and are not analytic in them.
 NOT_ANALYTIC = set(
-    "abs cast complex cholesky eigh eigvalsh expi ive jv lstsq pinv qr slogdet svd"
-    " svdvals yv".split()
+    "abs cast complex cholesky eig eigvals eigh eigvalsh expi ive jv lstsq pinv qr"
+    " slogdet svd svdvals yv".split()
 )
 
 

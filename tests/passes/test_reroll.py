@@ -363,6 +363,16 @@ def test_operands_in_another_number_do_not_roll():
     assert all(i.prim.name != "loop" or i.params["trip"] < 8 for i in tape.instrs)
 
 
+def test_what_is_carried_starts_with_its_shape() -> None:
+    def f(x: Any) -> Any:
+        v = np.array([x, 2 * x])
+        return sum([v] * 10).sum()
+
+    tape = rolled(f, np.float64(0.5))
+    assert trips(tape) == [9]
+    assert grad(f)(0.5) == 30.0
+
+
 def test_operands_of_other_shapes_are_no_table():
     """An array and then numbers at one place in the code: no iterations of one loop."""
 

@@ -228,11 +228,29 @@ def decided_after(x, p):
     return x
 
 
+def collected(x, p):
+    seen = []
+    for _ in range(T):
+        x = x + 0.1 * np.sin(x * p)
+        seen.append(x)
+    return np.sum(np.array(seen)) * len(seen)
+
+
+def collected_vectors(x, p):
+    seen = [np.zeros(3)]
+    h = x * np.ones(3)
+    for _ in range(T):
+        h = np.tanh(h * p)
+        seen.append(h)
+    return np.sum(np.stack(seen) ** 2) + sum(seen).sum()
+
+
 SAME = {
     unread: 1, counter: 1, steps: 1, clock: 1, row: 1, reversed_row: 1,
     wrapped_row: 1, cyclic_row: 1, wide_row: 1, window: 1, items: 1, numbered: 1,
     pairs: 1, before: 1, used_after: 1, kept: 1, from_before: 1, pair: 1, helper: 1,
     listed: 1, in_place: 1, with_else: 1, decided_after: 2,
+    collected: 1, collected_vectors: 1,
 }  # fmt: skip
 
 
@@ -266,14 +284,6 @@ def changes_row_late(x, p):
     for i in range(T):
         x = np.tanh(x * p + ROWS[i // 30])
     return x
-
-
-def collected(x, p):
-    seen = []
-    for _ in range(T):
-        x = x + 0.1 * np.sin(x * p)
-        seen.append(x)
-    return np.sum(np.array(seen)) * len(seen)
 
 
 def from_the_middle(x, p):
@@ -416,8 +426,34 @@ def shrinks(x, p):
     return v.sum()
 
 
+def collected_and_read(x, p):
+    seen = [x]
+    for _ in range(T):
+        seen.append(seen[-1] + 0.1 * np.sin(seen[-1] * p))
+    return seen[-1]
+
+
+def collected_twice(x, p):
+    seen = []
+    other = seen
+    for _ in range(T):
+        x = x + 0.1 * np.sin(x * p * len(other))
+        seen.append(x)
+    return x
+
+
+def collected_in_place(x, p):
+    seen = []
+    v = np.array([x, p])
+    for _ in range(T):
+        v += 0.1 * np.sin(v)
+        seen.append(v)
+    return sum(seen).sum()
+
+
 DIFFERENT = [
-    changes, changes_late, changes_row_late, collected, from_the_middle, counted,
+    changes, changes_late, changes_row_late, from_the_middle, counted,
+    collected_and_read, collected_twice, collected_in_place,
     stopped, stopped_by_value, from_a_list, by_math, by_builtin, handed_on,
     handed_on_late, attribute, in_a_dict, in_a_cell, counted_in_a_cell, handled,
     generated, consumed, shrinks,
@@ -427,6 +463,46 @@ DIFFERENT = [
 @pytest.mark.parametrize("function", DIFFERENT, ids=lambda f: f.__name__)
 def test_rounds_that_may_differ_are_recorded(function: Callable) -> None:
     assert skips(function) == 0
+
+
+def collected_before(x, p):
+    seen = []
+    for _ in range(T):
+        seen.append(x)
+        x = x + 0.1 * np.sin(x * p)
+    return x * seen[3] + np.sum(np.array(seen) ** 2) * seen[-1] * len(seen)
+
+
+def collected_pairs(x, p):
+    seen = []
+    for _ in range(T):
+        seen.append(x)
+        x = x + 0.1 * np.sin(x * p)
+        seen.append(2 * x)
+    return sum(seen) * seen[T]
+
+
+def returned(x, p):
+    seen = []
+    for _ in range(T):
+        x = x + 0.1 * np.sin(x * p)
+        seen.append(x)
+    return seen
+
+
+@pytest.mark.parametrize("function", [collected_before, collected_pairs, returned])
+def test_lists_have_what_each_round_appended(function: Callable) -> None:
+    found = recorded(jit(function), 0.7, 1.3, may_skip=True)
+    assert found.skips == 1
+    expected = function(0.7, 1.3)
+    if isinstance(expected, list):
+        assert len(found.values) == T
+    np.testing.assert_allclose(found.values, np.ravel(expected), rtol=1e-14)
+    if function is not returned:
+        slopes = recorded(grad(function, (0, 1)), 0.7, 1.3, may_skip=True)
+        plain = recorded(grad(function, (0, 1)), 0.7, 1.3, may_skip=False)
+        assert (slopes.skips, plain.skips) == (1, 0)
+        np.testing.assert_allclose(slopes.values, plain.values, rtol=1e-12)
 
 
 def test_short_loops_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer, refuse
+from .complex import conjugated, squared_size
 from .joining import take_along_axis
 from .linalg import inv, norm, solve, squares
 from .products import matmul
@@ -35,13 +36,18 @@ def _matrix(a: Any) -> Tracer:
         raise np.linalg.LinAlgError(
             f"{x.ndim}-dimensional array given. Array must be at least two-dimensional"
         )
-    return x if x.dtype.kind == "f" else cast(x, F64)
+    return x if x.dtype.kind in "fc" else cast(x, F64)
 
 
 def _symmetric(x: Tracer) -> Tracer:
     """What NumPy reads of a matrix that is said to be symmetric: its lower half."""
     below = emit("tril", x, k=-1)
-    return emit("tril", x, k=0) + swapaxes(below, -1, -2)
+    if x.dtype.kind != "c":
+        return emit("tril", x, k=0) + swapaxes(below, -1, -2)
+    n = x.shape[-1]
+    diagonal = cast(emit("real", emit("diagonal", x, offset=0)), x.dtype)
+    middle = emit("diag_embed", diagonal, offset=0, n=n, m=n)
+    return below + middle + swapaxes(conjugated(below), -1, -2)
 
 
 # --- svd ------------------------------------------------------------------------------
@@ -72,7 +78,7 @@ def _hermitian_svd(x: Tracer) -> Any:
     columns = order[..., None, :]
     sign, size = [take_along_axis(t, order, -1) for t in (sign, size)]
     u = take_along_axis(v, columns, -1)
-    return _Svd(u, size, swapaxes(u * sign[..., None, :], -1, -2))
+    return _Svd(u, size, swapaxes(conjugated(u * sign[..., None, :]), -1, -2))
 
 
 def singular_values(x: Tracer) -> Tracer:
@@ -127,7 +133,7 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     else:
         # The first columns decide on q, the others are turned by it.
         q, left = emit("qr", x[..., :m])
-        right = matmul(swapaxes(q, -1, -2), x[..., m:])
+        right = matmul(swapaxes(conjugated(q), -1, -2), x[..., m:])
         r = emit("concatenate", left, right, axis=x.ndim - 1)
     return r if mode == "r" else _Qr(q, r)
 
@@ -180,9 +186,9 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     # The shape of the residuals depends on the rank: a guard.
     if m > n and operator.index(rank) == n:
         rest = y - matmul(x, found)
-        residuals: Any = sum_(rest * rest, 0)
+        residuals: Any = sum_(squared_size(rest), 0)
     else:
-        residuals = np.zeros(0, x.dtype)
+        residuals = np.zeros(0, singular.dtype)
     return found[:, 0] if vector else found, residuals, rank, singular
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import Tracer
-from .complex import squared_size
+from .complex import conjugated, squared_size
 from .products import dot, matmul
 from .reductions import axis_of, keep, reduce
 from .reductions import max as max_
@@ -52,7 +52,8 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Any:
     x = squares(_float(a))
     if not upper:
         return emit("cholesky", x)
-    return swapaxes(emit("cholesky", swapaxes(x, -1, -2)), -1, -2)
+    x = swapaxes(conjugated(x), -1, -2)
+    return swapaxes(conjugated(emit("cholesky", x)), -1, -2)
 
 
 @implements(np.linalg.inv)

@@ -3,6 +3,10 @@
 Derivatives: M. Giles, "Collected matrix derivative results for forward and reverse
 mode algorithmic differentiation" (2008); Cholesky: I. Murray, "Differentiation of the
 Cholesky decomposition" (2016), section 3.
+
+Cotangents of complex matrices are not conjugated (see `ops.complex`), so the rules of
+what is holomorphic (solve, inv, det) are the real ones.  The Cholesky factor is not:
+its rules are written for conjugated cotangents, with conjugate transposes.
 """
 
 from __future__ import annotations
@@ -13,12 +17,13 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from ..avals import Aval
+from ..avals import Aval, real_of
 from ..errors import InvalidTapeError
 from ..primitive import Primitive, register
+from .complex import complex_, conj, imag, real
 from .contraction import matmul
 from .reduction import sum_
-from .rows import REAL, same_dtype, sample
+from .rows import REAL, same_dtype, sample, zeros
 from .structural import (
     broadcast_to,
     diag_embed,
@@ -32,7 +37,7 @@ from .structural import (
 
 
 def _square(a: Aval, name: str) -> None:
-    same_dtype((a,), name, "f")
+    same_dtype((a,), name, "fc")
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise InvalidTapeError(f"{name} of {a!r}, which is not a stack of squares")
 
@@ -48,7 +53,7 @@ def _matrix_aval(name: str) -> Callable[..., Aval]:
 def _solve_aval(name: str) -> Callable[..., Aval]:
     def aval(a: Aval, b: Aval, **_: Any) -> Aval:
         _square(a, name)
-        same_dtype((a, b), name, "f")
+        same_dtype((a, b), name, "fc")
         if b.shape[:-1] != a.shape[:-1]:
             raise InvalidTapeError(f"{name} of {a!r} and {b!r}")
         return b
@@ -60,6 +65,24 @@ def swap(x: Any) -> Any:
     """The transposed matrices of a stack."""
     n = x.ndim
     return transpose(x, perm=(*range(n - 2), n - 1, n - 2))
+
+
+def herm(x: Any) -> Any:
+    """The conjugate transposes of a stack."""
+    return swap(conj(x)) if x.dtype.kind == "c" else swap(x)
+
+
+def conjugated(rule: Callable[..., tuple]) -> Callable[..., tuple]:
+    """A reverse rule written for conjugated cotangents, as the literature has them."""
+
+    def both(ct: Any) -> Any:
+        return conj(ct) if ct is not None and ct.dtype.kind == "c" else ct
+
+    def vjp(cts: Any, ys: Any, *args: Any, **params: Any) -> tuple:
+        given = tuple(map(both, cts)) if isinstance(cts, tuple) else both(cts)
+        return tuple(map(both, rule(given, ys, *args, **params)))
+
+    return vjp
 
 
 def scale(x: Any, factor: Any) -> Any:
@@ -193,11 +216,26 @@ def _phi(x: np.ndarray) -> np.ndarray:
 
 
 def _cholesky_jvp(tangents: Any, y: Any, a: Any) -> Any:
-    x = tril(tangents[0], k=0)
-    s = x + swap(tril(tangents[0], k=-1))
+    x = phi(tangents[0])
+    s = x + herm(x)
     half = triangular_solve(y, s, lower=True, trans=False)
-    full = triangular_solve(y, swap(half), lower=True, trans=False)
+    full = triangular_solve(y, herm(half), lower=True, trans=False)
     return matmul(y, phi(full))
+
+
+@conjugated
+def _complex_cholesky_vjp(ct: Any, y: Any, a: Any) -> tuple:
+    """Murray's formula with conjugate transposes."""
+    p = phi(matmul(herm(tril(y, k=0)), ct))
+    half = triangular_solve(conj(y), p, lower=True, trans=True)
+    full = herm(triangular_solve(conj(y), herm(half), lower=True, trans=True))
+    return (phi(full + herm(full)),)
+
+
+def _cholesky_pull(ct: Any, y: Any, a: Any) -> tuple:
+    if a.dtype.kind == "c":
+        return _complex_cholesky_vjp(ct, y, a)
+    return (cholesky_vjp(y, ct),)
 
 
 cholesky = _row(
@@ -205,7 +243,7 @@ cholesky = _row(
     np.linalg.cholesky,
     _matrix_aval("cholesky"),
     _squares(_spd),
-    vjp=lambda ct, y, a: (cholesky_vjp(y, ct),),
+    vjp=_cholesky_pull,
     jvp=_cholesky_jvp,
 )
 cholesky_vjp: Primitive = _row(
@@ -358,18 +396,24 @@ def _det_aval(a: Aval) -> Aval:
 
 def _slogdet_aval(a: Aval) -> tuple[Aval, Aval]:
     _square(a, "slogdet")
-    aval = Aval(a.shape[:-2], a.dtype)
-    return aval, aval
+    return Aval(a.shape[:-2], a.dtype), Aval(a.shape[:-2], real_of(a.dtype))
 
 
 def _slogdet_vjp(cts: Any, ys: Any, a: Any) -> tuple:
-    if cts[1] is None:
-        return (None,)
-    return (scale(swap(inv(a)), cts[1]),)
+    if a.dtype.kind != "c":
+        return (None if cts[1] is None else scale(swap(inv(a)), cts[1]),)
+    # The sign turns by the imaginary part of what the logarithm grows by.
+    zero = zeros(ys[1])
+    turned = zero if cts[0] is None else imag(cts[0] * ys[0])
+    grown = zero if cts[1] is None else cts[1]
+    return (scale(swap(inv(a)), complex_(grown, turned)),)
 
 
 def _slogdet_jvp(tangents: Any, ys: Any, a: Any) -> tuple:
-    return None, inner(swap(inv(a)), tangents[0])
+    moved = inner(swap(inv(a)), tangents[0])
+    if a.dtype.kind != "c":
+        return None, moved
+    return ys[0] * complex_(0, imag(moved)), real(moved)
 
 
 det = _row(

@@ -5,9 +5,15 @@
     %5 = inv %0                         %6 = lu_solve %2 %3 %1
                                         %7 = lu_inv %2 %3
 
+    %2 = svdvals %0                     %3, %2, %4 = svd %0
+    %3, %5, %4 = svd %0          ->     (%5 is %2)
+
 The gradient of a log-likelihood factorises its covariance matrix three or four times
 if every instr does so for itself.  This is a pass and not part of the rules, because
 the derivative of `solve` is simpler than that of a factorisation.
+
+The gradient of a sum of singular values needs the vectors, and their row gives the
+values too; so do those of eigenvalues.
 
 1. Only matrices with two or more uses are rewritten; a^T counts as a use of a.
 2. Derivatives have been taken: the new rows have none.
@@ -21,10 +27,12 @@ from collections import Counter
 from typing import Any
 
 from ..ops import elementwise as ew
+from ..ops.eigen import eig, eigvals
 from ..ops.factorised import PIVOT, lu, lu_inv, lu_solve
 from ..ops.linalg import det, inv, slogdet, solve, swap
 from ..ops.logic import cast, eq, gt, select
 from ..ops.reduction import prod, sum_
+from ..ops.spectral import eigh, eigvalsh, svd, svdvals
 from ..ops.structural import diagonal, iota, transpose
 from ..tape import Builder, Instr, Ref, Tape
 
@@ -33,8 +41,54 @@ __all__ = ["factor"]
 _USERS = {solve, inv, det, slogdet}
 
 
+#: Rows of values alone -> the row that has the vectors too, and which output of it
+#: the values are.
+_VALUES = {svdvals: (svd, 1), eigvalsh: (eigh, 0), eigvals: (eig, 0)}
+
+
 def factor(tape: Tape) -> Tape:
     """Return an equivalent tape in which shared matrices are factorised once."""
+    return _share_factors(_share_vectors(tape))
+
+
+def _share_vectors(tape: Tape) -> Tape:
+    """Take values from the row with the vectors, if that stands on the tape anyway."""
+    matrices = {i.args[0] for i in tape.instrs if i.prim in _VALUES}
+    rows = [row for row, _ in _VALUES.values()]
+    full = {
+        (i.prim, i.args[0]): i.params
+        for i in tape.instrs
+        if i.prim in rows and i.args[0] in matrices
+    }
+    if not full:
+        return tape
+    builder = Builder(tape.name)
+    env = {ref: builder.input(tape.avals[ref]) for ref in tape.inputs}
+    made: dict[tuple, tuple[Ref, ...]] = {}
+
+    def vectors(prim: Any, matrix: int, params: dict[str, Any]) -> tuple[Ref, ...]:
+        key = (prim, matrix, *params.values())
+        if key not in made:
+            made[key] = builder.emit(prim, (env[matrix],), params)
+        return made[key]
+
+    for instr in tape.instrs:
+        builder.source = instr.source
+        row, place = _VALUES.get(instr.prim, (instr.prim, None))
+        params = full.get((row, instr.args[0])) if instr.args else None
+        if params is None:
+            builder.replay(instr, env)
+        elif place is None:
+            outs = vectors(row, instr.args[0], instr.params)
+            env.update(zip(instr.outs, outs, strict=True))
+        elif all(params.get(k) == v for k, v in instr.params.items()):
+            env[instr.outs[0]] = vectors(row, instr.args[0], params)[place]
+        else:
+            builder.replay(instr, env)
+    return builder.finish([env[ref] for ref in tape.outputs])
+
+
+def _share_factors(tape: Tape) -> Tape:
     swapped = {i.outs[0]: i.args[0] for i in tape.instrs if _is_swap(i)}
     uses = Counter(
         swapped.get(i.args[0], i.args[0]) for i in tape.instrs if i.prim in _USERS

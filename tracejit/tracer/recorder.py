@@ -24,7 +24,7 @@ from ..avals import DTYPE_NAMES, Aval
 from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
 from ..ops.loop import loop
 from ..ops.writes import write_into
-from ..passes.reroll import Proof, reroll, rewrite
+from ..passes.reroll import Proof, join_rows, reroll, rewrite
 from ..primitive import PRIMITIVES, Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
@@ -146,6 +146,7 @@ class Recorder(Builder):
         self.skips = 0
         self.holes: set[int] = set()
         self._deferred: set[int] = set()
+        self._row_of: dict[int, tuple[int, int]] = {}
         self._captured: dict[int, _Capture] = {}
         self._tables: dict[Any, Ref] = {}
         self._error_states: dict[Any, Any] = {}
@@ -462,9 +463,11 @@ class Recorder(Builder):
         """
         live = self.alive()
         live.update(ref.index for ref in wanted)
+        self._join(start, live)
         recorded = self.instrs[start:]
         if reroll(self, start, live, self.table, self.exits):
             self._drop(recorded, start)
+            self._join(start, live)
 
     def alive(self) -> set[int]:
         """The refs that somebody holds a tracer of."""
@@ -472,13 +475,56 @@ class Recorder(Builder):
         refs = [own_ref(alive()) for alive in self.tracers]
         return {ref.index for ref in refs if ref is not None}
 
-    def put_loop(self, proof: Proof) -> None:
-        """Replace the last instrs, rounds of a loop, by the loop (see `rounds`)."""
+    def put_loop(
+        self, proof: Proof, stacked: Iterable[tuple[int, int]] = ()
+    ) -> dict[tuple[int, int], int]:
+        """Replace the last instrs, rounds of a loop, by the loop (see `rounds`).
+
+        Args:
+            stacked: (place, output) of what is to be stacked.
+
+        Returns:
+            For each of these, the ref of the stack.
+        """
         start = proof.run.start
         recorded = self.instrs[start:]
-        rewrite(self, proof, self.alive(), self.capture)
+        stacks = rewrite(self, proof, self.alive(), self.table, None, stacked)
         self._drop(recorded, start)
         self.defer(out for instr in self.instrs[start:] for out in instr.outs)
+        return stacks
+
+    def row(self, stack: int, at: int) -> Ref:
+        """One row of a stack."""
+        size = (1, *self.avals[stack].shape[1:])
+        params = {
+            "start": (at, *[0] * (len(size) - 1)),
+            "size": size,
+            "step": (1,) * len(size),
+        }
+        cut = self.emit(PRIMITIVES["slice"], (self.ref(stack),), params)
+        row: Ref = self.emit(PRIMITIVES["reshape"], (cut,), {"shape": size[1:]})
+        self.defer((cut.index, row.index))
+        self.is_row(row.index, stack, at)
+        return row
+
+    def is_row(self, ref: int, stack: int, at: int) -> None:
+        """Note that a ref is a row of a stack, for when rows are put together."""
+        self._row_of[ref] = stack, at
+
+    def _join(self, start: int, live: set[int]) -> None:
+        """Take rows that are put together in one piece, and drop those unread."""
+        if not self._row_of:
+            return
+        instrs = join_rows(self, self.instrs[start:], self._row_of, live)
+        # First rows that nobody reads, then the slices that they were made of.
+        for name, made in (("reshape", self._row_of), ("slice", self._deferred)):
+            used = {a for i in instrs for a in i.args} | live
+            instrs = [
+                i
+                for i in instrs
+                if i.prim.name != name or i.outs[0] in used or i.outs[0] not in made
+            ]
+        self.replace(start, instrs)
 
     @classmethod
     def tracer_class(cls) -> type:

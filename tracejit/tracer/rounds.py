@@ -16,7 +16,9 @@ checked; else the loop is recorded round by round.
 3. Each name holds, before each of the rounds, what the same instr of the round before
    made (or of two, three, four rounds before), or one and the same value from before
    the loop.  What operands are in further rounds follows.  No other traced value that
-   the rounds made is alive, so there is no name that is not seen.
+   the rounds made is alive, so there is no name that is not seen, apart from lists.
+4. A list that nothing but one name holds, and of which the code knows `append` alone,
+   may grow: what the rounds that were left out append are rows of the loop's outputs.
 
 The last round does run, as the variable keeps its last item, and because the values of
 that round may be held by anybody.  Its instrs must fit, too.  Then the loop goes on the
@@ -37,6 +39,7 @@ import numpy as np
 from ..passes.reroll import Formula, Proof, prove_rounds, stretch
 from .differing import differing
 from .forks import FEW, Forks
+from .grown import Grown, grown_list
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Loop, code_of
 from .purity.counted import COUNTER
@@ -47,6 +50,8 @@ __all__ = ["ROUNDS", "RecordAgain", "Rounds"]
 
 #: So many rounds must be isomorphic, and so many may differ in front of them.
 ROUNDS, _PEELED = 5, 4
+#: Who holds a list that has one name: the frame, the table of its names, the question.
+_HOLDERS = 3
 #: Leaving out fewer instrs than this is not worth the reading.
 MIN_SAVED = 1000
 
@@ -63,6 +68,7 @@ class _Visit(NamedTuple):
         made: how many refs, which inner loops do not take away.
         names: name -> description, refs, and identities of traced values in it.
         dead: refs in names that each round binds anew before it reads them.
+        lists: name -> identity and length.
     """
 
     at: int
@@ -70,6 +76,7 @@ class _Visit(NamedTuple):
     made: int
     names: dict[str, tuple[Any, tuple[int, ...], tuple[int, ...]]]
     dead: frozenset[int]
+    lists: dict[str, tuple[int, int]]
 
 
 class _Plan(NamedTuple):
@@ -80,6 +87,7 @@ class _Plan(NamedTuple):
         proof: that the recorded ones are isomorphic.
         handed: refs that names hold, which are other ones after each round.
         formulas: of params that differ, by place and name.
+        grown: the lists that grow.
     """
 
     first: int
@@ -88,6 +96,7 @@ class _Plan(NamedTuple):
     proof: Proof
     handed: frozenset[int]
     formulas: dict[tuple[int, str], Formula]
+    grown: list[Grown]
 
 
 class Rounds:
@@ -169,6 +178,8 @@ class Rounds:
                 self.rec.skips += 1
                 self.rec.holes |= plan.handed
                 self.rec.defer(plan.handed)
+                for grown in plan.grown:
+                    grown.hide(self.rec)
                 self.done = self.count - 1
             elif done == ROUNDS + _PEELED:
                 self.watching = False
@@ -197,7 +208,12 @@ class Rounds:
             describe(names[name])
         gone = frozenset([t.ref.index for t in seen])
         counts = len(rec.instrs), len(rec.guards), len(rec.avals)
-        return _Visit(*counts, found, gone)
+        lists = {
+            name: (id(value), len(value))
+            for name, value in names.items()
+            if type(value) is list and name not in loop.rebound
+        }
+        return _Visit(*counts, found, gone, lists)
 
     def _saved(self) -> int:
         """How many values all further rounds but the last would make."""
@@ -225,13 +241,29 @@ class Rounds:
         if proof is None:
             return None
         handed = _handed(visits, proof)
-        if handed is None or not self._all_seen(proof, handed, visits[-1]):
+        if handed is None:
             return None
         traced = type(rec).tracer_class()
+        grown = []
+        for name in visits[-1].lists:
+            history = [visit.lists.get(name) for visit in self.visits]
+            if len({*history[first:]}) > 1:
+                if sys.getrefcount(names[name]) > _HOLDERS:
+                    return None
+                found = grown_list(name, names[name], history, proof, traced)
+                if found is None:
+                    return None
+                grown.append(found)
+        seen = handed.union(visits[-1].dead, *[g.refs() for g in grown])
+        if not proof.places.among(rec.alive()).keys() <= seen:
+            return None
         known = {name: value for name, value in names.items() if name not in dead}
         info = Info.of(frame, traced, known)
-        rest = read_rest(info, frame.f_lasti, self.kind)
+        growing = [g.name for g in grown]
+        rest = read_rest(info, frame.f_lasti, self.kind, growing)
         if not isinstance(rest, Rest):
+            return None
+        if rest.in_place and any(_has_views(v, traced) for v in names.values()):
             return None
         if self.takes_rows:
             row = "index", ("sub", COUNTER.formula, ("int", self.numbers.start))
@@ -239,12 +271,7 @@ class Rounds:
         formulas = differing(rec.avals, proof, rest, self.numbers, first)
         if formulas is None:
             return None
-        return _Plan(first, starts[0], period, proof, handed, formulas)
-
-    def _all_seen(self, proof: Proof, handed: frozenset[int], visit: _Visit) -> bool:
-        """Whether all that the rounds made and that is still alive has a name."""
-        alive = proof.places.among(self.rec.alive())
-        return alive.keys() <= handed | visit.dead
+        return _Plan(first, starts[0], period, proof, handed, formulas, grown)
 
     # --- after the last round ---------------------------------------------------------
 
@@ -269,11 +296,16 @@ class Rounds:
                 break
         else:
             raise RecordAgain
+        # What was appended is of the round that appended it; names hold later values.
+        if not all(grown.look(rec, proof) for grown in plan.grown):
+            raise RecordAgain
         alive = proof.places.among(rec.alive())
         last = self.count - first - 1
         if not {r for r, (rep, *_) in alive.items() if rep < last} <= plan.handed:
             raise RecordAgain
-        rec.put_loop(proof)
+        stacks = rec.put_loop(proof, {spot for g in plan.grown for spot in g.spots()})
+        for grown in plan.grown:
+            grown.fill(rec, stacks, range(plan.first + ROUNDS - first, last))
 
 
 # --- the conditions -------------------------------------------------------------------
@@ -294,6 +326,16 @@ def _same_state(visits: list[_Visit]) -> bool:
             if what != now[name][0]:
                 return False
     return _aliases(visits[-1]) == _aliases(visits[-2])
+
+
+def _has_views(value: Any, traced: Any) -> bool:
+    """Whether a write in place into a traced array may be a write into another one."""
+    if type(value) is not traced or value.memory is None:
+        return False
+    owner = value.memory
+    if not hasattr(owner, "views"):  # it is a view itself
+        return True
+    return any(view() is not None for view in (*owner.views, *owner.uncertain))
 
 
 def _aliases(visit: _Visit) -> list[int]:

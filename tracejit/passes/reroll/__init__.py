@@ -46,12 +46,13 @@ from .find import Run, Tokens, find
 from .prove import Proof, prove
 from .rewrite import rewrite
 from .stretch import Formula, prove_rounds, stretch
+from .unstack import join_rows
 from .weave import weave
 
 __all__ = [
     "Block", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Proof", "Round",
-    "forks", "guards_in", "prove_rounds", "read_rounds", "reroll", "reroll_tape",
-    "rewrite", "stretch", "united", "weave",
+    "forks", "guards_in", "join_rows", "prove_rounds", "read_rounds", "reroll",
+    "reroll_tape", "rewrite", "stretch", "united", "weave",
 ]  # fmt: skip
 
 MAX_ROUNDS = 8

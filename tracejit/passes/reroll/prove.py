@@ -167,6 +167,12 @@ def attempt(builder: Builder, run: Run) -> Proof | None:
             return None
         proof.varying.append(varying)
         proof.operands.append([next(operands) for _ in first.args])
+    # In `sum(arrays)` the first sum is a scalar.
+    for operand in chain.from_iterable(proof.operands):
+        if isinstance(operand, Carried):
+            aval = builder.avals[body[operand.place].outs[operand.out]]
+            if any(builder.avals[start] != aval for start in operand.starts):
+                return None
     return proof
 
 

@@ -6,7 +6,7 @@ output of the loop, a value of another repetition is a row of a stacked output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ...primitive import PRIMITIVES
 from ...tape import Builder, Instr, Ref, const
 from .exits import Ending
 from .prove import MAX_LAG, Carried, Fixed, Local, Proof, Table
+from .unstack import unstack
 
 __all__ = ["rewrite"]
 
@@ -30,13 +31,18 @@ def rewrite(
     live: set[int],
     table: Callable[[np.ndarray], Ref],
     ending: Ending | None = None,
-) -> None:
+    stacked: Iterable[tuple[int, int]] = (),
+) -> dict[tuple[int, int], int]:
     """Replace the proof's run in `builder.instrs` by one loop.
 
     Args:
         ending: how it ends at run time.
+        stacked: (place, output) of what is to be stacked in any case.
+
+    Returns:
+        For what is stacked, the ref of the stack.
     """
-    _Rewrite(builder, proof, live, table, ending).run()
+    return _Rewrite(builder, proof, live, table, ending).run(stacked)
 
 
 class _Rewrite:
@@ -86,7 +92,7 @@ class _Rewrite:
             for spot, ref in zip(spots, made[-lag], strict=True)
         }
 
-    def run(self) -> None:
+    def run(self, collected: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
         builder = self.builder
         builder.instrs = list(self.head)
         builder.source = self.proof.body[0].source
@@ -96,13 +102,12 @@ class _Rewrite:
             if place or self.ending is None:
                 self.instr(place)
         self.latches()
-        stacked = sorted(
-            {
-                (place, out)
-                for rep, place, out in self.wanted.values()
-                if rep != self.trip - 1 and self.ending is None
-            }
-        )
+        earlier = {
+            (place, out)
+            for rep, place, out in self.wanted.values()
+            if rep != self.trip - 1 and self.ending is None
+        }
+        stacked = sorted(earlier.union(collected))
         body, carries = self.finish_body(stacked)
         args = [
             *self.fixed,
@@ -137,9 +142,15 @@ class _Rewrite:
             if self.ending.most:
                 params["most"] = self.ending.most
         self.append(PRIMITIVES["loop"], args, params, outs)
-        self.rest = _unstack(self, rows_of, taken)
+        row_of = {
+            ref: (rows_of[place, out], rep)
+            for ref, (rep, place, out) in self.wanted.items()
+            if (place, out) in rows_of
+        }
+        self.rest = unstack(builder, self.rest, row_of, taken, self.live)
         builder.source = None
         builder.replace(len(self.head), [*builder.instrs[len(self.head) :], *self.rest])
+        return rows_of
 
     # -- the body ----------------------------------------------------------------
 
@@ -392,95 +403,3 @@ def _is_even(values: np.ndarray) -> bool:
 
 def _zero(aval: Aval) -> Any:
     return aval.dtype.type(0).item()
-
-
-def _unstack(
-    rewrite: _Rewrite, rows_of: dict[tuple[int, int], int], taken: set[int]
-) -> list[Instr]:
-    """What follows the loop, with all that it wants of the repetitions defined.
-
-    Rows that are put together again are taken from their stack in one piece.
-    """
-    builder = rewrite.builder
-    row_of = {
-        ref: (rows_of[place, out], rep)
-        for ref, (rep, place, out) in rewrite.wanted.items()
-        if (place, out) in rows_of
-    }
-    if not row_of:
-        return rewrite.rest
-    # Rows with an axis of length 1 in front, as np.stack and np.array make them.
-    lifted: dict[int, tuple[int, int]] = {}
-    rest: list[Instr] = []
-    for instr in rewrite.rest:
-        name = instr.prim.name
-        if name == "reshape" and instr.args[0] in row_of:
-            shape = builder.avals[instr.args[0]].shape
-            if instr.params["shape"] == (1, *shape):
-                lifted[instr.outs[0]] = row_of[instr.args[0]]
-        elif name == "concatenate" and instr.params["axis"] == 0:
-            parts = _join(instr.args, lifted)
-            if len(parts) < len(instr.args):
-                args = [
-                    p if isinstance(p, int) else _rows(builder, rest, *p) for p in parts
-                ]
-                prim, params = instr.prim, instr.params
-                if len(args) == 1:
-                    prim, params = PRIMITIVES["copy"], {}
-                rest.append(Instr(prim, tuple(args), params, instr.outs, instr.source))
-                continue
-        rest.append(instr)
-    rest = _used(rest, lifted, rewrite.live)
-    used = {a for i in rest for a in i.args} | rewrite.live
-    front: list[Instr] = []
-    for ref, (stack, rep) in row_of.items():
-        if ref in used and ref not in taken:
-            row = _rows(builder, front, stack, rep, rep + 1)
-            params = {"shape": builder.avals[ref].shape}
-            front.append(Instr(PRIMITIVES["reshape"], (row,), params, (ref,), None))
-    return front + rest
-
-
-def _used(
-    instrs: list[Instr], lifted: dict[int, tuple[int, int]], live: set[int]
-) -> list[Instr]:
-    """The instrs without lifted rows that nobody reads any more."""
-    used = {a for i in instrs for a in i.args} | live
-    return [
-        i for i in instrs if not i.outs or i.outs[0] not in lifted or i.outs[0] in used
-    ]
-
-
-def _join(
-    args: tuple[int, ...], reshaped: dict[int, tuple[int, int]]
-) -> list[int | tuple[int, int, int]]:
-    """Operands of a concatenate with consecutive rows of one stack put together."""
-    parts: list[int | tuple[int, int, int]] = []
-    for a in args:
-        if a not in reshaped:
-            parts.append(a)
-            continue
-        stack, rep = reshaped[a]
-        if parts and isinstance(parts[-1], tuple):
-            known, lo, hi = parts[-1]
-            if known == stack and hi == rep:
-                parts[-1] = (stack, lo, rep + 1)
-                continue
-        parts.append((stack, rep, rep + 1))
-    return parts
-
-
-def _rows(builder: Builder, into: list[Instr], stack: int, lo: int, hi: int) -> int:
-    """Rows lo to hi of a stack; the instr that cuts them out goes to `into`."""
-    aval = builder.avals[stack]
-    if (lo, hi) == (0, aval.shape[0]):
-        return stack
-    out = builder.new(Aval((hi - lo, *aval.shape[1:]), aval.dtype)).index
-    ndim = len(aval.shape)
-    params = {
-        "start": (lo, *[0] * (ndim - 1)),
-        "size": (hi - lo, *aval.shape[1:]),
-        "step": (1,) * ndim,
-    }
-    into.append(Instr(PRIMITIVES["slice"], (stack,), params, (out,), None))
-    return out

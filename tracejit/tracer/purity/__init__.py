@@ -31,6 +31,7 @@ number of instructions read is limited.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ from .values import (
     DATA,
     SCALAR,
     TOP,
+    Growing,
     Known,
     Seq,
     Space,
@@ -183,7 +185,9 @@ class Rest(NamedTuple):
     in_place: bool = False
 
 
-def read_rest(info: Info, offset: int, item: Value) -> Rest | str:
+def read_rest(
+    info: Info, offset: int, item: Value, growing: Iterable[str] = ()
+) -> Rest | str:
     """Whether all further rounds of a `for` loop do the same; if not, why.
 
     Args:
@@ -192,6 +196,7 @@ def read_rest(info: Info, offset: int, item: Value) -> Rest | str:
             earlier.
         offset: of the instruction that asks (`FOR_ITER`).
         item: what is known about the items.
+        growing: names of lists that nothing else holds, and that rounds append to.
     """
     code = code_of(info.code)
     head = code.index(offset)
@@ -201,6 +206,7 @@ def read_rest(info: Info, offset: int, item: Value) -> Rest | str:
     shared = {*info.code.co_cellvars, *info.code.co_freevars}
     cells = {name: info.names.get(name, TOP) for name in shared}
     names = {name: v for name, v in info.names.items() if name not in shared}
+    names |= {name: Growing(name) for name in growing if name not in shared}
     calls = Calls(info.traced, cells)
     steps = Steps(code, info.space, calls, cells, frozenset(info.code.co_cellvars))
     stack = (*[TOP] * (code.depths[head] - 1), Seq(item), item)

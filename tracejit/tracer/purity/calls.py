@@ -30,6 +30,7 @@ from .values import (
     SCALAR,
     TOP,
     TRACED,
+    Growing,
     Items,
     Known,
     Made,
@@ -94,6 +95,8 @@ class Calls(Library):
             return self._static(owner.obj, name)
         if owner == ITERATOR:
             raise Impure("an iterator is consumed in the loop")
+        if type(owner) is Growing and name == "append":
+            return Method(owner, name)
         if not is_data(owner):
             raise Impure(f"nothing is known about the attribute {name!r}")
         if name in ATTRIBUTES:

@@ -28,6 +28,7 @@ from .values import (
     SCALAR,
     TOP,
     TRACED,
+    Growing,
     Items,
     Kind,
     Known,
@@ -235,6 +236,9 @@ class Library:
         if name == "tracejit":
             self.call(owner, args, named)
             return DATA
+        if type(owner) is Growing:
+            self._all_data("append", args)
+            return Known(None)
         if type(owner) is Known and not is_data(owner):
             simple = len(args) < 4 and "out" not in named
             if numpy_name(owner.obj) and name in _UFUNC_METHODS and simple:

@@ -11,6 +11,7 @@
     Seq(a)            an iterable made in this round, with such items (`zip`, `range`)
     Made(code, ...)   a function made in this round
     Method(a, name)   a method of data
+    Growing(a)        a list of this frame alone that each round appends to
     Counted(f)        a Python number that depends on the round of a `for` loop
     ITERATOR          an iterator from outside
     TOP               anything
@@ -27,9 +28,9 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "ARRAY", "DATA", "FRESH", "ITERATOR", "NULL", "SCALAR", "TOP", "TRACED", "Cell",
-    "Counted", "Items", "Kind", "Known", "Made", "Method", "Seq", "Space", "Value",
-    "abstract", "content", "has_contents", "is_array", "is_data", "is_iterator",
-    "is_namedtuple", "is_scalar", "join", "kind_name",
+    "Counted", "Growing", "Items", "Kind", "Known", "Made", "Method", "Seq", "Space",
+    "Value", "abstract", "content", "has_contents", "is_array", "is_data",
+    "is_iterator", "is_namedtuple", "is_scalar", "join", "kind_name",
 ]  # fmt: skip
 
 
@@ -121,6 +122,12 @@ class Counted(NamedTuple):
     formula: tuple[Any, ...]
 
 
+class Growing(NamedTuple):
+    """A list that only grows; it is no data, so nothing reads it."""
+
+    name: str
+
+
 class Made(NamedTuple):
     """A function; `cells` holds what its free variables are."""
 
@@ -136,7 +143,7 @@ class Method(NamedTuple):
     name: str
 
 
-Value = Known | Kind | Items | Seq | Cell | Counted | Made | Method
+Value = Known | Kind | Items | Seq | Cell | Counted | Growing | Made | Method
 
 TRACED = Kind("traced")
 SCALAR = Kind("scalar")
@@ -342,6 +349,8 @@ def kind_name(value: Value) -> str:
     """What a value is, for people: `list`, `ordinary array`, `Model object`."""
     if type(value) is Counted:
         return "number that changes in the loop"
+    if type(value) is Growing:
+        return "list"
     if type(value) is not Known:
         return "value"
     kind = type(value.obj)
