@@ -13,6 +13,7 @@ Example:
 """
 
 from . import operators as operators
+from .draw import draw
 from .engine import backward, grad
 from .expression import Expression, var
 from .function import Function
@@ -31,6 +32,7 @@ __all__ = [
     "array",
     "backward",
     "clear",
+    "draw",
     "enable_grad",
     "forward_grad",
     "grad",
