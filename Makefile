@@ -2,6 +2,7 @@
 #
 #   make demo    train a network on real digits
 #   make test    the whole test suite
+#   make test-long  the suite, and every NumPy function in every dtype, compiled too
 #   make lint    style and types
 #   make bench   compare with hand-written Numba and, where installed, with peers
 
@@ -14,7 +15,7 @@ JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test test-long lint bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -26,6 +27,10 @@ demo: $(VENV)/.installed-examples
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/test_tiny.py
 	$(BIN)/python -m pytest -n $(JOBS) --ignore tests/test_tiny.py
+
+test-long: $(VENV)/.installed-test
+	TRACEJIT_SWEEP_ROUNDS=30 TRACEJIT_SWEEP_COMPILED=0 \
+	    $(BIN)/python -m pytest -n $(JOBS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

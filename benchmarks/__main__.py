@@ -19,6 +19,7 @@ def main():
         inside,
         latency,
         leak,
+        long_loops,
         page,
         paths,
     )
@@ -37,6 +38,8 @@ def main():
     show(inside.rows(borders) if borders else [])
     waits = latency.measure() if options.latency else []
     show(latency.rows(waits) if waits else [])
+    loops = long_loops.measure() if options.long_loops else []
+    show(long_loops.rows(loops) if loops else [])
     growths = leak.measure() if options.leak else []
     show(leak.rows(growths) if growths else [])
     variables = define_by_run.measure() if options.define_by_run else []
@@ -50,6 +53,7 @@ def main():
             waits,
             growths,
             borders=borders,
+            loops=loops,
             variables=variables,
             settings=settings,
             command=" ".join(["python -m benchmarks", *sys.argv[1:]]),
@@ -89,6 +93,9 @@ def parse():
     parser.add_argument(
         "--inside", action="store_true", help="time functions in Numba's and back too"
     )
+    parser.add_argument(
+        "--long-loops", action="store_true", help="time first calls of long loops too"
+    )
     parser.add_argument("--leak", action="store_true", help="look for leaks too")
     parser.add_argument(
         "--define-by-run", action="store_true", help="time `tracejit.autograd` too"
@@ -112,6 +119,7 @@ def parse():
     if options.all:
         options.peers = options.latency = options.leak = options.paths = True
         options.batched = options.inside = options.define_by_run = True
+        options.long_loops = True
     return options
 
 

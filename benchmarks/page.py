@@ -1,6 +1,6 @@
 """Writes docs/benchmarks.md from what was measured."""
 
-from benchmarks import batched, define_by_run, inside, latency, leak, paths
+from benchmarks import batched, define_by_run, inside, latency, leak, long_loops, paths
 from benchmarks.harness import first_rows, markdown, rows
 
 HEAD = """\
@@ -37,6 +37,17 @@ FIRST = """
 Time of the first call in this process, recording or tracing and compiling included.
 JAX unrolls a Python loop; where it has no figure, it had not compiled it after two
 minutes. *JAX scan* is the same computation written for `jax.lax.scan`.
+
+"""
+
+LONG_LOOPS = """
+## Long loops
+
+The first call of a plain Python loop, in a new process without a disk cache where
+another function has been compiled before; medians of three processes. *ratio* compares
+the time for compiling with that of the row with the fewest rounds; *memory* is what the
+process grew by. Where the rounds do the same, few of them are recorded
+([loops](loops.md)).
 
 """
 
@@ -104,6 +115,7 @@ def render(
     growths,
     *,
     borders=(),
+    loops=(),
     variables=(),
     settings,
     command,
@@ -117,6 +129,7 @@ def render(
         waits: of `latency.measure`; an empty list leaves the section out.
         growths: of `leak.measure`; likewise.
         borders: of `inside.measure`; likewise.
+        loops: of `long_loops.measure`; likewise.
         variables: of `define_by_run.measure`; likewise.
         settings: one line on machine and versions.
         command: what was run.
@@ -127,6 +140,8 @@ def render(
     first = first_rows(outcomes, labels)
     if first:
         page += FIRST + markdown(first) + "\n"
+    if loops:
+        page += LONG_LOOPS + markdown(long_loops.rows(loops)) + "\n"
     if crowds:
         page += PATHS + markdown(paths.rows(crowds)) + "\n"
     if batches:

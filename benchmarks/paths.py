@@ -164,9 +164,7 @@ CROWDS = (
         2,
     ),
     Crowd("Newton to a tolerance", newton, newton_hand, _scalars, 3, 2, 2),
-    Crowd(
-        f"random walk with an if, T={STEPS}", walk, walk_hand, _walks, 5, 3, 3, tried=30
-    ),
+    Crowd(f"random walk with an if, T={STEPS}", walk, walk_hand, _walks, 5, 3, 3),
 )
 
 

@@ -540,7 +540,7 @@ def test_an_error_of_a_numba_function_is_its_own():
     with pytest.raises(ValueError, match="too large"):
         fun(np.array([2.5, 1.0, 3.0]))
     with pytest.raises(
-        tj.UnsupportedError, match=r"checked returned f64\[2\], and f64"
+        tj.UnsupportedError, match=r"py:\d+: checked returned f64\[2\], and f64"
     ):
         fun(np.array([1.5, 1.0, 3.0]))
 

@@ -20,6 +20,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+if sys.path[0] == str(ROOT / "tests"):
+    # As a script: the folder tests/scipy is not the package scipy.
+    del sys.path[0]
 PAGES = (
     "README.md",
     "docs/architecture.md",
@@ -78,7 +81,8 @@ def run(page: Path) -> tuple[Session, str]:
 def in_a_process(page: str, *options: str) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         return subprocess.run(
-            [sys.executable, __file__, *options, str(ROOT / page)],
+            # -P: the packages of tests are not those of the same names outside.
+            [sys.executable, "-P", __file__, *options, str(ROOT / page)],
             cwd=folder,
             env={
                 **{k: v for k, v in os.environ.items() if k[:9] != "TRACEJIT_"},

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tracejit import grad, jit, value_and_grad
+from tracejit import config, grad, jit, value_and_grad
 
 RNG = np.random.default_rng(1)
 
@@ -189,6 +189,7 @@ def regime(x, p, us):
 
 ONE = {
     regime: 4,
+    in_loops: 4,
     two_sides: 2,
     one_side: 2,
     chain: 2,
@@ -438,16 +439,170 @@ HARD = [
 ]  # fmt: skip
 
 
+def test_explain_says_why() -> None:
+    reasons = {
+        counts_one_side: "the untraced value of n changes in the loop",
+        appends_one_side: "a list changes in the loop",
+        counter_decides: "a number that changes in the loop may run any code",
+        untraced_behind: "step is read behind the loop and may be untraced",
+    }
+    for f, reason in reasons.items():
+        compiled = jit(f)
+        compiled(0.4, np.linspace(-0.9, 0.9, 16))
+        (line,) = [w for w in str(compiled.explain()).splitlines() if "branches" in w]
+        assert line.startswith("trace 1: the loop at test_forks.py:")
+        assert line.endswith(reason)
+
+
 @pytest.mark.parametrize("f", HARD, ids=lambda f: f.__name__)
-def test_the_answer_is_that_of_a_fresh_recording(f: Callable[..., Any]) -> None:
+def test_the_answer_is_that_of_a_fresh_recording(
+    f: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "MAX_EAGER_PATHS", 2)  # the others are interpreted
     compiled = jit(f)
-    for us in inputs(25, 16):
+    for us in inputs(20, 16):
         x = RNG.uniform(0.1, 0.9)
         np.testing.assert_allclose(
             np.array(compiled(x, us)), np.array(f(x, us)), rtol=1e-9, atol=1e-12
         )
     if f is not untraced_behind:
         slope = grad(f, argnums=1)
-        for us in inputs(8, 16):
+        for us in inputs(4, 16):
             want = grad(f, argnums=1)(0.4, us)
             np.testing.assert_allclose(slope(0.4, us), want, rtol=1e-9)
+
+
+# --- sides that former recordings saw
+
+SCALE = 2.0
+NONE, RARE = np.full(12, 0.1), np.where(np.arange(12) == 5, 0.95, 0.1)
+
+
+def rare(x, us):
+    """A path of its own for the sign of x, and a side that few rounds take."""
+    if x > 0:
+        x = x + 1
+    for u in us:
+        x = x * u if u > 0.9 else x + u
+    return x
+
+
+def test_a_side_of_a_former_recording_is_known():
+    f = jit(rare)
+    for x, us in ((1.0, RARE), (-1.0, NONE), (-1.0, RARE), (1.0, NONE), (-2.0, RARE)):
+        np.testing.assert_allclose(f(x, us), rare(x, us), rtol=1e-12)
+    # The second recording saw one side only, and knows both.
+    assert f.stats().traces == 2
+
+
+def test_rare_sides_add_up():
+    def many(x, us):
+        for u in us:
+            if u > 0.9:
+                x = 2 * x
+            if u < -0.9:
+                x = x - 3
+            if abs(u) < 0.05:
+                x = x * x
+            x = 0.5 * x + u
+        return x
+
+    f = jit(many)
+    base = np.where(np.arange(12) % 2, 0.3, -0.4)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        us = base.copy()
+        for value in rng.permutation([0.95, -0.95, 0.01])[: seed % 4]:
+            us[rng.integers(12)] = value
+        x = np.float64(rng.uniform(0.5, 1.0))
+        np.testing.assert_allclose(f(x, us), many(x, us), rtol=1e-12)
+    assert f.stats().traces <= 6
+
+
+def test_a_name_of_the_module_that_a_side_reads_may_change(monkeypatch):
+    def scaled(x, us):
+        if x > 0:
+            x = x + 1
+        for u in us:
+            x = x * SCALE if u > 0.9 else x + u
+        return x
+
+    f = jit(scaled)
+    for x, us, scale in (
+        (1.0, RARE, 2.0), (-1.0, NONE, 2.0), (-1.0, NONE, 3.0), (-1.0, RARE, 3.0),
+        (-1.0, RARE, 5.0), (1.0, RARE, 5.0), (-1.0, NONE, 2.0), (-1.0, RARE, 7.0),
+    ):  # fmt: skip
+        monkeypatch.setitem(globals(), "SCALE", scale)
+        np.testing.assert_allclose(f(x, us), scaled(x, us), rtol=1e-12)
+
+
+def test_a_python_number_from_before_the_loop():
+    def gained(x, us):
+        gain = 2.0 if x > 0 else 3.0
+        for u in us:
+            x = x * gain if u > 0.9 else x + u
+        return x
+
+    f = jit(gained)
+    for x, us in ((1.0, RARE), (-1.0, NONE), (-1.0, RARE), (1.0, NONE), (-2.0, RARE)):
+        np.testing.assert_allclose(f(x, us), gained(x, us), rtol=1e-12)
+
+
+def test_another_range_and_another_count():
+    def counted(x, us, n):
+        first = 0 if x > 0 else 2
+        for i in range(first, n):
+            x = x * us[i - first] + 0.1 * i if us[i] > 0.9 else x + us[i]
+        return x
+
+    f = jit(counted)
+    for x, us, n in (
+        (1.0, RARE, 12), (-1.0, NONE, 12), (-1.0, RARE, 12), (1.0, NONE, 9),
+        (1.0, RARE, 9), (-1.0, RARE, 10), (1.0, RARE[::-1].copy(), 11),
+    ):  # fmt: skip
+        np.testing.assert_allclose(f(x, us, n), counted(x, us, n), rtol=1e-12)
+
+
+def test_a_helper_that_is_made_in_each_call():
+    weights = np.array([1.0, 2.0])
+
+    def helped(x, p, us):
+        power = 1 if x > 0 else 2
+
+        def step(x, u):
+            return x * p**power if u > 0.9 else x + u * weights[1]
+
+        for u in us:
+            x = step(x, u)
+        return x
+
+    f = jit(helped)
+    for x, us in ((1.0, RARE), (-1.0, NONE), (-1.0, RARE), (1.0, NONE), (-2.0, RARE)):
+        np.testing.assert_allclose(f(x, 1.7, us), helped(x, 1.7, us), rtol=1e-12)
+
+
+def test_other_arrays_under_the_same_name():
+    def read(x, us):
+        w = us if x > 0 else us[::-1]
+        both = [w, us]
+        for i in range(12):
+            x = x * w[i] - both[0][0] if us[i] > 0.9 else x + both[1][i]
+        return x
+
+    f = jit(read)
+    for x, us in ((1.0, RARE), (-1.0, NONE), (-1.0, RARE), (1.0, NONE), (-2.0, RARE)):
+        np.testing.assert_allclose(f(x, us), read(x, us), rtol=1e-12)
+
+
+def test_inner_loops_get_the_sides_of_all():
+    def grid(x, us):
+        for u in us:
+            for v in us[:6]:
+                x = x + u * v if u + v > 0 else 0.9 * x
+        return x
+
+    f = jit(grid)
+    for us in inputs(30, 8):
+        x = np.float64(RNG.uniform())
+        np.testing.assert_allclose(f(x, us), grid(x, us), rtol=1e-12)
+    assert f.stats().traces <= 6, f.explain()

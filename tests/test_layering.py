@@ -33,10 +33,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     ("ops",),
     ("passes",),
-    ("captures", "tracer <- numpy_api <- scipy", "codegen <- kernel <- batches"),
+    ("captures", "tracer <- numpy_api", "codegen <- kernel <- batches"),
     ("dispatch",),
     ("api",),
-    ("autograd", "testing"),
+    ("autograd", "scipy", "testing"),
     ("__init__",),
 )
 

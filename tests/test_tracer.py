@@ -600,7 +600,6 @@ def test_hash():
 
 
 REFUSED = {
-    "fft": (lambda x: np.fft.fft(x), f"np.fft.fft cannot be recorded. {OUT}."),
     "roots": (lambda x: np.roots(x), f"np.roots cannot be recorded. {OUT}."),
     "order": (
         lambda x: np.ravel(x[None], order="K"),

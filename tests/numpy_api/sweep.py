@@ -53,22 +53,25 @@ def names_in(text: str) -> set[str]:
 
 def head(text: str) -> str:
     """The entry that a text is about: `np.sum`, `ndarray.sum`, `np.add.reduce`."""
-    tree = ast.parse(text, mode="eval").body
-    if isinstance(tree, ast.Subscript) and not isinstance(tree.value, ast.Call):
-        tree = tree.value
-        if isinstance(tree, ast.Name):
-            return "ndarray.__getitem__"
+    tree: ast.AST = ast.parse(text, mode="eval").body
+    found = ""
     while isinstance(tree, (ast.Attribute, ast.Subscript, ast.Call)):
-        if isinstance(tree, ast.Call) and ast.unparse(tree.func).startswith("np."):
-            return ast.unparse(tree.func)
-        if isinstance(tree, ast.Attribute) and ast.unparse(tree).startswith("np."):
-            return ast.unparse(tree)
         if isinstance(tree, ast.Call):
             tree = tree.func
-        elif isinstance(tree, ast.Attribute) and isinstance(tree.value, ast.Name):
-            return f"ndarray.{tree.attr}"
-        else:
+            found = ast.unparse(tree)
+        elif isinstance(tree, ast.Subscript):
             tree = tree.value
+            found = f"{ast.unparse(tree)}.__getitem__"
+        else:
+            found = found or ast.unparse(tree)
+            tree = tree.value
+        root = found.split(".")[0]
+        if root == "np" and not any(isinstance(p, ast.Call) for p in ast.walk(tree)):
+            return found.removesuffix(".__getitem__")
+        if root.isidentifier() and isinstance(tree, ast.Name):
+            return f"ndarray{found[len(root) :]}"
+        if not isinstance(tree, ast.Name):
+            found = "" if isinstance(tree, (ast.Call, ast.Subscript)) else found
     raise ValueError(f"no entry in {text!r}")
 
 

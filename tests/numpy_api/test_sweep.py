@@ -1,4 +1,7 @@
-"""Every entry of the table of NumPy's functions, with drawn operands and options."""
+"""Every entry of the table of NumPy's functions, with drawn operands and options.
+
+`make test-long` draws each text thirty times, in all dtypes, and compiles all of them.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ import pytest
 
 from tests.numpy_api import sweep
 from tests.numpy_api.texts import CONSTANT, SMOOTH
+from tracejit import grad, jit
 from tracejit.errors import UnsupportedError
 
-#: How often each text is drawn; `make test-long` draws more.
+#: How often each text is drawn.
 ROUNDS = int(os.environ.get("TRACEJIT_SWEEP_ROUNDS", "1"))
 OTHERS = ("f4", "i8", "i4", "u2", "?")
 
@@ -74,3 +78,51 @@ def raises_too(case, kind):
         warnings.simplefilter("ignore")
         with pytest.raises((kind, UnsupportedError)):
             sweep.record(case.function, *case.arrays)
+
+
+# --- compiled -------------------------------------------------------------------------
+
+#: How many texts are compiled, chosen with a fixed seed; 0 stands for all of them.
+COMPILED = int(os.environ.get("TRACEJIT_SWEEP_COMPILED", "24"))
+CHOSEN = np.random.default_rng(4).permutation(SMOOTH)[: COMPILED or None].tolist()
+
+
+@pytest.mark.compiles
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("text", CHOSEN)
+def test_kernels(text):
+    """Value and gradient of a kernel against NumPy's value and the interpreter."""
+    case = sweep.draw(text, np.random.default_rng(zlib.crc32(text.encode())))
+    expected = sweep.flatten(case.function(*[a.copy() for a in case.arrays]))
+    compiled = jit(case.function)
+    for value, want in zip(
+        sweep.flatten(compiled(*case.arrays)), expected, strict=True
+    ):
+        sweep.near(value, want, case.text)
+    again = sweep.flatten(compiled(*case.arrays))
+    for value, want in zip(again, expected, strict=True):
+        sweep.near(value, want, case.text)
+    found = sweep.gradients(case)
+    floats = [i for i, a in enumerate(case.arrays) if a.dtype.kind == "f"]
+    if found is None or any(np.any(np.isnan(v)) for v in expected):
+        return
+
+    def total(*arrays):
+        leaves = sweep.flatten(case.function(*arrays))
+        return sum(
+            (leaf * sweep.weights_of(np.shape(leaf))).sum()
+            for leaf in leaves
+            if leaf.dtype.kind == "f"
+        )
+
+    gradients = grad(total, argnums=tuple(floats))(*case.arrays)
+    for i, gradient in zip(floats, gradients, strict=True):
+        want = found[0][i]
+        want = np.zeros_like(case.arrays[i]) if want is None else want
+        np.testing.assert_allclose(gradient, want, rtol=1e-7, atol=1e-7)
+
+
+def test_how_much_is_compiled(capsys):
+    with capsys.disabled():
+        print(f"\n{len(CHOSEN)} of {len(SMOOTH)} texts compiled, {ROUNDS} rounds each")
+    assert len(CHOSEN) == min(COMPILED or len(SMOOTH), len(SMOOTH))

@@ -23,8 +23,13 @@ class Fixes:
     def __init__(self, rec: Recorder) -> None:
         self.rec = rec
 
+    by_name = False
+
     def name(self, ref: int) -> Any:
         return ("ref", ref)
+
+    def is_item(self, instr: Instr) -> bool:
+        return False
 
     def ref(self, name: Any) -> int | None:
         return name[1]
@@ -34,7 +39,7 @@ class Fixes:
         return made if made is not None and made.prim is const else None
 
 
-def constant(instr: Instr, param: str, seen: dict[int, Any]) -> Any:
+def constant(step: Any, seen: dict[int, Any]) -> Any:
     """Params behind a fork are what they were everywhere."""
     if len({repr(v) for v in seen.values()}) > 1:
         return None

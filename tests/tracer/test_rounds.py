@@ -15,7 +15,7 @@ from tracejit.api.transform import Transform
 from tracejit.passes.simplify import simplify
 from tracejit.signature import read_call
 from tracejit.text import print_tape
-from tracejit.tracer import rounds
+from tracejit.tracer import Recorder, rounds
 
 T = 40
 ROWS = np.linspace(0.0, 1.0, T)
@@ -607,6 +607,32 @@ def test_a_long_loop_that_decides_is_run_by_a_kernel() -> None:
     exact = (f(0.7 + 1e-6) - f(0.7 - 1e-6)) / 2e-6
     assert g(0.7) == pytest.approx(exact, rel=1e-6)
     assert g.stats().traces == 1
+
+
+def test_very_many_recorded_rounds_are_rolled_on_the_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def f(x, p):
+        n = 0
+        for _ in range(1000):
+            x = x + 0.01 * np.sin(x * p)
+            n += 1
+        return x * n
+
+    transform = value_and_grad(f, argnums=(0, 1))
+    plain = recorded(transform, 0.7, 1.3, may_skip=True)
+    lengths = []
+    roll = Recorder.roll
+
+    def noted(self: Recorder, start: int, wanted: Any = ()) -> None:
+        lengths.append(len(self.instrs) - start)
+        roll(self, start, wanted)
+
+    monkeypatch.setattr(Recorder, "roll", noted)
+    monkeypatch.setattr(rounds, "MANY", 500)
+    found = recorded(transform, 0.7, 1.3, may_skip=True)
+    assert max(lengths) < 600
+    np.testing.assert_allclose(found.values, plain.values, rtol=1e-13)
 
 
 def test_a_million_rounds_take_no_memory() -> None:

@@ -3,6 +3,7 @@
 from .capture import Captures
 from .checks import Check, Checks, describe
 from .define import define
+from .portable import Portable
 from .snapshot import Snapshot
 
-__all__ = ["Captures", "Check", "Checks", "Snapshot", "define", "describe"]
+__all__ = ["Captures", "Check", "Checks", "Portable", "Snapshot", "define", "describe"]

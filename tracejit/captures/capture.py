@@ -50,6 +50,7 @@ from ..signature import caller
 from .checks import Check, Checks
 from .library import is_library, names_in, unwrap
 from .outside import StandIn, is_consumable
+from .portable import Portable
 from .snapshot import Snapshots
 from .values import SCALARS, is_opaque, random_state
 from .written import Watched
@@ -241,6 +242,10 @@ class Captures:
     def _note(self, fetch: str, label: str, kind: str, value: Any) -> str:
         self._checks.append(Check(fetch, label, kind, value))
         return f"t{len(self._checks) - 1}"
+
+    def portable(self) -> Portable:
+        """What was taken so far, in words of another recording."""
+        return Portable(self._checks, self._env)
 
     def _place(self, value: Any) -> str:
         """A name in the environment of the checks for an object."""

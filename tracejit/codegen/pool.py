@@ -68,9 +68,12 @@ class Pool:
             block = np.empty(size + _ALIGNMENT, np.uint8)
         return np.asarray(Lease(self, block, shape, dtype))
 
-    def give(self, block: np.ndarray) -> None:
-        """Take a block back, or let it go."""
-        size = block.size - _ALIGNMENT
+    def give(self, block: np.ndarray, alignment: int = _ALIGNMENT) -> None:
+        """Take a block back, or let it go.
+
+        `alignment` is a default, since at the interpreter's end globals are gone.
+        """
+        size = block.size - alignment
         with self._lock:
             if self.idle + size <= self.limit:
                 self.idle += size

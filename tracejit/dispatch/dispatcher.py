@@ -30,7 +30,7 @@ from ..signature import (
     read_call,
 )
 from ..tape import Tape
-from ..tracer import Owner, RecordAgain, recording
+from ..tracer import Memory, Owner, RecordAgain, recording
 from .effects import effects_of
 from .fast import MISS, RECORDINGS, Fast, build, never
 from .frames import hide_frames
@@ -125,6 +125,7 @@ class Dispatcher:
         self.examples: Any = None
         self.by_path: set[tuple] = set()
         self._last_key: tuple | None = None
+        self._memories: dict[tuple, Memory] = {}
         self._lock = threading.RLock()
 
     # --- calls ------------------------------------------------------------------------
@@ -273,6 +274,7 @@ class Dispatcher:
         """
         session = Session(self.program.name)
         session.may_skip, session.may_fork = may_skip, True
+        session.memory = self._memory(call.key)
         try:
             outputs, checks = self._run(call, session)
         except RecordAgain:
@@ -283,6 +285,14 @@ class Dispatcher:
                 return self.record(call, may_skip=False)
             raise
         return session, outputs, checks
+
+    def _memory(self, key: tuple) -> Memory:
+        """What is remembered of the loops of a signature."""
+        if key not in self._memories:
+            while len(self._memories) >= config.MAX_SIGNATURES:
+                del self._memories[next(iter(self._memories))]
+            self._memories[key] = Memory()
+        return self._memories[key]
 
     def _run(self, call: Call, session: Session) -> tuple[Outputs, Any]:
         tracers = [
@@ -473,7 +483,7 @@ class Dispatcher:
     def _log(self, trace: Trace, session: Session, how: str, seconds: float) -> None:
         if not config.LOG:
             return
-        guards = len(trace.path)
+        guards = len(session.guards)
         branch, place = "", position(self.program.fun)
         if trace.parent is not None:
             branch = f" ({trace.parent.number}/exit {trace.at})"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..captures import Captures
+from ..captures import Captures, Portable
 from ..errors import TracejitError, message
 from ..kernel import compile_tape
 from ..passes import optimise
@@ -98,6 +98,9 @@ class Session(Recorder):
         self.values.clear()
         self._captured.clear()
         self.captures = []
+
+    def outside_state(self) -> Portable:
+        return self.outside.portable()
 
     def _trace(self, array: Any) -> Tracer:
         # A view is an object of its own: the same array reached through an object's

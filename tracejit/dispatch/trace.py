@@ -82,6 +82,9 @@ class Trace:
             ("loop", *_loop_step(tape, session, g)) if g.bound else normal(g.expected)
             for g in session.guards
         )
+        if session.forks:
+            # What branches a loop has is no outcome, but makes another program.
+            self.path += (("forks", frozenset(session.forks)),)
         self.executable: Executable | None = None
         self.parent: Trace | None = None
         self.at = 0

@@ -139,7 +139,7 @@ def _stdtr(df: Any, t: Any) -> Any:
         special.betainc, half, df / 2, np.where(near, square, 1.0) / (df + square)
     )
     side = np.where(near, 0.5 - 0.5 * body, 0.5 * tail)
-    return np.where(t > 0, 1 - side, side)
+    return np.where(df > 0, np.where(t > 0, 1 - side, side), np.nan)
 
 
 @composed(special.boxcox)

@@ -163,11 +163,12 @@ for _name, _getter in _PROPERTIES.items():
 
 #: Methods and attributes whose function has another name, or none.
 _LIKE = {
-    "T": "np.transpose",
-    "mT": "np.matrix_transpose",
-    "flat": "np.ravel",
     "flatten": "np.ravel",
 }
+
+
+#: What only the functions take.
+_FUNCTIONS_ONLY = {"a_min", "a_max", "correction"}
 
 
 def _enter_methods() -> None:
@@ -175,22 +176,25 @@ def _enter_methods() -> None:
         name = function.__name__
         of = ENTRIES[full_name(function)]
         _enter_method(name, of, FUNCTIONS[function])
-    for name, implementation in {**_METHODS, **_PROPERTIES}.items():
+    for name, implementation in _METHODS.items():
         _enter_method(name, ENTRIES[_LIKE.get(name, f"np.{name}")], implementation)
+    for name in _PROPERTIES:
+        enter(f"ndarray.{name}", "method")
     for name in ("real", "imag", "conj", "conjugate"):
         enter(f"ndarray.{name}", "method")
     enter("ndarray.__getitem__", "method")
 
 
 def _enter_method(name: str, of: Entry, implementation: Callable[..., Any]) -> None:
-    first = next(iter(inspect.signature(implementation).parameters))
+    parameters = inspect.signature(implementation).parameters
+    given = [p for p in parameters.values() if p.default is not p.empty]
+    keywords = [p.name for p in given if p.name in of.keywords]
     enter(
         f"ndarray.{name}",
         "method",
-        implementation,
+        keywords=[k for k in keywords if k not in _FUNCTIONS_ONLY],
         gradient=of.gradient,
         host=of.host,
-        refused=(first,),
     )
 
 

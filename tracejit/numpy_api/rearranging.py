@@ -16,7 +16,16 @@ from .indexing import flat_nonzero
 from .joining import concatenate, sort, take_along_axis
 from .reductions import axes_in_order, axis_of
 from .shape import moveaxis, permute, window
-from .table import as_tracer, cast, emit, implements, of, recorder_of, static_array
+from .table import (
+    as_tracer,
+    cast,
+    emit,
+    implements,
+    no_keywords,
+    of,
+    recorder_of,
+    static_array,
+)
 from .ufuncs import BOOL, I64
 
 __all__ = ["pick", "windows"]
@@ -271,20 +280,22 @@ def _checked_places(kth: Any, n: int) -> None:
             raise ValueError(f"kth(={k}) out of bounds ({n})")
 
 
-@implements(np.partition)
+@implements(np.partition, refused=("order",))
 def partition(
     a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None
 ) -> Any:
     """A partition around all places at once: the sorted array."""
+    no_keywords(np.partition, order=order)
     x, axis = _flat_or_axis(of(a), axis)
     _checked_places(kth, x.shape[axis])
     return sort(x, axis)
 
 
-@implements(np.argpartition, gradient=False)
+@implements(np.argpartition, gradient=False, refused=("order",))
 def argpartition(
     a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None
 ) -> Any:
+    no_keywords(np.argpartition, order=order)
     x, axis = _flat_or_axis(of(a), axis)
     _checked_places(kth, x.shape[axis])
     return emit("argsort", x, axis=axis)

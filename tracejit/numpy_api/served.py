@@ -17,6 +17,7 @@ import functools
 import operator
 import sys
 from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ from . import (
     statistics,
 )
 from .buffers import made, plain
+from .refusals import REFUSALS
 from .table import (
     ENTRIES,
     as_tracer,
@@ -76,7 +78,7 @@ _FAMILIES = (
 
 
 def _serve(
-    name: str, makes: bool = False, *, gradient: bool = True
+    name: str, makes: bool = False, *, gradient: bool = True, entered: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated function as what `np.<name>` does with traced values.
 
@@ -87,7 +89,7 @@ def _serve(
     module, _, short = name.rpartition(".")
 
     def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
-        if f"np.{name}" not in ENTRIES:
+        if entered and f"np.{name}" not in ENTRIES:
             enter(f"np.{name}", "function", implementation, gradient=gradient)
 
         @functools.wraps(original)
@@ -107,7 +109,8 @@ def _serve(
             result = implementation(*args, **kwargs)
             return made(result) if makes else result
 
-        SERVED[getattr(np, module) if module else np, short] = served
+        owner = operator.attrgetter(module)(np) if module else np
+        SERVED[owner, short] = served
         return implementation
 
     return register
@@ -166,7 +169,15 @@ def require(
     return _asarray(a, dtype)
 
 
-for _name in ("asarray", "asanyarray", "asarray_chkfinite"):
+def _asarray_chkfinite(a: Any, dtype: Any = None, order: Any = None) -> Any:
+    x = _asarray(a, dtype)
+    if not np.all(np.isfinite(x)):
+        raise ValueError("array must not contain infs or NaNs")
+    return x
+
+
+_serve("asarray_chkfinite")(_asarray_chkfinite)
+for _name in ("asarray", "asanyarray"):
     _serve(_name, makes=True)(_asarray)
 for _name in ("ascontiguousarray", "asfortranarray"):
     _serve(_name, makes=True)(_ascontiguous)
@@ -271,3 +282,23 @@ _MAKING = (
 )
 for _name in _MAKING:
     _serve(_name, makes=True)(FUNCTIONS.get(getattr(np, _name), getattr(np, _name)))
+
+
+# --- refused --------------------------------------------------------------------------
+
+
+def _refused(name: str, way_out: str) -> Callable[..., Any]:
+    def implementation(*args: Any, **kwargs: Any) -> Any:
+        refuse(name, way_out)
+
+    return implementation
+
+
+# A class keeps its place in the module: somebody may ask isinstance.
+for _name, _way_out in REFUSALS.items():
+    _short = _name.removeprefix("np.")
+    _function = operator.attrgetter(_short)(np)
+    _dispatches = hasattr(_function, "_implementation")
+    _is_function = isinstance(_function, (FunctionType, BuiltinFunctionType))
+    if (_is_function and not _dispatches) or _function is np.nditer:
+        _serve(_short, entered=False)(_refused(_name, _way_out))

@@ -22,7 +22,6 @@ from ..primitive import PRIMITIVES
 from ..tape import Ref
 from ..tracer import (
     FUNCTIONS,
-    HINTS,
     Owner,
     Recorder,
     Tracer,
@@ -48,7 +47,6 @@ __all__ = [
     "enter",
     "filled",
     "fresh",
-    "hint",
     "implements",
     "in_dtype",
     "no_keywords",
@@ -71,7 +69,7 @@ class Entry:
     Attributes:
         name: `np.linalg.norm`, `ndarray.sum`, `np.add.reduce`.
         kind: `function`, `ufunc`, `method` or `ufunc method`.
-        keywords: the parameters that are served, as NumPy names them.
+        keywords: the optional parameters that are served, as NumPy names them.
         gradient: whether it is differentiable somewhere, in both modes.
         host: whether a kernel calls NumPy's routine for it.
     """
@@ -88,7 +86,17 @@ ENTRIES: dict[str, Entry] = {}
 
 #: Parameters that a signature has for NumPy's sake: `no_keywords` refuses some of them,
 #: the others say nothing about traced values.
-_NOT_LISTED = {"out", "like", "subok", "device", "args", "kwargs", "self"}
+_NOT_LISTED = {
+    "out",
+    "like",
+    "ndmax",
+    "einsum_call",
+    "subok",
+    "device",
+    "args",
+    "kwargs",
+    "self",
+}
 
 
 def enter(
@@ -105,7 +113,13 @@ def enter(
     if implementation is not None:
         found = inspect.signature(implementation).parameters.values()
         hidden = _NOT_LISTED | set(refused)
-        keywords = [p.name for p in found if p.name not in hidden]
+        keywords = [
+            p.name
+            for p in found
+            if p.name not in hidden
+            and p.default is not p.empty
+            and p.kind is not p.POSITIONAL_ONLY
+        ]
     ENTRIES[name] = Entry(name, kind, tuple(keywords), gradient, host)
 
 
@@ -165,12 +179,6 @@ def _with_out(functions: Sequence[Any], implementation: Any) -> Any:
         return result if out is None else WRITE_OUT[0](functions[0], out, result)
 
     return served
-
-
-def hint(way_out: str, *functions: Callable[..., Any]) -> None:
-    """Give unsupported functions a way out of their own."""
-    for function in functions:
-        HINTS[full_name(function)] = way_out
 
 
 def no_keywords(function: Callable[..., Any], **keywords: Any) -> None:

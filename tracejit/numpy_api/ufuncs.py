@@ -17,6 +17,7 @@ from ..avals import Aval
 from ..errors import InvalidTapeError
 from ..primitive import PRIMITIVES, Primitive
 from ..tracer import (
+    HINTS,
     TAPE_DTYPES,
     UFUNC_METHODS,
     Recorder,
@@ -295,7 +296,8 @@ def call(ufunc: np.ufunc, *inputs: Any) -> Any:
     if ufunc not in UFUNCS:
         implementation = COMPOSED.get(ufunc)
         if implementation is None:
-            refuse(full_name(ufunc))
+            name = full_name(ufunc)
+            refuse(name, *[HINTS[name]] * (name in HINTS))
         return implementation(*inputs)
     if ufunc is np.power:
         power = _integer_power(rec, *inputs)

@@ -41,8 +41,10 @@ def identifier(name: str) -> str:
     return re.sub(r"\W+", "_", name).strip("_") or "function"
 
 
-def checked(rule: Any, outs: tuple[str, ...]) -> Callable[..., tuple]:
+def checked(rule: Any, outs: tuple[str, ...], where: str = "") -> Callable[..., tuple]:
     """A rule's function, its results converted and compared with the avals `outs`.
+
+    where: the position of the call in the user's code, for the error.
 
     Raises (when it is called):
         UnsupportedError: another number of values, other shapes or dtypes.
@@ -61,13 +63,13 @@ def checked(rule: Any, outs: tuple[str, ...]) -> Callable[..., tuple]:
                 return found
         if len(found) != len(wanted):
             got = f"{len(found)} value{'s' * (len(found) != 1)}"
-            raise _changed(rule_name(rule), got, str(len(wanted)))
+            raise _changed(rule_name(rule), got, str(len(wanted)), where)
         values = []
         for value, (shape, dtype) in zip(found, wanted, strict=True):
             array = value if isinstance(value, _ARRAYS) else np.asarray(value)
             if array.shape != shape or array.dtype != dtype:
                 text = repr(Aval(shape, dtype))
-                raise _changed(rule_name(rule), repr(aval_of(array)), text)
+                raise _changed(rule_name(rule), repr(aval_of(array)), text, where)
             values.append(array)
         return tuple(values)
 
@@ -86,11 +88,12 @@ def read_only(array: Any) -> Any:
     return view
 
 
-def _changed(name: str, got: str, before: str) -> UnsupportedError:
+def _changed(name: str, got: str, before: str, where: str) -> UnsupportedError:
     return UnsupportedError(
         message(
             f"{name} returned {got}, and {before} for operands of the same shapes when "
             "it was recorded",
+            where=where,
             way_out="Let shapes and dtypes of the result depend on those of the "
             "arguments only, or make what decides on them a static argument",
         )

@@ -1,5 +1,7 @@
-"""What SciPy computes in Python, on traced and ordinary values alike."""
+"""What SciPy computes in Python, on traced and ordinary values alike.
 
-from . import special, stats
+    from tracejit.scipy import stats
 
-__all__ = ["special", "stats"]
+The modules have the names of SciPy's: `special`, `stats`, `linalg`, `signal`,
+`integrate`, `optimize`.  Each is imported when it is asked for.
+"""

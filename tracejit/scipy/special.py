@@ -277,7 +277,7 @@ def polygamma(n: Any, x: Any) -> Any:
     """
     if type(x) is not Tracer and type(n) is not Tracer:
         return _scipy.polygamma(n, x)
-    order = np.asarray(n)
+    order = n if type(n) is Tracer else np.asarray(n)
     # Of order 0 the series diverges: digamma is asked instead.
     positive = np.where(order == 0, 1, order)
     sign = np.where(positive % 2 == 0, -1.0, 1.0)

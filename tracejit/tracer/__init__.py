@@ -29,6 +29,7 @@ from .recorder import (
     paused,
     recording,
 )
+from .remembered import Memory
 from .rounds import RecordAgain
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
 from .warn import call_noisy, call_silent, has_error_state
@@ -41,6 +42,7 @@ __all__ = [
     "TAPE_DTYPES",
     "UFUNC_METHODS",
     "GuardInfo",
+    "Memory",
     "Owner",
     "RecordAgain",
     "Recorder",

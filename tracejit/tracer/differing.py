@@ -62,7 +62,7 @@ def differing(
     return found
 
 
-def in_all_rounds(avals: Any, rest: Rest, numbers: range) -> Formulas:
+def in_all_rounds(rest: Rest, numbers: range) -> Formulas:
     """What params are in rounds that did not run the instr.
 
     A param is one and the same, or follows a formula; which one, the rounds that ran it
@@ -75,26 +75,27 @@ def in_all_rounds(avals: Any, rest: Rest, numbers: range) -> Formulas:
     known = known and ("unknown",) not in rest.positions
     known = known and all(_is_even(v) for kind, v in pairs if kind == "bound")
 
-    def found(instr: Any, param: str, seen: dict[int, Any]) -> list[Any] | None:
+    def found(step: Any, seen: dict[int, Any]) -> list[Any] | None:
+        params = step.instr.params
         if not known:
             return None
         part = np.array([*seen])
-        if param == "value":
-            dtype = instr.params["dtype"]
+        if step.param == "value":
+            dtype = params["dtype"]
             fit = [v.astype(dtype) for v in values if v is not None and _fits(v, dtype)]
             column = _only(fit, np.array([*seen.values()], dtype), part, len(items))
             return None if column is None else column.tolist()
         starts = np.array([*seen.values()], np.int64).reshape(len(seen), -1)
         columns = []
-        for axis, n in enumerate(avals[instr.args[0]].shape):
+        for axis, n in enumerate(step.given[0].shape):
             fit = []
             for kind, v in pairs:
                 if v is None or v.dtype.kind != "i":
                     continue
                 at = np.where(v < 0, v + n, v)
                 crosses = kind == "bound" and (v[0] < 0) != (v[-1] < 0)
-                size, step = (instr.params[key][axis] for key in ("size", "step"))
-                ends = at, at + (size - 1) * step
+                size, pace = (params[key][axis] for key in ("size", "step"))
+                ends = at, at + (size - 1) * pace
                 if not crosses and all(e.min() >= 0 and e.max() < n for e in ends):
                     fit.append(at)
             column = _only(fit, starts[:, axis], part, len(items))

@@ -6,7 +6,7 @@ the number that it had when it was recorded.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -93,22 +93,36 @@ class GuardExits:
         self.guards[exit] = self.guards[exit]._replace(bound=bound)
 
     def keep(
-        self, start: int, instrs: Sequence[Instr], more: Sequence[Any] = ()
+        self,
+        start: int,
+        instrs: Sequence[Instr],
+        own: Container[Instr],
+        more: Sequence[Any] = (),
     ) -> None:
         """Put these guards, numbered from `start` on, in the place of all behind it.
 
         Args:
+            own: those of this recording.
             more: guards behind them, which no code of the user's made: what they test,
                 what is expected, and the place.
         """
         old = {info.exit: info for info in self.guards[start:]}
         guards, visits, held = [], [], []
+        like = next(iter(old.values()))._replace(note="", bound=0)
         for number, instr in enumerate(instrs, start):
             before = instr.params["exit"]
+            if instr not in own:
+                expected = instr.params["expected"]
+                info = like._replace(
+                    exit=number, expected=expected, source=instr.source
+                )
+                guards.append(info)
+                visits.append(self.watch.number)
+                held.append(())
+                continue
             guards.append(old[before]._replace(exit=number))
             visits.append(self._visits[before])
             held.append(self._held[before])
-        like = next(iter(old.values()))._replace(note="", bound=0)
         for ref, expected, source in more:
             number = start + len(guards)
             guards.append(

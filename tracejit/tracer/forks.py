@@ -23,17 +23,30 @@ under these conditions, which are all checked; else each sequence stays a path.
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
-from ..passes.reroll import Block, Differ, Round, forks, guards_in, read_rounds, weave
+from ..avals import Aval
+from ..passes.reroll import (
+    Block,
+    Differ,
+    Outer,
+    Round,
+    Step,
+    forks,
+    guards_in,
+    moved,
+    read_rounds,
+    weave,
+)
 from ..tape import Instr, Source, const
 from .differing import in_all_rounds
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Code, Loop, code_of
 from .purity.counted import COUNTER
 from .purity.values import Value, abstract, join
+from .remembered import State
 from .watch import Describe, local_names
 
 __all__ = ["FEW", "Forks"]
@@ -86,6 +99,8 @@ class Forks:
         self.kinds: dict[str, list[tuple[Any, Value]]] = {}
         self.reason = ""
         self.mixed: dict[str, Any] = {}
+        self.fixed: State = []
+        self.inside: dict[Var, int] = {}
         self.active = self.hopeful = True
 
     # --- at each head -----------------------------------------------------------------
@@ -111,10 +126,13 @@ class Forks:
             return value.ref.aval, value.weak
 
         describe = Describe(type(rec).tracer_class(), look)
-        before: dict[Var, int] = {}
-        after: dict[Var, int] = {}
+        names = local_names(frame)
+        if not number:
+            self._note_fixed(code, loop, names, describe, seen)
+        before: dict[Var, int] = dict(self.inside)
+        after: dict[Var, int] = dict(self.inside)
         state: dict[str, int] = {}
-        for name, value in local_names(frame).items():
+        for name, value in names.items():
             if name not in loop.rebound and type(value) is not describe.traced:
                 continue
             seen.clear()
@@ -129,6 +147,25 @@ class Forks:
                 before[name, place] = tracer.ref.index
         alias = tuple(describe.alias)
         self.heads.append(_Head(len(rec.instrs), before, after, state, alias))
+
+    def _note_fixed(
+        self,
+        code: Code,
+        loop: Loop,
+        names: dict[str, Any],
+        describe: Describe,
+        seen: list[Any],
+    ) -> None:
+        """Note untraced names that the loop leaves alone, and traced values in them."""
+        shared = {*code.code.co_cellvars, *code.code.co_freevars}
+        read = shared.union(*[code.ops[i].read for i in loop.body])
+        for name in sorted(read & names.keys()):
+            if name in loop.rebound or type(names[name]) is describe.traced:
+                continue
+            seen.clear()
+            self.fixed.append((name, describe(names[name])))
+            for place, tracer in enumerate(seen):
+                self.inside[name, place] = tracer.ref.index
 
     def _may_have_loops(self, code: Code, loop: Loop) -> bool:
         inner = any(o is not loop and o.head in loop.body for o in code.loops)
@@ -199,8 +236,17 @@ class Forks:
         rec = self.rec
         rest = self._rest(frame, code, loop)
         self._check_exit(code, loop)
-        fixes = _Fixes(rec)
-        formulas = in_all_rounds(rec.avals, rest, self.numbers)
+        fixes = _Fixes(rec, Source(frame.f_code, frame.f_lasti), not rest.heap)
+        others = in_all_rounds(rest, self.numbers)
+
+        def formulas(step: Step, seen: dict[int, Any]) -> Any:
+            if step.param == "start" and fixes.is_item(step.instr):
+                (_, *place), *_ = seen.values()
+                if any(start != (k, *place) for k, start in seen.items()):
+                    return None
+                return [(k, *place) for k in range(len(self.numbers))]
+            return others(step, seen)
+
         last = min(_PEELED, len(self.heads) - 1 - FEW)
         for peeled in range(last + 1):
             try:
@@ -208,12 +254,60 @@ class Forks:
                     self._check_memory(frame, peeled)
                 rounds = self._rounds(peeled)
                 tree = read_rounds(rec, rounds, fixes, peeled)
-                if forks(tree):
-                    self._put(rounds, tree, formulas, fixes, peeled)
+                self._united(frame, loop, rounds, tree, formulas, fixes, peeled)
                 return
             except Differ:
                 if peeled == last:
                     raise
+
+    def _united(
+        self,
+        frame: FrameType,
+        loop: Loop,
+        rounds: list[Round],
+        tree: Block,
+        formulas: Any,
+        fixes: _Fixes,
+        first: int,
+    ) -> None:
+        """Put the loop on the tape, with the sides that are known from elsewhere."""
+        memory, outside = self.rec.memory, fixes.outside
+        place = frame.f_code, loop.head, self.kind, self.takes_rows
+        key = *place, self.numbers.start, self.numbers.step
+        states = self._states(first)
+        whole = tree
+        if memory is not None:
+            parts = {
+                mode: memory.united(key, part, states, mode, outside)
+                for mode, part in (tree.modes or {0: tree}).items()
+            }
+            whole = Block((), modes=parts) if tree.modes else parts[0]
+        try:
+            if forks(whole):
+                self._put(rounds, whole, formulas, fixes, first)
+        except Differ:
+            if not forks(tree):
+                return
+            self._put(rounds, tree, formulas, fixes, first)
+            whole = tree
+        if memory is None:
+            return
+        for mode, part in (whole.modes or {0: whole}).items():
+            portable = fixes.portable(moved(part, 0, part.way[:0], states.__getitem__))
+            memory.add(key, states[mode], outside, portable, len(part.way))
+
+    def _states(self, first: int) -> list[State]:
+        """What the names hold in each mode of the rounds from `first` on."""
+        rounds = self._rounds(first)
+        modes = [*[r.mode for r in rounds], rounds[-1].next]
+        found: dict[int, dict[str, int]] = {}
+        for mode, head in zip(modes, self.heads[first:], strict=True):
+            known = found.setdefault(mode, dict(head.state))
+            found[mode] = {n: k for n, k in known.items() if n in head.state}
+        return [
+            [*self.fixed, *[(n, self.kinds[n][k][0]) for n, k in sorted(state.items())]]
+            for _, state in sorted(found.items())
+        ]
 
     def _put(
         self, rounds: list[Round], tree: Block, formulas: Any, fixes: _Fixes, first: int
@@ -221,6 +315,7 @@ class Forks:
         rec = self.rec
         start = rounds[0].start
         recorded = rec.instrs[start:]
+        own = set(guards_in(recorded))
         exit = min(i.params["exit"] for i in guards_in(recorded))
         woven = weave(
             rec, rounds, tree, rec.alive(), rec.table, formulas, fixes, exit, first
@@ -229,7 +324,9 @@ class Forks:
         if woven.mode is not None:
             (end,) = rec.instrs[-1:]
             more.append((rec.ref(woven.mode), end.params["expected"], end.source))
-        rec.exits.keep(exit, woven.guards, more)
+        rec.exits.keep(exit, woven.guards, own, more)
+        ways = frozenset([b.way for b in tree.walk() if b.is_leaf])
+        rec.forks.add((recorded[0].source, ways))
         rec.forget(recorded, start)
 
     def _rest(self, frame: FrameType, code: Code, loop: Loop) -> Rest:
@@ -274,20 +371,82 @@ def _loop_of(code: Code, frame: FrameType) -> Loop | None:
     return next((loop for loop in code.loops if loop.head == head), None)
 
 
+#: Values that their text is not.
+_VALUES = {"True": True, "False": False}
+
+
 class _Fixes:
-    """Values from before the loop, by their refs."""
+    """Values from before the loop, and their names.
 
-    def __init__(self, rec: Any) -> None:
-        self.rec = rec
+    An argument is known by its number, a captured array by the expression that finds
+    it, a constant and a table by what they are.  Everything else has a name that no
+    other execution of a loop knows.
+    """
 
-    def name(self, ref: int) -> Hashable:
-        return "own", ref
+    def __init__(self, rec: Any, head: Source, by_name: bool) -> None:
+        self.rec, self.head, self.by_name = rec, head, by_name
+        self.outside = rec.outside_state()
+        self.serial = object()
+        self.inputs = {ref: k for k, ref in enumerate(rec.inputs)}
+        self.hidden: dict[int, tuple[Any, ...]] = {
+            ref: ("table", k) for k, ref in rec.tables()
+        }
+        if self.outside is not None:
+            pairs = zip(rec.slots, self.outside.arrays, strict=True)
+            self.hidden |= {rec.hidden[slot]: ("name", text) for slot, text in pairs}
+        self.known = {name: ref for ref, name in self.hidden.items()}
 
-    def ref(self, name: Hashable) -> int | None:
-        assert isinstance(name, tuple)
-        found: int = name[1]
-        return found
+    def is_item(self, instr: Instr) -> bool:
+        return instr.source == self.head
+
+    def name(self, ref: int) -> tuple[Any, ...]:
+        if ref in self.inputs:
+            return "input", self.inputs[ref]
+        if ref in self.hidden:
+            return self.hidden[ref]
+        made = self.constant(ref)
+        if made is not None:
+            name = "const", repr(made.params["value"]), made.params["dtype"]
+            self.known.setdefault(name, ref)
+            return name
+        return "own", self.serial, ref
+
+    def ref(self, name: Any) -> int | None:
+        kind, what = name[:2]
+        if kind == "input":
+            ref: int = self.rec.inputs[what]
+            return ref
+        if kind == "const" and name not in self.known:
+            self.known[name] = self._constant(*name[1:])
+        if kind == "own":
+            return name[2] if what is self.serial else None
+        return self.known.get(name)
+
+    def _constant(self, text: str, dtype: Any) -> int:
+        """A constant that no instr of the tape has to make."""
+        out = self.rec.new(Aval((), dtype))
+        params = {"value": dtype.type(_VALUES.get(text, text)).item(), "dtype": dtype}
+        self.rec.producers[out.index] = Instr(const, (), params, (out.index,))
+        index: int = out.index
+        return index
 
     def constant(self, ref: int) -> Instr | None:
         made: Instr | None = self.rec.producers[ref]
         return made if made is not None and made.prim is const else None
+
+    def portable(self, tree: Block) -> Block:
+        """The tree without what only this execution knows, where names tell as well."""
+
+        def known(operand: Any) -> Any:
+            if not isinstance(operand, Outer) or operand.fixed is None:
+                return operand
+            assert isinstance(operand.fixed, tuple)
+            own = operand.fixed[0] == "own" and operand.names
+            return operand._replace(fixed=None) if own else operand
+
+        for block in tree.walk():
+            for step in block.steps:
+                step.operands = [known(o) for o in step.operands]
+            block.test = known(block.test)
+            block.after = {var: known(o) for var, o in block.after.items()}
+        return tree

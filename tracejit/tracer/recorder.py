@@ -117,7 +117,9 @@ class Recorder(Builder):
         buffers: ordinary arrays that the function made, by the id of their memory.
         may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
             often they did.
-        may_fork: whether `forks` may put branches into loops.
+        may_fork: whether `forks` may put branches into loops, and `memory`: what it
+            knows of them from former recordings, if anything.  `forks` are those
+            that there are.
         holes: refs whose values are those of a round that was left out.
 
     Example:
@@ -149,6 +151,8 @@ class Recorder(Builder):
         self._row_of: dict[int, tuple[int, int]] = {}
         self._captured: dict[int, _Capture] = {}
         self._tables: dict[Any, Ref] = {}
+        self.memory: Any = None
+        self.forks: set[Any] = set()
         self._error_states: dict[Any, Any] = {}
 
     # --- inputs -----------------------------------------------------------------------
@@ -215,6 +219,14 @@ class Recorder(Builder):
         if key not in self._tables:
             self._tables[key] = self.capture(array)
         return self._tables[key]
+
+    def tables(self) -> list[tuple[Any, int]]:
+        """The tables so far: what they are, and their refs."""
+        return [(key, ref.index) for key, ref in self._tables.items()]
+
+    def outside_state(self) -> Any:
+        """What was taken from outside so far (see `captures.portable`), if known."""
+        return None
 
     def _check_unchanged(self, known: _Capture) -> None:
         if _same_bytes(known.array, known.snapshot):

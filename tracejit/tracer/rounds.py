@@ -52,6 +52,8 @@ __all__ = ["ROUNDS", "RecordAgain", "Rounds"]
 ROUNDS, _PEELED = 5, 4
 #: Who holds a list that has one name: the frame, the table of its names, the question.
 _HOLDERS = 3
+#: With so many instrs that the rounds have put on the tape, loops are made of them.
+MANY = 500_000
 #: Leaving out fewer instrs than this is not worth the reading.
 MIN_SAVED = 1000
 
@@ -126,6 +128,8 @@ class Rounds:
         self.visits: list[_Visit] = []
         self.plan: _Plan | None = None
         self.watching = rec.may_skip and count > ROUNDS + 2
+        self.begin, self.guards = len(rec.instrs), len(rec.guards)
+        self.full = self.begin + MANY
         self.forks: Forks | None = None
         if rec.may_fork and count >= FEW:
             self.forks = Forks(rec, kind, numbers, takes_rows)
@@ -148,8 +152,22 @@ class Rounds:
                 self.forks = None
         if self.forks is not None and self.forks.active:
             self.forks.look(sys._getframe(1))
+        if len(self.rec.instrs) > self.full:
+            self._roll()
         self.done += 1
         return self.item(self.done - 1)
+
+    def _roll(self) -> None:
+        """Roll what many rounds have put on the tape, so that it does not grow on."""
+        rec, forks = self.rec, self.forks
+        self.full = len(rec.instrs) + MANY
+        noted = self.watching or self.plan or (forks is not None and forks.active)
+        if noted or not rec.may_skip:  # places on the tape, which rolling would change
+            return
+        if len(rec.guards) == self.guards:
+            rec.roll(self.begin)
+        self.begin, self.guards = len(rec.instrs), len(rec.guards)
+        self.full = self.begin + MANY
 
     def __length_hint__(self) -> int:
         return self.count - self.done

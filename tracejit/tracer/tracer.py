@@ -46,9 +46,19 @@ def full_name(func: Any) -> str:
     module = getattr(func, "__module__", None) or ""
     name = getattr(func, "__name__", repr(func))
     if isinstance(func, np.ufunc):
+        if name.endswith("(vectorized)"):
+            return "np.frompyfunc"
         module = "numpy" if getattr(np, name, None) is func else "scipy.special"
+    module = module.replace("numpy.lib.scimath", "numpy.emath")
     parts = ["np" if p == "numpy" else p for p in module.split(".")]
     return ".".join([p for p in parts if p and not p.startswith("_")] + [name])
+
+
+def _hint(name: str) -> str:
+    """The way out of a function or of the module that it is from; "" if none."""
+    parts = name.replace("numpy.", "np.").split(".")
+    names = [".".join(parts[:k]) for k in range(len(parts), 1, -1)]
+    return next((HINTS[n] for n in names if n in HINTS), "")
 
 
 def refuse(what: str, way_out: str = _WAY_OUT) -> NoReturn:
@@ -158,7 +168,7 @@ class Tracer:
         serve = FUNCTIONS.get(func)
         if serve is None:
             name = full_name(func)
-            refuse(name, HINTS.get(name, _WAY_OUT))
+            refuse(name, _hint(name) or _WAY_OUT)
         return serve(*args, **kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
@@ -332,6 +342,9 @@ def _refuse_concrete(tracer: Tracer, became: str) -> NoReturn:
 
 def _way_out(name: str, seen: Concretized) -> str:
     last = name.rpartition(".")[2]
+    hint = _hint(name)
+    if hint:
+        return hint
     if seen.opcode in {"STORE_SUBSCR", "STORE_SLICE"}:
         return (
             "They can be written into an array of the function's own, made by "

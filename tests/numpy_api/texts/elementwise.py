@@ -15,7 +15,7 @@ BINARY = {
     "x, r": "add subtract multiply maximum",
     "x, f": "divide remainder mod fmod copysign",
     "f, y": "power pow float_power heaviside",
-    "x * x, r": "heaviside",
+    "np.where(b, 0, x), y": "heaviside",
 }
 SMOOTH = [
     f"np.{name}({arguments})"

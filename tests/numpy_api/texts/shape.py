@@ -103,6 +103,7 @@ np.resize(x, (2, 3))
 np.resize(x, new_shape=7)
 np.trim_zeros(np.concatenate([[0, 0], v, [0.0]]), trim='f')
 np.trim_zeros(np.concatenate([[0, 0], v, [0.0]]))
+np.trim_zeros(np.pad(m, 2), trim='b', axis=-1)
 np.lib.stride_tricks.sliding_window_view(x, x.shape[-1] // 2 + 1, axis=-1)
 np.lib.stride_tricks.sliding_window_view(d, window_shape=(2, 3))
 np.lib.stride_tricks.sliding_window_view(d, (2, 2), axis=(0, 0))
@@ -152,7 +153,7 @@ x.copy(order=ORDER)
 x.real
 x.conj()
 x.conjugate()
-x.flat[0]
+x.flat
 np.array(list(m.flat))
 """.strip().splitlines()
 
@@ -191,7 +192,7 @@ np.isscalar(x)
 np.iterable(x)
 np.broadcast_shapes(np.shape(x), (1,))
 x.argsort(axis=AXIS, kind='stable', stable=None)
-x.argpartition(0)[..., 0].shape
+x.argpartition(0, axis=AXIS, kind='introselect').shape
 x.imag
 x.shape
 x.ndim

@@ -8,6 +8,7 @@ _OPERANDS = {
     "divide": "f",
     "remainder": "f",
     "fmod": "f",
+    "heaviside": "np.where(b, 0, x)",
     "gcd": "i",
     "lcm": "j % 3",
     "left_shift": "j % 2",

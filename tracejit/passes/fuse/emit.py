@@ -431,7 +431,9 @@ def _host(instr: Instr) -> Host:
     name = instr.prim.name if rule is None else rule_name(rule)
     prim, params = instr.prim, instr.params
     if prim is host_call:
-        run, native = checked(rule, params["outs"]), getattr(rule, "native", None)
+        where = str(instr.source) if instr.source is not None else ""
+        run = checked(rule, params["outs"], where)
+        native = getattr(rule, "native", None)
         trusted, into = getattr(rule, "trusted", False), getattr(rule, "into", None)
         return Host(name, run, trusted, native, into)
     into = prim.into

@@ -247,6 +247,8 @@ class Plan:
 
 
 def is_cheap(instr: Instr) -> bool:
+    if instr.prim.host:
+        return False
     if instr.prim.family == "elementwise":
         return cost_of(instr) <= CHEAP_COST
     return instr.prim is const or instr.prim.name in _CHEAP_STRUCTURE

@@ -35,9 +35,12 @@ from .branches import (
     Block,
     Differ,
     Formulas,
+    Outer,
     Round,
+    Step,
     forks,
     guards_in,
+    moved,
     read_rounds,
     united,
 )
@@ -50,9 +53,9 @@ from .unstack import join_rows
 from .weave import weave
 
 __all__ = [
-    "Block", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Proof", "Round",
-    "forks", "guards_in", "join_rows", "prove_rounds", "read_rounds", "reroll",
-    "reroll_tape", "rewrite", "stretch", "united", "weave",
+    "Block", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Outer", "Proof",
+    "Round", "Step", "forks", "guards_in", "join_rows", "moved", "prove_rounds",
+    "read_rounds", "reroll", "reroll_tape", "rewrite", "stretch", "united", "weave",
 ]  # fmt: skip
 
 MAX_ROUNDS = 8

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -45,15 +45,16 @@ from .find import Tokens, body_text
 
 __all__ = [
     "Block", "Differ", "Fixes", "Formulas", "Outer", "Round", "Spot", "Step", "Var",
-    "forks", "guards_in", "read_rounds", "united",
+    "forks", "guards_in", "moved", "read_rounds", "united",
 ]  # fmt: skip
 
 #: A name, and which of the traced values in it.
 Var = tuple[str, int]
 #: The outcomes on the way to a block; in front of them the mode if there are several.
 Way = tuple[bool | int, ...]
-#: (instr, param, its value by round) -> its values in all rounds, None if not known.
-Formulas = Callable[[Instr, str, dict[int, Any]], Sequence[Any] | None]
+#: (a step, the value of its param by round) -> its values in all rounds, None if they
+#: are not known.
+Formulas = Callable[["Step", dict[int, Any]], Sequence[Any] | None]
 _BOOL = Aval((), np.dtype(np.bool_))
 
 
@@ -62,16 +63,29 @@ class Differ(Exception):
 
 
 class Fixes(Protocol):
-    """What is known about values from before the loop."""
+    """What is known about values from before the loop.
 
-    def name(self, ref: int) -> Hashable:
-        """A name for the value that means the same in another recording."""
+    Attributes:
+        by_name: whether code can only reach a value through the names that hold it, if
+            there are any, or if it was taken from outside.
+    """
 
-    def ref(self, name: Hashable) -> int | None:
+    by_name: bool
+
+    def name(self, ref: int) -> tuple[Any, ...]:
+        """A name for the value that means the same in another recording.
+
+        It begins with a word: `input`, `own` for what no other recording has, ...
+        """
+
+    def ref(self, name: Any) -> int | None:
         """The value of that name here, if there is one."""
 
     def constant(self, ref: int) -> Instr | None:
         """The instr that makes it if that is a constant."""
+
+    def is_item(self, instr: Instr) -> bool:
+        """Whether the loop's iterator made the instr, which keeps what it runs over."""
 
 
 class Round(NamedTuple):
@@ -106,7 +120,7 @@ class Outer(NamedTuple):
     """
 
     names: frozenset[Var]
-    fixed: Hashable = None
+    fixed: tuple[Any, ...] | None = None
 
     def also(self, other: Outer) -> Outer:
         """What fits both."""
@@ -123,7 +137,7 @@ class Step:
 
     Attributes:
         instr: as it was in one of the rounds.
-        avals: of its outputs.
+        avals: of its outputs; given: of its operands.
         word: what it has in common with the same step of another round.
         values: of the param that may differ, by the number of the round.
     """
@@ -132,6 +146,7 @@ class Step:
     avals: tuple[Aval, ...]
     word: Hashable
     operands: list[Operand]
+    given: tuple[Aval, ...] = ()
     values: dict[int, Any] = field(default_factory=dict)
 
     @property
@@ -164,7 +179,7 @@ class Block:
     sides: dict[bool, Block] = field(default_factory=dict)
     modes: dict[int, Block] = field(default_factory=dict)
     after: dict[Var, Operand | None] = field(default_factory=dict)
-    next: int = 0
+    next: Any = 0
 
     def walk(self) -> Iterator[Block]:
         """This block and all behind it."""
@@ -225,7 +240,7 @@ class _Reader:
     def read(self) -> Block:
         starts = {k: r.start for k, r in enumerate(self.rounds)}
         modes = sorted({r.mode for r in self.rounds})
-        if len(modes) == 1:
+        if len({*modes, *[r.next for r in self.rounds]}) == 1:
             return self.block((), starts)
         found = Block(())
         for mode in modes:
@@ -301,11 +316,13 @@ class _Reader:
         columns = range(len(first.args))
         if any(len(i.args) != len(first.args) for i in here.values()):
             raise Differ("its rounds differ")
+        item = self.fixes.is_item(first)
         operands = [
-            self.operand({k: i.args[c] for k, i in here.items()}) for c in columns
+            self.operand({k: i.args[c] for k, i in here.items()}, item) for c in columns
         ]
         avals = tuple(self.builder.avals[o] for o in first.outs)
-        step = Step(first, avals, self.portable(first), operands)
+        given = tuple(self.builder.avals[a] for a in first.args)
+        step = Step(first, avals, self.portable(first), operands, given)
         if step.param:
             step.values = {
                 k + self.first: i.params[step.param] for k, i in here.items()
@@ -331,13 +348,13 @@ class _Reader:
             if some:
                 block.sides[outcome] = self.block((*block.way, outcome), some)
 
-    def operand(self, refs: dict[int, int]) -> Operand:
-        found = self.known(refs)
+    def operand(self, refs: dict[int, int], item: bool = False) -> Operand:
+        found = self.known(refs, item)
         if found is None:
             raise Differ("a value of an earlier round is read that no name holds")
         return found
 
-    def known(self, refs: dict[int, int]) -> Operand | None:
+    def known(self, refs: dict[int, int], item: bool = False) -> Operand | None:
         """What these refs of the rounds have in common, None if nothing."""
         spots = {self.where[k].get(ref) for k, ref in refs.items()}
         if spots != {None}:
@@ -348,9 +365,13 @@ class _Reader:
             held = self.held[k].get(ref, set())
             names = set(held) if names is None else names & held
         distinct = set(refs.values())
-        fixed = None
+        fixed: tuple[Any, ...] | None = None
         if len(distinct) == 1 and not distinct & self.made:
             fixed = self.fixes.name(*distinct)
+            if item:
+                names = None
+            elif names and self.fixes.by_name and fixed[0] in ("input", "own"):
+                fixed = None
         return Outer(frozenset(names or ()), fixed) if names or fixed else None
 
     def afterwards(self, at: Iterable[int]) -> dict[Var, Operand | None]:
@@ -407,12 +428,11 @@ def united(here: Block, other: Block) -> Block:
         raise Differ("untraced state changes")
     if [s.word for s in here.steps] != [s.word for s in other.steps]:
         raise Differ("its rounds differ")
-    found = Block(here.way, word=here.word, instr=here.instr)
+    found = Block(here.way, word=here.word, instr=here.instr, next=here.next)
     for mine, theirs in zip(here.steps, other.steps, strict=True):
         pairs = zip(mine.operands, theirs.operands, strict=True)
         operands = [_both(a, b) for a, b in pairs]
-        step = Step(mine.instr, mine.avals, mine.word, operands, dict(mine.values))
-        found.steps.append(step)
+        found.steps.append(replace(mine, operands=operands))
     if (here.test is None) != (other.test is None) or here.word != other.word:
         raise Differ("its rounds differ")
     if here.test is not None and other.test is not None:
@@ -429,6 +449,44 @@ def united(here: Block, other: Block) -> Block:
     return found
 
 
+def moved(block: Block, drop: int, put: Way, number: Callable[[Any], Any]) -> Block:
+    """A copy of a tree at another place.
+
+    Args:
+        drop: how many outcomes at the beginning of its way go, and `put`: what comes.
+        number: the `next` of a leaf in other words; None: the leaf goes.
+
+    Raises:
+        Differ: nothing is left.
+    """
+
+    def way(old: Way) -> Way:
+        return (*put, *old[drop:])
+
+    def operand(old: Any) -> Any:
+        return old._replace(way=way(old.way)) if isinstance(old, Spot) else old
+
+    def copy(old: Block) -> Block | None:
+        new = Block(way(old.way), word=old.word, instr=old.instr)
+        for step in old.steps:
+            operands = [operand(o) for o in step.operands]
+            new.steps.append(replace(step, operands=operands))
+        if old.is_leaf:
+            new.after = {var: operand(o) for var, o in old.after.items()}
+            new.next = number(old.next)
+            return None if new.next is None else new
+        new.test = operand(old.test)
+        for outcome, side in old.sides.items():
+            if (kept := copy(side)) is not None:
+                new.sides[outcome] = kept
+        return new if new.sides else None
+
+    found = copy(block)
+    if found is None:
+        raise Differ("its rounds differ")
+    return found
+
+
 def _both(a: Operand, b: Operand) -> Operand:
     found = _maybe_both(a, b)
     if found is None:
@@ -438,6 +496,8 @@ def _both(a: Operand, b: Operand) -> Operand:
 
 def _maybe_both(a: Operand | None, b: Operand | None) -> Operand | None:
     if isinstance(a, Outer) and isinstance(b, Outer):
+        if not b.names and b.fixed is not None and b.fixed[0] == "own":
+            return a  # what the other execution knew does not say anything here
         found = a.also(b)
         return found if found.names or found.fixed is not None else None
     return a if a == b else None

@@ -281,7 +281,7 @@ class _Weaver:
         rounds = range(self.first, self.first + self.trip)
         if not block.way:
             return [step.values[k] for k in rounds]
-        found = self.formulas(step.instr, step.param, step.values)
+        found = self.formulas(step, step.values)
         if found is None:
             raise Differ("a number is not known for all rounds")
         return [found[k] for k in rounds]
@@ -358,9 +358,17 @@ class _Weaver:
     ) -> list[Ref]:
         """The blocks of rounds that begin with different untraced state."""
         (mode, block), *others = modes
+        test = None
+        if others or any(leaf.next not in self.tree.modes for leaf in self.leaves):
+            test = eq(scope.get(_MODE), mode)
         if not others:
+            if test is not None:
+                # What a round does in this state was never seen.
+                params = {"expected": True, "exit": -1}
+                exit = self.new_exit(Instr(guard, (), params, ()))
+                scope.builder.emit(guard, [test], {**params, "exit": exit})
             return self.block(block, scope, carries)
-        test = eq(scope.get(_MODE), mode)
+        assert test is not None
 
         def side(outcome: bool, inner: _Scope) -> list[Ref]:
             if outcome:

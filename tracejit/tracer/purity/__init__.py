@@ -178,11 +178,13 @@ class Rest(NamedTuple):
         numbers, positions: formulas (`counted`) of the Python numbers that the round
             decides and that meet traced values as operands and as indices.
         in_place: whether traced values may be written in place.
+        heap: whether attributes or contents of objects are read.
     """
 
     numbers: frozenset[tuple]
     positions: frozenset[tuple]
     in_place: bool = False
+    heap: bool = False
 
 
 def read_rest(
@@ -217,7 +219,8 @@ def read_rest(
         return str(refused)
     if any(code.catches(i) is not None for i in loop.body):
         return "an exception is handled around the loop"
-    return Rest(frozenset(calls.numbers), frozenset(calls.positions), calls.in_place)
+    numbers, positions = frozenset(calls.numbers), frozenset(calls.positions)
+    return Rest(numbers, positions, calls.in_place, calls.heap)
 
 
 def _settled(code: Code, at: int, base: int, calls: bool) -> None:
