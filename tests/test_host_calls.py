@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.random_tapes import random_tape
 from tracejit.avals import Aval
 from tracejit.errors import UnsupportedError
-from tracejit.interpret import interpret, verify
+from tracejit.interpret import evaluate, interpret, verify
 from tracejit.kernel import compile_tape
 from tracejit.ops.host import host_call
 from tracejit.passes import optimise
@@ -182,6 +183,41 @@ def test_a_call_in_a_loop_stays_in_the_loop():
     assert np.allclose(found, expected, rtol=1e-13)
     assert rule.calls == 20
     assert executable.hosts == ["table"]
+
+
+class Reference:
+    """Any row's reference as a host function."""
+
+    def __init__(self, instr) -> None:
+        self.prim, self.params, self.name = instr.prim, instr.params, instr.prim.name
+
+    def run(self, *arrays):
+        return evaluate(self.prim, list(arrays), self.params)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_any_instr_of_a_program_may_be_a_host_call(seed):
+    tape, arrays = random_tape(seed, length=20)
+    rng = np.random.default_rng(seed)
+    b = Builder(tape.name)
+    env = {ref: b.input(tape.avals[ref]) for ref in tape.inputs}
+    hosted = 0
+    for instr in tape.instrs:
+        if not instr.args or rng.random() < 0.6:
+            b.replay(instr, env)
+            continue
+        outs = tuple(repr(tape.avals[ref]) for ref in instr.outs)
+        args = [env[a] for a in instr.args]
+        found = emit(b, Reference(instr), *args, outs=outs)
+        env.update(zip(instr.outs, found, strict=True))
+        hosted += 1
+    assert hosted
+    mixed = verify(optimise(b.finish([env[ref] for ref in tape.outputs])))
+    leaves = [a if a.ndim else a.item() for a in map(np.asarray, arrays)]
+    results = compile_tape(mixed, []).run(*leaves)[2]
+    for got, expected in zip(results, interpret(tape, arrays), strict=True):
+        assert np.shape(got) == np.shape(expected)
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-11)
 
 
 # --- errors --------------------------------------------------------------------------

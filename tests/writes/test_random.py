@@ -82,6 +82,8 @@ def test_a_wrong_rule_would_be_seen():
     [
         # What the machine found, or nearly did.
         (("inplace", 4, 0, 0.5), ("set", 4, (0,), 3, 2.0)),
+        (("reshape", 0, (1, -1)), ("inplace", 0, 0, 0.5), ("overlap", 5, 0, 0.5)),
+        (("set", 1, (0, 0, Ellipsis), 0, 0.5), ("view", 1, (0, 0, Ellipsis))),
         (("overlap", 0, 0, 0.5),),
         (("view", 1, (slice(2, 0, -1), 1)), ("transpose", 1), ("inplace", 5, 3, 2.0)),
         (("reshape", 1, (-1,)), ("set", 5, (slice(1, 7, 2),), 0, 0.5)),

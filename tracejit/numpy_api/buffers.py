@@ -78,9 +78,11 @@ def _wrapped(rec: Recorder, result: Any, taken: Sequence[Any] = ()) -> Any:
 
 
 def _wrapped_array(rec: Recorder, array: np.ndarray, taken: Sequence[Any]) -> Any:
-    if not array.ndim or array.dtype not in TAPE_DTYPES or not array.flags.writeable:
+    if array.dtype not in TAPE_DTYPES or not array.flags.writeable:
         return array
     known = _known(rec, array)
+    if not array.ndim and not known:
+        return array
     for buffer in known:
         if object.__getattribute__(buffer, "memory").array is array:
             return buffer

@@ -53,7 +53,9 @@ def differing(
                 made = _numbers(instr, differing.values, values.values(), part)
             elif name == "start":
                 shape = avals[instr.args[0]].shape
-                made = _starts(instr, differing.values, shape, indices, part)
+                sizes = avals[instr.args[1 if instr.prim.name == "update" else 0]]
+                size = instr.params.get("size", sizes.shape)
+                made = _starts(instr, differing.values, shape, size, indices, part)
             else:
                 return None
             if made is None:
@@ -159,12 +161,13 @@ def _starts(
     instr: Any,
     observed: Any,
     shape: tuple[int, ...],
+    size: tuple[int, ...],
     indices: dict[Any, Any],
     part: slice,
 ) -> Formula | None:
-    """The starts of a slice in all rounds, one column an axis."""
+    """The starts of a slice or an update in all rounds, one column an axis."""
     first = np.array(observed, np.int64)
-    size, step = instr.params["size"], instr.params["step"]
+    step = instr.params["step"]
     columns = []
     length = len(next(iter(indices.values()), first))
     for axis, n in enumerate(shape):

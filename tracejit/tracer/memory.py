@@ -313,6 +313,10 @@ def _segments(shape: tuple[int, ...], steps: Sequence[Step]) -> Iterator[Box | S
         if not empty:
             yield box
         before = box.result
+        alone = _all_of(before).then(name, params)
+        if alone is not None:
+            box, empty = alone, False
+            continue
         yield name, params
         shape, _ = _strides_shape(before, name, params)
         box, empty = _all_of(shape), True

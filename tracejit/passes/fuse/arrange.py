@@ -12,6 +12,7 @@ from typing import Any
 from ...program import Affine
 from ...tape import Tape
 from .access import DYNAMIC, PIECED
+from .in_place import InPlace
 from .place import Level, flat_axes, place
 from .roots import Analysis, Root
 
@@ -27,13 +28,14 @@ MAX_CUTS = 8
 Arranged = tuple[Analysis, list[Root], Level]
 
 
-def arrange(tape: Tape, unit: int = 0) -> Arranged:
+def arrange(tape: Tape, unit: int = 0, known: InPlace | None = None) -> Arranged:
     """Choose what is stored and place the roots of a tape.
 
     Args:
         unit: the tape's number in its program; bodies of loops have others than 0.
+        known: what is written in place.
     """
-    analysis = Analysis(tape, unit)
+    analysis = Analysis(tape, unit, known)
     for attempt in count():
         roots = analysis.roots()
         visits = [(root, *analysis.explore(root)) for root in roots]

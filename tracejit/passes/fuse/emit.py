@@ -32,8 +32,8 @@ from .access import DYNAMIC, ZERO_INDEX
 from .arrange import arrange
 from .branched import Branches
 from .place import Level, Loop, flat_axes
-from .roots import Analysis, Root
-from .storage import new_buffer, plan
+from .roots import Analysis, Root, is_flat
+from .storage import Memory, new_buffer, plan
 from .writer import BOOL, INT64, ZERO, Writer
 
 __all__ = ["emit"]
@@ -80,6 +80,9 @@ class Emitter(Branches):
         """Write everything; `outputs` says where array outputs have to be."""
         program = self.out.program
         self.memory = plan(self.analysis, self.roots, program, outputs)
+        for ref, source in self.analysis.memory.items():
+            buffer = self.args[source]
+            self.memory[ref] = Memory(buffer, tuple(range(len(buffer.shape))))
         self.level(level, None)
 
     # -- levels and loops --------------------------------------------------------
@@ -101,6 +104,8 @@ class Emitter(Branches):
                 self.call(item)
             elif item.kind == "branch":
                 self.branched(item)
+            elif item.kind == "write":
+                self.in_place(item)
             else:
                 self.rolled(item)
 
@@ -208,6 +213,22 @@ class Emitter(Branches):
             self.save(root.ref, result, value)
         else:
             self.best(root, index)
+
+    def in_place(self, root: Root) -> None:
+        """A write that stands alone, over memory that is read elsewhere, too."""
+        if is_flat([root.space[a] for a in root.order]):
+            self.on_spot(root)
+            return
+        index = [ZERO_INDEX] * len(root.space)
+        for axis in root.order:
+            var = self.out.enter()
+            self.range_of[var] = (0, root.space[axis])
+            index[axis] = Affine(var, 1, 0)
+        self.visit(root, tuple(index))
+        for axis in reversed(root.order):
+            inner = index[axis].var
+            assert inner is not None
+            self.out.leave(inner, 0, root.space[axis])
 
     def write(self, root: Root, index: tuple[Affine, ...]) -> None:
         assert root.instr is not None

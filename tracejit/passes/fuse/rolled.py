@@ -17,9 +17,10 @@ from ...program import (
     Size,
     Swap,
 )
-from ...tape import Instr, Tape
+from ...tape import Instr
 from .arrange import arrange
 from .elements import Elements
+from .in_place import in_place
 from .place import Level
 from .roots import Analysis, Root
 from .storage import new_buffer
@@ -44,15 +45,17 @@ class RolledLoops(Elements):
 
         A scalar that is carried is an accumulator.  A carried array is two buffers,
         old and new, that change places at the end of each iteration; small ones are
-        copied, so that they can stay in registers.
+        copied, so that they can stay in registers.  One that is written in place
+        (`in_place`) is one buffer.
         """
         instr = root.instr
         assert instr is not None
         params, out = instr.params, self.out
-        body: Tape = params["body"]
-        unit = out.new_unit()
-        analysis, roots, level = arrange(body, unit)
         n_fixed, n_state = params["consts"], params["carries"]
+        known = in_place(params["body"], n_fixed, n_state)
+        body = known.body
+        unit = out.new_unit()
+        analysis, roots, level = arrange(body, unit, known)
         trip = self.trip(instr, unit)
         fixed, start, xs = _split(instr.args, n_fixed, n_state)
         counter, fixed_in, state_in, xs_in = (
@@ -109,8 +112,9 @@ class RolledLoops(Elements):
         targets: list[Buffer | None] = []
         for ref in body.outputs[:n_state]:
             aval = analysis.avals[ref]
+            kept = ref in known.memory or not aval.shape
             targets.append(
-                new_buffer(out.program, aval.shape, aval.dtype) if aval.shape else None
+                None if kept else new_buffer(out.program, aval.shape, aval.dtype)
             )
         for ref in instr.outs[n_state:]:
             targets.append(_row(self.memory[ref].buffer, step))
@@ -133,8 +137,7 @@ class RolledLoops(Elements):
             if isinstance(old, int):
                 assert value is not None
                 out.body.append(Accumulate(old, "set", value))
-            else:
-                assert target is not None
+            elif target is not None:
                 if old.kind == "local":
                     out.copy(old, target)
                 else:

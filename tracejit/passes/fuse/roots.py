@@ -7,7 +7,7 @@ loops of the roots that demand them, as often as they are demanded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -26,6 +26,7 @@ from .access import (
     pieces,
     through_view,
 )
+from .in_place import InPlace
 from .sizes import labelled
 
 __all__ = ["CALLS", "INNER", "Analysis", "Root", "is_call", "is_flat"]
@@ -65,6 +66,7 @@ class Root:
             entry `(need, entry)` adds the scalar value of a need to an entry or None.
         demands: placed values read, with index, filled by `Analysis.explore`.
         cuts: (axis, position) where a pieced operand changes its part.
+        alone: whether a write stands alone: it changes what is there.
         path: the loops around it, with the axis each one counts (filled by place).
     """
 
@@ -79,10 +81,11 @@ class Root:
     demands: dict[tuple[int, tuple[Any, ...]], None] = field(default_factory=dict)
     cuts: set[tuple[int, int]] = field(default_factory=set)
     path: list[tuple[Any, int]] = field(default_factory=list)
+    alone: bool = False
 
     @property
     def is_step(self) -> bool:
-        return self.kind in ("guard", "call", *INNER)
+        return self.alone or self.kind in ("guard", "call", *INNER)
 
 
 def is_call(instr: Instr) -> bool:
@@ -110,7 +113,7 @@ class Analysis:
     recomputing and analyses again.
     """
 
-    def __init__(self, tape: Tape, unit: int = 0) -> None:
+    def __init__(self, tape: Tape, unit: int = 0, known: InPlace | None = None) -> None:
         self.tape = tape
         self.unit = unit
         self.avals: Sequence[Aval] = labelled(tape, unit)
@@ -118,9 +121,11 @@ class Analysis:
             out: instr for instr in tape.instrs for out in instr.outs
         }
         self.inputs = set(tape.inputs)
-        self.stored: set[int] = set()
+        self.stored: set[int] = set() if known is None else set(known.stored)
         #: Results of `update` that are written part by part, into a copy.
         self.written: set[int] = set()
+        #: Results of writes that have the memory of an input, see `in_place`.
+        self.memory: Mapping[int, int] = {} if known is None else known.memory
         self.placed: set[int] = set()
         #: Operands of loops and branches, which have memory of their own shape.
         self.rows = {a for i in tape.instrs if i.prim.name in INNER for a in i.args}
@@ -172,6 +177,8 @@ class Analysis:
     def is_write(self, instr: Instr) -> bool:
         """Whether elements are put into memory one by one, over what is there."""
         params = instr.params
+        if instr.outs[:1] and instr.outs[0] in self.memory:
+            return True
         if instr.prim.name == "update":
             moves = bool(params["axes"]) or any(s != 1 for s in params["step"])
             return moves or params["add"] or instr.outs[0] in self.written
@@ -302,6 +309,12 @@ class Analysis:
             axis, ndim = instr.params["axis"], self.avals[at[0]].ndim
             target = [*index[:axis], (1, None), *index[axis + ndim :]]
             needs.append((at[0], index[axis : axis + ndim]))
+        if ref in self.memory:
+            write = Root(
+                "write", instr, ref, space, long_axes(space), kept, needs, tuple(target)
+            )
+            write.alone = True
+            return [write]
         copy = Root(
             "put",
             instr,
@@ -410,7 +423,7 @@ class Analysis:
         """
         root.demands.clear()
         root.cuts.clear()
-        if root.kind == "write":
+        if root.kind == "write" and not root.alone:
             # Behind the copy that it writes over.
             root.demands[root.ref, (DYNAMIC,) * self.avals[root.ref].ndim] = None
         visited: dict[int, set[tuple[Any, ...]]] = {}

@@ -51,6 +51,8 @@ def plan(
                     spilled.add(ref)
     memory: dict[int, Memory] = {}
     for ref, makers in producers.items():
+        if ref in analysis.memory:
+            continue
         root = makers[0]
         shape = analysis.avals[ref].shape
         alone = root.is_step or root.kind in ("put", "write", "scatter")

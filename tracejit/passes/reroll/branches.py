@@ -225,7 +225,7 @@ class _Reader:
     ) -> None:
         self.builder, self.rounds = builder, rounds
         self.fixes, self.first = fixes, first
-        self.tokens = Tokens(builder.avals)
+        self.tokens = Tokens(builder.avals, moving=False)
         first = rounds[0].start
         made = builder.instrs[first : rounds[-1].stop]
         self.made = {out for instr in made for out in instr.outs}

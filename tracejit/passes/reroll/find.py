@@ -41,8 +41,9 @@ class Tokens:
     starts, the number of a guard's exit, the bound of an inner loop.
     """
 
-    def __init__(self, avals: Sequence[Any]) -> None:
+    def __init__(self, avals: Sequence[Any], moving: bool = True) -> None:
         self.avals = avals
+        self.moving = moving
         self.numbers: dict[Hashable, int] = {}
         self.quick: dict[Hashable, int] = {}
         self.idle: set[int] = set()
@@ -77,6 +78,8 @@ class Tokens:
             return params["dtype"]
         if name == "slice":
             return params["size"], params["step"]
+        if name == "update" and self.moving:
+            return params["step"], params["axes"], params["add"]
         if name == "guard":
             return params["expected"]
         if name == "loop":

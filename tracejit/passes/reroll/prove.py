@@ -198,7 +198,7 @@ def _varying(first: Instr, same: list[Instr]) -> dict[str, Varying] | None:
     if name == "const":
         values = tuple([i.params["value"] for i in same])
         return {"value": Varying(values)} if _differ(values) else {}
-    if name == "slice":
+    if name in ("slice", "update"):
         starts = tuple([i.params["start"] for i in same])
         return {"start": Varying(starts)} if _differ(starts) else {}
     if name == "guard":

@@ -168,6 +168,9 @@ class _Rewrite:
             )
             return
         args = [self.operand(o) for o in self.proof.operands[place]]
+        if name == "update" and varying:
+            self.made[place, 0] = self.moving_update(place, args)
+            return
         if name == "guard" and self.ending is not None:
             # Which round it is does not matter: the recording that follows tells.
             self.body.emit(first.prim, args, first.params)
@@ -276,6 +279,27 @@ class _Rewrite:
                     array, start=begin, size=length, step=stride
                 )
         return array
+
+    def moving_update(self, place: int, args: list[Ref]) -> Ref:
+        """A write whose place moves: its start is computed in each iteration."""
+        first = self.proof.body[place]
+        starts = np.array(self.proof.varying[place]["start"].values, np.int64)
+        params, (old, part, *at) = first.params, args
+        start, axes = list(params["start"]), list(params["axes"])
+        for k in range(starts.shape[1]):
+            if (starts[:, k] == starts[0, k]).all():
+                continue
+            start[k] = 0
+            moved = self.changing_const(starts[:, k], INT64)
+            if k in axes:
+                number = axes.index(k)
+                at[number] = at[number] + moved
+            else:
+                axes.append(k)
+                at.append(moved)
+        params = {**params, "start": tuple(start), "axes": tuple(axes)}
+        out: Ref = self.body.emit(first.prim, [old, part, *at], params)
+        return out
 
     def row_of_slice(
         self, ref: int, first: Instr, axis: int, pace: int, out_shape: tuple[int, ...]

@@ -282,8 +282,16 @@ class Instructions:
 
     def store_item(self, op: Any) -> None:
         count = 3 if op.name == "STORE_SLICE" else 2
-        self.data(count - 1, "an index")
-        (owner,) = self.pop(1)
+        owner, *keys = self.stack[-count:]
+        found = positions(keys, op.name == "STORE_SLICE")
+        if found:
+            if owner != TRACED:
+                raise Impure("a number that changes in the loop is an index")
+            self.calls.positions |= found
+            self.pop(count)
+        else:
+            self.data(count - 1, "an index")
+            self.pop(1)
         self.data(1, "an item")
         self.calls.write(owner)
 
