@@ -1,96 +1,120 @@
-"""Which names are one: those that hold the same at the head of every round.
+"""What names held at the visits of a loop's test, and what follows for more rounds.
 
-A class of names that hold one value from before the loop, and keep it in all blocks, is
-that value; the others are what the loop carries.
+The Python code of the loop does the same in every round (`Exits.verdict`), so a name
+gets its value in a round from what is made there or from what one certain name held
+before.  That is enough to say what a name will hold after any number of rounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from .branches import Block, Fixes, Outer, Round, Var
+import numpy as np
 
-__all__ = ["Classes", "Key"]
+from ...tape import Builder, Instr, const, guard
+from .find import Run
+from .prove import Carried, Fixed, Local, Places, Proof, Varying
 
-#: What a value is to the body: a spot of the round, a carry, a fixed ref, a parameter.
-Key = tuple[str, Any]
+__all__ = ["first_values", "single", "stay"]
 
 
-class Classes:
-    """Names that always hold the same are one.
+def first_values(
+    proof: Proof, visits: Sequence[Sequence[int]], ref: int, lag: int
+) -> set[tuple[int, ...]]:
+    """What the names that hold a ref at the last visit held at the first `lag` visits.
 
-    Attributes:
-        names: of each class that is carried, `("class", number)`.
+    A name gets its value in a round from what is made there or from what one certain
+    name held before.  So a name that holds what was made `lag` rounds ago, at each
+    visit from number `lag` on, does so for any number of rounds.
     """
+    spot = proof.places.get(ref)
+    assert spot is not None
+    _, place, out = spot
+    found = set()
+    for name in [k for k, held in enumerate(visits[-1]) if held == ref]:
+        first = tuple(held[name] for held in visits[:lag])
+        later = [proof.places.get(held[name]) for held in visits[lag:]]
+        steady = later == [(k, place, out) for k in range(len(later))]
+        known = any(proof.places.get(old) is not None for old in first)
+        if lag > 1 and (known or not steady):
+            return set()
+        found.add(first)
+    return found
 
-    def __init__(
-        self,
-        rounds: Sequence[Round],
-        leaves: Sequence[Block],
-        made: Container[int],
-        fixes: Fixes,
-    ) -> None:
-        self.leaves, self.made, self.fixes = leaves, made, fixes
-        every = sorted({v for r in rounds for v in (*r.before, *r.after)})
-        groups: dict[Hashable, list[Var]] = {}
-        for var in every:
-            held = [r.before.get(var, -1) for r in rounds]
-            held += [r.after.get(var, -1) for r in rounds]
-            groups.setdefault(tuple(held), []).append(var)
-        self.key_of: dict[Var, Key] = {}
-        self.names: dict[Key, list[Var]] = {}
-        parts = list(groups.items())
-        while True:
-            self._number(parts)
-            finer = [
-                (held, part) for held, names in parts for part in self._split(names)
-            ]
-            if len(finer) == len(parts):
-                break
-            parts = finer
 
-    def _number(self, parts: Sequence[tuple[Any, list[Var]]]) -> None:
-        self.names, self.key_of = {}, {}
-        for number, (held, names) in enumerate(parts):
-            same = set(held)
-            key: Key = ("class", number)
-            if len(same) == 1 and held[0] not in self.made and self._stays(names):
-                key = ("fixed", held[0])
+def single(
+    builder: Builder,
+    run: Run,
+    behind: Instr,
+    visits: Sequence[Sequence[int]],
+    is_input: Callable[[int], bool],
+) -> Proof | None:
+    """The proof of a run of one round, by what names held before and after it.
+
+    The round read a ref from before the loop by a name that held it.  If all such names
+    hold it afterwards, no round will change that; if all hold the same value that the
+    round has made, the next round will read that.
+
+    Args:
+        behind: the guard behind the round.
+        visits: what the names held at both guards.
+        is_input: whether a ref is an input of the tape.
+    """
+    body = builder.instrs[run.start : run.start + run.period]
+    spots = [(p, out) for p, instr in enumerate(body) for out in range(len(instr.outs))]
+    refs = [ref for instr in body for ref in instr.outs]
+    places = Places(np.array([refs], np.int64), spots)
+    if len(visits[0]) != len(visits[1]):
+        return None
+    made = places.get(behind.args[0])
+    if made is None:
+        return None
+    operands: list[list[Any]] = [[Carried(*made[1:], 1, body[0].args)]]
+    known = {i.outs[0] for i in builder.instrs[: run.start] if i.prim is const}
+    for instr in body[1:]:
+        operands.append([])
+        for ref in instr.args:
+            if (here := places.get(ref)) is not None:
+                operands[-1].append(Local(*here[1:]))
+                continue
+            later = {b for a, b in zip(*visits, strict=True) if a == ref}
+            if later == {ref} or (not later and (ref in known or is_input(ref))):
+                operands[-1].append(Fixed(ref))
+            elif len(later) == 1 and (made := places.get(min(later))):
+                operands[-1].append(Carried(*made[1:], 1, (ref,)))
             else:
-                self.names[key] = names
-            self.key_of |= dict.fromkeys(names, key)
+                return None
+    exit = Varying((body[0].params["exit"],))
+    varying = [{"exit": exit} if i.prim is guard else {} for i in body]
+    return Proof(run, body, places, operands, varying)
 
-    def _stays(self, names: Sequence[Var]) -> bool:
-        """Whether blocks of other recordings leave the names alone, too."""
-        for leaf in self.leaves:
-            for name in names:
-                after = leaf.after.get(name)
-                if not isinstance(after, Outer) or name not in after.names:
-                    return False
-        return True
 
-    def _split(self, names: list[Var]) -> list[list[Var]]:
-        """Parts of a class that hold the same behind all rounds, too."""
-        found: dict[Hashable, list[Var]] = {}
-        for name in names:
-            rules: list[Hashable] = []
-            for leaf in self.leaves:
-                after = leaf.after.get(name)
-                if isinstance(after, Outer):
-                    rules.append(("outer", frozenset(self.candidates(after))))
-                else:
-                    rules.append(("spot", after))
-            found.setdefault(tuple(rules), []).append(name)
-        return list(found.values())
+def stay(visits: Sequence[Sequence[int]], read: set[int], fixed: set[int]) -> bool:
+    """Whether refs from before the loop are held by the same names for good.
 
-    def of(self, name: Var) -> Key:
-        return self.key_of[name]
+    A name gets its value in a round from one certain name.  So if all names that held a
+    ref at each visit but the last do so at the last, too, they will after any number of
+    rounds; and no other name may hold it in the end, since it does not after fewer.
 
-    def candidates(self, operand: Outer) -> set[Key]:
-        found = {self.key_of[n] for n in operand.names if n in self.key_of}
-        if operand.fixed is not None:
-            ref = self.fixes.ref(operand.fixed)
-            if ref is not None:
-                found.add(("fixed", ref))
-        return found
+    Args:
+        read: refs that are read after the loop, by names or otherwise.
+        fixed: refs that every round reads.
+    """
+    always, almost = _always(visits), _always(visits[:-1])
+    last = visits[-1]
+    for name, ref in enumerate(last):
+        if (ref in read or ref in fixed) and always.get(name) != ref:
+            return False
+    named = fixed | read.intersection(last)
+    return all(always.get(name) == ref for name, ref in almost.items() if ref in named)
+
+
+def _always(visits: Sequence[Sequence[int]]) -> dict[int, int]:
+    """The names that hold one ref at all visits."""
+    first, *others = visits
+    return {
+        name: ref
+        for name, ref in enumerate(first)
+        if all(held[name] == ref for held in others)
+    }

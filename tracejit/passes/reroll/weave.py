@@ -30,7 +30,7 @@ from .branches import (
     Step,
     Var,
 )  # fmt: skip
-from .names import Classes, Key
+from .classes import Classes, Key
 
 __all__ = ["Woven", "weave"]
 
