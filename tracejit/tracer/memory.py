@@ -41,6 +41,7 @@ __all__ = [
     "joins_axes",
     "link",
     "note_uncertain",
+    "own_ref",
     "owner_of",
     "put",
     "replaced",
@@ -418,6 +419,17 @@ def note_uncertain(one: Any, other: Any) -> None:
     """Note that two arrays may share memory, or may not."""
     for x, y in ((one, other), (other, one)):
         owner_of(base_of(x)).uncertain.append(weakref.ref(y))
+
+
+def own_ref(tracer: Any) -> Ref | None:
+    """The ref of a tracer that has one; a stale view has its owner's."""
+    if tracer is None:
+        return None
+    try:
+        found: Ref = object.__getattribute__(tracer, "ref")
+    except AttributeError:
+        return None
+    return found
 
 
 def is_uncertain(x: Any) -> bool:
