@@ -394,6 +394,13 @@ def remembers(x, us):
     return x + before
 
 
+def chooses_from_before(x, us):
+    y, z = 2 * x, x + us[0]
+    for u in us:
+        x = z if u > 0.2 else y
+    return x + 2 * y - z
+
+
 def in_place(x, us):
     v = np.ones(3) * x
     w = v
@@ -434,7 +441,8 @@ HARD = [
     counts_one_side, appends_one_side, appends_always, rebinds_a_function,
     rebinds_an_array, breaks, breaks_in_a_side, divides, logarithms, shapes, together,
     counter_decides, counter_divides, bound_on_one_side, bound_in_the_loop_only,
-    untraced_behind, the_variable_behind, largest, remembers, in_place, turns,
+    untraced_behind, the_variable_behind, largest, remembers, chooses_from_before,
+    in_place, turns,
     python_division, tail_decides,
 ]  # fmt: skip
 

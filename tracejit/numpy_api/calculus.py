@@ -113,6 +113,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 def convolve(a: Any, v: Any, mode: str = "full") -> Any:
     rec = recorder_of(a, v)
     x, y = promoted(rec, as_tracer(rec, a), as_tracer(rec, v))
+    x, y = [emit("reshape", t, shape=(1,)) if t.ndim == 0 else t for t in (x, y)]
     if x.size < y.size:
         x, y = y, x
     n, m = x.size, y.size

@@ -23,7 +23,7 @@ under these conditions, which are all checked; else each sequence stays a path.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -102,6 +102,7 @@ class Forks:
         self.fixed: State = []
         self.inside: dict[Var, int] = {}
         self.active = self.hopeful = True
+        self.behind: Callable[[Var], bool] = lambda var: True
 
     # --- at each head -----------------------------------------------------------------
 
@@ -236,6 +237,7 @@ class Forks:
         rec = self.rec
         rest = self._rest(frame, code, loop)
         self._check_exit(code, loop)
+        self.behind = lambda var: code.reads_behind(loop, var[0])
         fixes = _Fixes(rec, Source(frame.f_code, frame.f_lasti), not rest.heap)
         others = in_all_rounds(rest, self.numbers)
 
@@ -318,7 +320,16 @@ class Forks:
         own = set(guards_in(recorded))
         exit = min(i.params["exit"] for i in guards_in(recorded))
         woven = weave(
-            rec, rounds, tree, rec.alive(), rec.table, formulas, fixes, exit, first
+            rec,
+            rounds,
+            tree,
+            rec.alive(),
+            rec.table,
+            formulas,
+            fixes,
+            exit,
+            first,
+            self.behind,
         )
         more = []
         if woven.mode is not None:

@@ -64,6 +64,7 @@ def weave(
     fixes: Fixes,
     exit: int,
     first: int = 0,
+    behind: Callable[[Var], bool] = lambda var: True,
 ) -> Woven:
     """Replace rounds, the last instrs of the builder, by a loop.
 
@@ -74,12 +75,13 @@ def weave(
         formulas: params that differ in all rounds; counted from the loop's first one.
         exit: the number of the first guard in the rounds; those left are counted on.
         first: the number of the first of the rounds.
+        behind: whether what a name holds may be read behind the loop.
 
     Raises:
         Differ: it cannot be done; nothing has changed.
     """
     return _Weaver(
-        builder, rounds, tree, live, table, formulas, fixes, exit, first
+        builder, rounds, tree, live, table, formulas, fixes, exit, first, behind
     ).weave()
 
 
@@ -138,10 +140,12 @@ class _Weaver:
         fixes: Fixes,
         exit: int,
         first: int,
+        behind: Callable[[Var], bool],
     ) -> None:
         self.builder, self.rounds, self.tree = builder, rounds, tree
         self.live, self.table, self.formulas = live, table, formulas
         self.fixes, self.exit, self.first = fixes, exit, first
+        self.behind = behind
         self.start = rounds[0].start
         self.trip = len(rounds)
         made = builder.instrs[self.start : rounds[-1].stop]
@@ -208,10 +212,17 @@ class _Weaver:
         """Refs that are read after the loop, and the names that hold them."""
         last = self.rounds[-1].after
         found: dict[int, Key] = {}
+        for var, ref in last.items():
+            fixed = self.classes.of(var) == ("fixed", ref)
+            if ref not in self.made and not fixed and self.behind(var):
+                raise Differ("a name may keep its value from before the loop")
         for ref in sorted(self.live & self.made):
             names = [var for var, held in last.items() if held == ref]
             if not names:
                 raise Differ("a value is kept that no name holds")
+            names = [var for var in names if self.behind(var)]
+            if not names:
+                continue
             keys = {self.classes.of(n) for n in names}
             rules = {
                 tuple(self.rule(leaf, [n], False) for leaf in self.leaves)
