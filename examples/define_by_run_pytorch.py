@@ -211,6 +211,19 @@ def second_derivatives():
     show("x^3 at 2, twice", [first.item(), second.item()], [12, 12])
 
 
+def an_expression_before_its_data():
+    """`var`: the formula first, the numbers later."""
+    a, b = autograd.var("a"), autograd.var("b")
+    c = 2 * a + b
+    print(c)
+    assert repr(c) == "2 * a + b"
+    show("c at (1, 3) and (2, 5)", c.eval(a=[1.0, 2.0], b=[3.0, 5.0]), [5, 9])
+    bound = c.bind(a=1.0, b=2.0)
+    show("bound", bound.eval(), 4)
+    show("to a", bound.grad("a"), 2)
+    show("to b", bound.grad("b", a=7.0), 1)
+
+
 def main():
     """Go through the chapter."""
     a_simple_function()
@@ -224,6 +237,7 @@ def main():
     intermediates()
     a_function_with_a_rule()
     second_derivatives()
+    an_expression_before_its_data()
 
 
 if __name__ == "__main__":

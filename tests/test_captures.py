@@ -820,7 +820,7 @@ def test_containers_that_the_function_made_may_be_written_to():
 
 
 @pytest.mark.parametrize(
-    "body", ["float(x)", "x.item()", "{x: 1}", "math.sin(x)", "np.linalg.eig(x)"]
+    "body", ["float(x)", "x.item()", "{x: 1}", "math.sin(x)", "np.packbits(x)"]
 )
 def test_a_refusal_that_is_caught_still_fails(body):
     source = f"def f(x):\n  try: return {body}\n  except Exception: return x"

@@ -27,7 +27,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("avals",),
     ("primitive", "signature"),
     ("tape", "program"),
-    ("text <- interpret",),
+    (
+        "text <- interpret",
+        "drawing",
+    ),
     ("ops",),
     ("passes",),
     ("captures", "tracer <- numpy_api", "codegen <- kernel <- batches"),

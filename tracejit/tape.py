@@ -101,6 +101,20 @@ class Tape:
         # The one syntax lives in text.py, which imports this module.
         return _printer[0](self) if _printer else object.__repr__(self)
 
+    def draw(self) -> Any:
+        """The computational graph, with guards and loops; notebooks show it.
+
+        The drawing has `dot` and `svg`, both texts.
+        """
+        return _drawer[0](self)
+
+    def to_dot(self) -> str:
+        """The computational graph in graphviz' language."""
+        return self.draw().dot
+
+    def _repr_svg_(self) -> str:
+        return self.draw().svg
+
 
 def inner_tapes(instr: Instr) -> list[Tape]:
     """The tapes among an instr's params: the body of a loop, the sides of a branch."""
@@ -108,6 +122,8 @@ def inner_tapes(instr: Instr) -> list[Tape]:
 
 
 _printer: list[Callable[[Tape], str]] = []
+#: Pictures are in drawing.py, which imports this module.
+_drawer: list[Callable[[Tape], Any]] = []
 
 
 class Ref:

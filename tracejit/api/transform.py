@@ -177,6 +177,13 @@ class Transform:
         """The tape of the path that these arguments take; it prints as a program."""
         return self._used().tape(args, kwargs)
 
+    def draw(self, *args: Any, **kwargs: Any) -> Any:
+        """The computational graph of that path, with guards and loops, as a picture.
+
+        It has `dot` and `svg`, both texts; notebooks show it.
+        """
+        return self.tape(*args, **kwargs).draw()
+
     def kernels(self) -> list[Any]:
         """The compiled kernels; each has `.source`, `.tape` and `.stats`."""
         return self._used().kernels()

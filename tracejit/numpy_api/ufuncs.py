@@ -297,7 +297,7 @@ def call(ufunc: np.ufunc, *inputs: Any) -> Any:
         implementation = COMPOSED.get(ufunc)
         if implementation is None:
             name = full_name(ufunc)
-            refuse(name, *[HINTS[name]] * (name in HINTS))
+            refuse(name, *([HINTS[name]] if name in HINTS else []))
         return implementation(*inputs)
     if ufunc is np.power:
         power = _integer_power(rec, *inputs)
