@@ -1,4 +1,4 @@
-"""Log density of Student's t distribution over many rows, gradient to its parameters."""
+"""Log density of Student's t distribution over many rows, with its parameters."""
 
 import math
 
