@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit import config, signature
+from tracejit import config, grad, jit, signature
 from tracejit.dispatch import MISS
 from tracejit.dispatch.fast import RECORDINGS
 from tracejit.signature import Statics, read_call
