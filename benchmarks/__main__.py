@@ -14,6 +14,7 @@ def main():
 
     from benchmarks import (
         batched,
+        contestants,
         define_by_run,
         harness,
         inside,
@@ -30,7 +31,8 @@ def main():
     outcomes = run_workloads(options, labels)
     show(harness.rows(outcomes, labels) if outcomes else [])
     show(harness.first_rows(outcomes, labels))
-    crowds = paths.measure() if options.paths else []
+    peers = [label for label in labels if label in contestants.PEERS]
+    crowds = paths.measure(peers=peers) if options.paths else []
     show(paths.rows(crowds) if crowds else [])
     batches = batched.measure() if options.batched else []
     show(batched.rows(batches) if batches else [])

@@ -56,6 +56,11 @@ def make(name, workload, arguments):
     return _MAKERS[name](workload)
 
 
+def make_peer(name, workload):
+    """A peer's `call(*arguments) -> (value, gradient)`."""
+    return _MAKERS[name](workload)
+
+
 def rebound(function, **modules):
     """`function` and the helpers in its module, with other modules under their names.
 

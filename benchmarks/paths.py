@@ -3,6 +3,9 @@
 Every input has another number of iterations or another sequence of branches. What is
 measured is the mean time of a call once all inputs have been seen, and how often the
 function was recorded and compiled until then.
+
+Peers run a few of the inputs, those that can: JAX compiles no loop that ends on a value
+and has a derivative, but it has `scan` for the loop of fixed length.
 """
 
 import gc
@@ -14,6 +17,7 @@ from time import perf_counter
 import numpy as np
 from numba import njit
 
+from benchmarks import contestants
 from benchmarks.harness import check, duration
 from tracejit import value_and_grad
 
@@ -22,6 +26,12 @@ def doubling(b):
     while np.sqrt(np.sum(b * b)) < 1000.0:
         b = b * 2.0
     return np.sum(b)
+
+
+def doubling_torch(torch, b):
+    while torch.sqrt(torch.sum(b * b)) < 1000.0:
+        b = b * 2.0
+    return torch.sum(b)
 
 
 @njit(fastmath={"reassoc", "contract"})
@@ -61,6 +71,16 @@ def newton(a):
     return x
 
 
+def newton_torch(torch, a):
+    x = torch.tensor(20.0, dtype=torch.float64)
+    step = torch.tensor(1.0)
+    while torch.abs(step) > 1e-10:
+        power = torch.exp(x)
+        step = (x * power - a) / (power * (x + 1.0))
+        x = x - step
+    return x
+
+
 @njit(fastmath={"reassoc", "contract"}, error_model="numpy")
 def newton_kernel(a, points):
     """Forward keeps the points; backward goes through every step, as recorded."""
@@ -94,6 +114,19 @@ def walk(x, noise):
     return x
 
 
+def walk_torch(torch, x, noise):
+    for n in noise:
+        x = 0.9 * x + n if x > 0.0 else x * x * 0.1 + n
+    return x
+
+
+def walk_scan(jax, x, noise):
+    def one(x, n):
+        return jax.numpy.where(x > 0.0, 0.9 * x + n, x * x * 0.1 + n), None
+
+    return jax.lax.scan(one, x, noise)[0]
+
+
 @njit(fastmath={"reassoc", "contract"})
 def walk_kernel(x, noise, kept):
     for n in range(len(noise)):
@@ -120,6 +153,7 @@ class Crowd:
         target: tracejit's time is to be at most this multiple of the hand-written.
         tried: tracejit gets this many of the inputs at most: every recording of a
             path costs up to 0.1 s.
+        torch, scan: as those of a `Workload`.
     """
 
     name: str
@@ -131,6 +165,10 @@ class Crowd:
     target: float
     number: int = 1_000
     tried: int = 1_000
+    torch: object = None
+    scan: object = None
+    argnums: int = 0
+    static: tuple = ()
 
 
 def _vectors(n):
@@ -153,7 +191,16 @@ def _walks(count):
 
 
 CROWDS = (
-    Crowd("while norm(b) < 1000, n=1", doubling, doubling_hand, _vectors(1), 3, 2, 2),
+    Crowd(
+        "while norm(b) < 1000, n=1",
+        doubling,
+        doubling_hand,
+        _vectors(1),
+        3,
+        2,
+        2,
+        torch=doubling_torch,
+    ),
     Crowd(
         "while norm(b) < 1000, n=1,000",
         doubling,
@@ -162,15 +209,38 @@ CROWDS = (
         3,
         2,
         2,
+        torch=doubling_torch,
     ),
-    Crowd("Newton to a tolerance", newton, newton_hand, _scalars, 3, 2, 2),
-    Crowd(f"random walk with an if, T={STEPS}", walk, walk_hand, _walks, 5, 3, 3),
+    Crowd(
+        "Newton to a tolerance",
+        newton,
+        newton_hand,
+        _scalars,
+        3,
+        2,
+        2,
+        torch=newton_torch,
+    ),
+    Crowd(
+        f"random walk with an if, T={STEPS}",
+        walk,
+        walk_hand,
+        _walks,
+        5,
+        3,
+        3,
+        torch=walk_torch,
+        scan=walk_scan,
+    ),
 )
 
 
 @dataclass
 class Outcome:
-    """What one crowd cost: mean seconds a call, recordings and compiled kernels."""
+    """What one crowd cost: mean seconds a call, recordings and compiled kernels.
+
+    `peers` has the seconds of those that can: name -> mean seconds a call.
+    """
 
     crowd: Crowd
     tried: int
@@ -179,6 +249,7 @@ class Outcome:
     first: float
     recordings: int
     kernels: int
+    peers: dict
 
     def met(self):
         crowd = self.crowd
@@ -190,12 +261,35 @@ class Outcome:
         )
 
 
-def measure(rounds=5):
-    """Run every crowd."""
-    return [_measure(crowd, rounds) for crowd in CROWDS]
+#: A peer gets so many inputs, and this many seconds for all of them.
+PEER_INPUTS, PEER_SECONDS = 20, 20.0
 
 
-def _measure(crowd, rounds):
+def measure(rounds=5, peers=()):
+    """Run every crowd.
+
+    Args:
+        peers: of `contestants.PEERS`.
+    """
+    return [_measure(crowd, rounds, peers) for crowd in CROWDS]
+
+
+def _peer(name, crowd, hand, inputs):
+    """Mean seconds a call of a peer, compiling left out; None if it cannot."""
+    if name == "jax" or not contestants.takes_part(name, crowd):
+        return None
+    call = contestants.make_peer(name, crowd)
+    start = perf_counter()
+    times = []
+    for arguments in inputs:
+        check(call(*arguments), hand(*arguments), 1e-6)
+        times.append(_time(call, [arguments]))
+        if perf_counter() - start > PEER_SECONDS:
+            break
+    return statistics.fmean(times)
+
+
+def _measure(crowd, rounds, peers):
     inputs = crowd.inputs(crowd.number)
     tried = inputs[: crowd.tried]
     hand = crowd.hand(*inputs[0])
@@ -224,6 +318,7 @@ def _measure(crowd, rounds):
         first,
         stats.traces - before.traces,
         stats.kernels_compiled - before.kernels_compiled,
+        {name: _peer(name, crowd, hand, inputs[:PEER_INPUTS]) for name in peers},
     )
 
 
@@ -250,6 +345,12 @@ def rows(outcomes):
             "",
         ]
     ]
+    peers = [
+        name
+        for name in contestants.PEERS
+        if any(outcome.peers.get(name) for outcome in outcomes)
+    ]
+    table[0][4:4] = [contestants.TITLES[name] for name in peers]
     for outcome in outcomes:
         crowd = outcome.crowd
         table.append(
@@ -258,6 +359,10 @@ def rows(outcomes):
                 f"{outcome.tried:,}",
                 duration(outcome.hand),
                 duration(outcome.ours),
+                *(
+                    duration(outcome.peers[name]) if outcome.peers.get(name) else "-"
+                    for name in peers
+                ),
                 f"{outcome.ours / outcome.hand:.1f}",
                 str(outcome.recordings),
                 str(outcome.kernels),

@@ -188,6 +188,17 @@ def test_what_the_functions_close_over_is_differentiated():
         np.testing.assert_allclose(grad(grad(root))(a), -0.25 * a**-1.5, rtol=1e-6)
 
 
+def test_entries_of_a_batch_have_their_own_rounds():
+    def root(a):
+        return while_loop(
+            lambda x: abs(x * x - a) > 1e-12, lambda x: 0.5 * (x + a / x), a
+        )
+
+    many = np.array([2.0, 9.0, 1e4, 0.3])
+    np.testing.assert_allclose(tj.vmap(root)(many), np.sqrt(many))
+    np.testing.assert_allclose(tj.vmap(grad(root))(many), 0.5 / np.sqrt(many))
+
+
 def test_a_number_takes_the_dtype_it_meets():
     x = np.full(3, 1.5, np.float32)
     f = jit(lambda x: while_loop(lambda s: s < 10.0, lambda s: s + x.sum(), 0))

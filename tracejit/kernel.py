@@ -1,6 +1,6 @@
 """From a tape to something that runs: `compile_tape` gives an `Executable`.
 
-A tape becomes a program (`passes.fuse`), the program a canonical text
+A tape becomes a program (`passes.lower`), the program a canonical text
 (`codegen.source`), and the text, with all that generated code depends on, a structural
 key.  A kernel of that key from this process or from disk is used again; else the
 program is compiled.  A kernel knows no sizes and constants: each trace has a parameter

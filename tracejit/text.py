@@ -32,9 +32,16 @@ import numpy as np
 
 from .avals import DTYPE_NAMES, Aval, dtype_name, parse_aval
 from .primitive import PRIMITIVES
-from .tape import Instr, Source, Tape, _printer, const, guard
+from .tape import Instr, Source, Tape, _printer, const, guard, inner_tapes
 
-__all__ = ["Position", "parse_tape", "print_instr", "print_tape", "rule_name"]
+__all__ = [
+    "Position",
+    "body_text",
+    "parse_tape",
+    "print_instr",
+    "print_tape",
+    "rule_name",
+]
 
 _MARGIN = 48
 
@@ -80,6 +87,34 @@ def print_tape(tape: Tape, *, sources: bool = True) -> str:
           return %1
     """
     return "\n".join(_lines(tape, sources, ""))
+
+
+_FAMILY = re.compile(r"family=\d+")
+
+
+def body_text(body: Tape) -> str:
+    """Equal for bodies that do the same.
+
+    Without the user's positions; families of loops are numbered anew, and a rule is
+    what it says of itself.
+    """
+    families: dict[str, str] = {}
+    text = _FAMILY.sub(
+        lambda found: families.setdefault(found[0], f"family={len(families)}"),
+        print_tape(body, sources=False),
+    )
+    rules = [
+        rule.alike() if hasattr(rule, "alike") else id(rule) for rule in _rules(body)
+    ]
+    return f"{text}\n{rules!r}" if rules else text
+
+
+def _rules(tape: Tape) -> Iterator[Any]:
+    for instr in tape.instrs:
+        if "rule" in instr.params:
+            yield instr.params["rule"]
+        for inner in inner_tapes(instr):
+            yield from _rules(inner)
 
 
 def _lines(tape: Tape, sources: bool, indent: str) -> Iterator[str]:

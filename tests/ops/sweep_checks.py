@@ -36,10 +36,11 @@ ONCE = {
     **{name: {0} for name in ("gammainc", "gammaincc", "gammaincinv", "gammainccinv")},
     **{name: {0, 1} for name in ("betainc", "betaincinv")},
 }
-#: References that take complex numbers and are not analytic in them.
+#: References that take complex numbers and are not analytic in them, or compute with
+#: them another way (a Schur form mixes tiny imaginary parts into the real ones).
 NOT_ANALYTIC = set(
     "abs cast complex cholesky eig eigvals eigh eigvalsh expi ive jv lstsq pinv qr"
-    " slogdet svd svdvals yv".split()
+    " slogdet svd svdvals sylvester yv".split()
 )
 
 

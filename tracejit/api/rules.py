@@ -10,11 +10,11 @@ from ..avals import is_float
 from ..dispatch import session_function
 from ..numpy_api.protocols import Remembering
 from ..ops import control
-from ..passes.reroll.find import body_text
 from ..passes.vjp import vjp as emit_vjp
 from ..primitive import PRIMITIVES
 from ..signature import flatten, unflatten
 from ..tape import Builder, Instr, Ref, Tape, guard
+from ..text import body_text
 from ..tracer import Tracer, active_recorder
 from .leaves import function_name
 

@@ -16,7 +16,7 @@ checkpointed function.  The inner checkpoint has served then and goes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from math import isqrt
 from typing import Any
 
@@ -28,6 +28,7 @@ from ..ops.elementwise import add, mul
 from ..ops.loop import loop
 from ..ops.structural import concatenate, reshape, slice_
 from ..tape import Builder, Instr, Ref, Tape, guard, inner_tapes
+from ..text import body_text
 from .loops.activity import is_dynamic, operands, results
 from .vjp import vjp
 
@@ -123,6 +124,11 @@ class _SegmentRule:
 
     def __repr__(self) -> str:
         return self.name
+
+    def alike(self) -> Hashable:
+        """Equal for rules that do the same."""
+        plain = [(k, v) for k, v in self.params.items() if k != "body"]
+        return self.name, body_text(self.params["body"]), *plain
 
     def vjp(
         self, builder: Builder, cts: list[Ref | None], xs: list[Ref]

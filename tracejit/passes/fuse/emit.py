@@ -80,6 +80,7 @@ class Emitter(Branches):
         """Write everything; `outputs` says where array outputs have to be."""
         program = self.out.program
         self.memory = plan(self.analysis, self.roots, program, outputs)
+        self.hand_over(outputs)
         for ref, source in self.analysis.memory.items():
             buffer = self.args[source]
             self.memory[ref] = Memory(buffer, tuple(range(len(buffer.shape))))

@@ -6,6 +6,7 @@ where the body's inputs are and where its results have to go.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from ...program import (
@@ -35,6 +36,8 @@ class RolledLoops(Elements):
     def __init__(self, analysis: Analysis, roots: list[Root], out: Writer) -> None:
         super().__init__(analysis, out)
         self.roots = roots
+        #: Where loops hold what they carry, by their results; else new buffers.
+        self.places: dict[int, Buffer] = {}
 
     if TYPE_CHECKING:
         # `emit.Emitter` writes the rest of a tape.
@@ -45,8 +48,9 @@ class RolledLoops(Elements):
 
         A scalar that is carried is an accumulator.  A carried array is two buffers,
         old and new, that change places at the end of each iteration; small ones are
-        copied, so that they can stay in registers.  One that is written in place
-        (`in_place`) is one buffer.
+        copied, so that they can stay in registers.  The old one is where the result
+        has to be, or where the start is if nobody needs that any more (`hand_over`).
+        One that is written in place (`in_place`) is one buffer.
         """
         instr = root.instr
         assert instr is not None
@@ -64,15 +68,18 @@ class RolledLoops(Elements):
         )
         operands = {a: self.operand(a) for a in instr.args}
         state: dict[int, int | Buffer] = {}
-        for ref, inner in zip(start, state_in, strict=True):
+        for ref, inner, result in zip(start, state_in, instr.outs, strict=False):
             given = operands[ref]
             aval = analysis.avals[inner]
             if isinstance(given, int):
                 state[inner] = out.new_accumulator(aval.dtype, given)
-            else:
+                continue
+            held = self.places.get(result)
+            if held is None:
                 held = new_buffer(out.program, aval.shape, aval.dtype)
+            if held is not given:
                 out.copy(held, given)
-                state[inner] = held
+            state[inner] = held
         var = out.enter()
         count: int | None = None
         if params.get("test"):
@@ -146,8 +153,45 @@ class RolledLoops(Elements):
         for ref, final in zip(instr.outs, state.values(), strict=False):
             if isinstance(final, int):
                 self.remember(ref, (), out.read(final, self.avals[ref].dtype))
-            elif ref in self.memory:
+            elif ref in self.memory and self.memory[ref].buffer is not final:
                 out.copy(self.memory[ref].buffer, final)
+
+    def hand_over(self, outputs: dict[int, Buffer]) -> None:
+        """Choose where loops hold what they carry, so that less is copied.
+
+        What a loop carries may change its memory for that of another buffer, so it is
+        never that of an output.
+        """
+        tape, memory = self.analysis.tape, self.memory
+        reads = Counter(a for i in tape.instrs for a in i.args)
+
+        def is_own(ref: int) -> bool:
+            found = memory.get(ref)
+            if found is None or ref in outputs or ref in tape.outputs:
+                return False
+            return found.buffer.kind == "work" and found.buffer.of is None
+
+        # From the end, so that the result of a loop may be the start of the next.
+        for instr in reversed([i for i in tape.instrs if i.prim.name == "loop"]):
+            starts = instr.args[instr.params["consts"] :]
+            for start, result in zip(
+                starts[: instr.params["carries"]], instr.outs, strict=False
+            ):
+                given = is_own(start) and reads[start] == 1
+                if is_own(result):
+                    self.places[result] = memory[result].buffer
+                    if given:
+                        self.drop(memory[start].buffer)
+                        memory[start] = memory[result]
+                elif given:
+                    self.places[result] = memory[start].buffer
+
+    def drop(self, buffer: Buffer) -> None:
+        """Do without a buffer that was just planned."""
+        works = self.out.program.works
+        works.remove(buffer)
+        for number, other in enumerate(works):
+            other.number = number
 
     def trip(self, instr: Instr, unit: int) -> int:
         """The trip count, as the length that it is of stacks, else as one of its own.

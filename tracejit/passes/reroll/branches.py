@@ -41,7 +41,8 @@ import numpy as np
 
 from ...avals import Aval
 from ...tape import Builder, Instr, Source, Tape, guard, has_guard, inner_tapes
-from .find import Tokens, body_text
+from ...text import body_text
+from .find import Tokens
 
 __all__ = [
     "Block", "Differ", "Fixes", "Formulas", "Outer", "Round", "Spot", "Step", "Var",

@@ -36,21 +36,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ...ops.loop import loop
-from ...tape import Builder, Instr, Source, Tape, const, guard
+from ...tape import Builder, Instr, Source, Tape, guard
 from ..loops import first_bound
 from .find import MIN_REPS, Run, Tokens
-from .prove import (
-    MAX_LAG,
-    MAX_PEEL,
-    Carried,
-    Fixed,
-    Local,
-    Places,
-    Proof,
-    Table,
-    Varying,
-    attempt,
-)
+from .names import first_values, single, stay
+from .prove import MAX_LAG, MAX_PEEL, Carried, Fixed, Proof, Table, attempt
 
 __all__ = [
     "Ending", "Exits", "Judgement", "ending", "ending_of", "renumber", "short_runs",
@@ -162,7 +152,9 @@ def ending_of(
         if at.reps < min(run.reps, 2):
             break
         if at.reps == 1:
-            proof = _single(builder, at, rest[0], exits)
+            guards = instrs[at.start], rest[0]
+            visits = [exits.held(i.params["exit"]) for i in guards]
+            proof = single(builder, at, rest[0], visits, exits.is_input)
         else:
             proof = attempt(builder, at)
         if proof is None or not _is_plain(proof):
@@ -326,7 +318,7 @@ def _ending(
         return "a name is bound in the loop only"
     fixed = {o.ref for part in proof.operands for o in part if isinstance(o, Fixed)}
     places = proof.places.among(read | fixed)
-    if not _stay(visits, read - places.keys(), fixed):
+    if not stay(visits, read - places.keys(), fixed):
         return "names exchange values from before the loop"
     starts: dict[tuple[int, int, int], tuple[int, ...]] = {}
     olds: set[tuple[int, ...]]
@@ -340,7 +332,7 @@ def _ending(
         elif lag > MAX_LAG or reps <= lag > 1:
             return "a value of an earlier round is read after the loop"
         else:
-            olds = _first_values(proof, visits, ref, lag)
+            olds = first_values(proof, visits, ref, lag)
         if len(olds) != 1:
             return "it is not known which value is read after the loop"
         (firsts,) = olds
@@ -368,97 +360,6 @@ def _ending(
     each = sum(i.prim is guard for i in proof.body)
     dropped = [(first, first + 1), (first + each, first + each * reps)]
     return Ending(proof, expected, starts, bound, most, dropped)
-
-
-def _first_values(
-    proof: Proof, visits: Sequence[Sequence[int]], ref: int, lag: int
-) -> set[tuple[int, ...]]:
-    """What the names that hold a ref at the last visit held at the first `lag` visits.
-
-    A name gets its value in a round from what is made there or from what one certain
-    name held before.  So a name that holds what was made `lag` rounds ago, at each
-    visit from number `lag` on, does so for any number of rounds.
-    """
-    spot = proof.places.get(ref)
-    assert spot is not None
-    _, place, out = spot
-    found = set()
-    for name in [k for k, held in enumerate(visits[-1]) if held == ref]:
-        first = tuple(held[name] for held in visits[:lag])
-        later = [proof.places.get(held[name]) for held in visits[lag:]]
-        steady = later == [(k, place, out) for k in range(len(later))]
-        known = any(proof.places.get(old) is not None for old in first)
-        if lag > 1 and (known or not steady):
-            return set()
-        found.add(first)
-    return found
-
-
-def _single(builder: Builder, run: Run, behind: Instr, exits: Exits) -> Proof | None:
-    """The proof of a run of one round, by what names held before and after it.
-
-    The round read a ref from before the loop by a name that held it.  If all such names
-    hold it afterwards, no round will change that; if all hold the same value that the
-    round has made, the next round will read that.
-    """
-    body = builder.instrs[run.start : run.start + run.period]
-    spots = [(p, out) for p, instr in enumerate(body) for out in range(len(instr.outs))]
-    refs = [ref for instr in body for ref in instr.outs]
-    places = Places(np.array([refs], np.int64), spots)
-    visits = [exits.held(i.params["exit"]) for i in (body[0], behind)]
-    if len(visits[0]) != len(visits[1]):
-        return None
-    made = places.get(behind.args[0])
-    if made is None:
-        return None
-    operands: list[list[Any]] = [[Carried(*made[1:], 1, body[0].args)]]
-    known = {i.outs[0] for i in builder.instrs[: run.start] if i.prim is const}
-    for instr in body[1:]:
-        operands.append([])
-        for ref in instr.args:
-            if (here := places.get(ref)) is not None:
-                operands[-1].append(Local(*here[1:]))
-                continue
-            later = {b for a, b in zip(*visits, strict=True) if a == ref}
-            if later == {ref} or (not later and (ref in known or exits.is_input(ref))):
-                operands[-1].append(Fixed(ref))
-            elif len(later) == 1 and (made := places.get(min(later))):
-                operands[-1].append(Carried(*made[1:], 1, (ref,)))
-            else:
-                return None
-    exit = Varying((body[0].params["exit"],))
-    varying = [{"exit": exit} if i.prim is guard else {} for i in body]
-    return Proof(run, body, places, operands, varying)
-
-
-def _stay(visits: Sequence[Sequence[int]], read: set[int], fixed: set[int]) -> bool:
-    """Whether refs from before the loop are held by the same names for good.
-
-    A name gets its value in a round from one certain name.  So if all names that held a
-    ref at each visit but the last do so at the last, too, they will after any number of
-    rounds; and no other name may hold it in the end, since it does not after fewer.
-
-    Args:
-        read: refs that are read after the loop, by names or otherwise.
-        fixed: refs that every round reads.
-    """
-    always, almost = _always(visits), _always(visits[:-1])
-    last = visits[-1]
-    for name, ref in enumerate(last):
-        if (ref in read or ref in fixed) and always.get(name) != ref:
-            return False
-    named = fixed | read.intersection(last)
-    return all(always.get(name) == ref for name, ref in almost.items() if ref in named)
-
-
-def _always(visits: Sequence[Sequence[int]]) -> dict[int, int]:
-    """The names that hold one ref at all visits."""
-    first, *others = visits
-    return {
-        name: ref
-        for name, ref in enumerate(first)
-        if all(held[name] == ref for held in others)
-    }
 
 
 def _are_there(

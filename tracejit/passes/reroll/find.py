@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dis
-import re
 from collections.abc import Callable, Hashable, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
@@ -11,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...tape import Instr, Source
-from ...text import print_tape
+from ...text import body_text
 
-__all__ = ["IDLE", "MIN_REPS", "Run", "Tokens", "body_text", "find"]
+__all__ = ["IDLE", "MIN_REPS", "Run", "Tokens", "find"]
 
 #: Fewer repetitions than this stay as they are.
 MIN_REPS = 4
@@ -21,9 +20,6 @@ MIN_REPS = 4
 CANDIDATES = 64
 #: Runs of only these do no work worth a loop.
 IDLE = frozenset(("reshape", "slice", "const", "transpose", "broadcast_to", "cast"))
-
-
-_FAMILY = re.compile(r"family=\d+")
 
 
 class Run(NamedTuple):
@@ -117,15 +113,6 @@ class Tokens:
 
 def _but(params: dict[str, Any], *left_out: str) -> tuple:
     return tuple(v for k, v in params.items() if k not in left_out)
-
-
-def body_text(body: Any) -> str:
-    """A body's text without the user's positions, and the families in it numbered."""
-    text = print_tape(body, sources=False)
-    families: dict[str, str] = {}
-    return _FAMILY.sub(
-        lambda found: families.setdefault(found[0], f"family={len(families)}"), text
-    )
 
 
 def find(

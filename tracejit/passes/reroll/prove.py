@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...tape import Builder, Instr
-from .find import IDLE, MIN_REPS, Run, body_text
+from ...text import body_text
+from .find import IDLE, MIN_REPS, Run
 
 __all__ = [
     "MAX_LAG", "MAX_PEEL", "Carried", "Fixed", "Local", "Places", "Proof", "Table",

@@ -14,6 +14,7 @@ import numpy as np
 from ...avals import Aval
 from ...primitive import PRIMITIVES
 from ...tape import Builder, Instr, Ref, const
+from ..segments import checkpointed, is_checkpoint
 from .exits import Ending
 from .prove import MAX_LAG, Carried, Fixed, Local, Proof, Table
 from .unstack import unstack
@@ -141,7 +142,10 @@ class _Rewrite:
             params["family"] = family
             if self.ending.most:
                 params["most"] = self.ending.most
-        self.append(PRIMITIVES["loop"], args, params, outs)
+        if self.ending is None and is_checkpoint(body):
+            self.in_segments(args, params, outs)
+        else:
+            self.append(PRIMITIVES["loop"], args, params, outs)
         row_of = {
             ref: (rows_of[place, out], rep)
             for ref, (rep, place, out) in self.wanted.items()
@@ -151,6 +155,15 @@ class _Rewrite:
         builder.source = None
         builder.replace(len(self.head), [*builder.instrs[len(self.head) :], *self.rest])
         return rows_of
+
+    def in_segments(
+        self, args: list[int], params: dict[str, Any], outs: list[int]
+    ) -> None:
+        """A loop over a checkpointed function keeps the starts of segments."""
+        refs = [self.builder.ref(a) for a in args]
+        found = checkpointed(self.builder, refs, params)
+        for ref, out in zip(found, outs, strict=True):
+            self.append(PRIMITIVES["copy"], [ref.index], {}, [out])
 
     # -- the body ----------------------------------------------------------------
 
