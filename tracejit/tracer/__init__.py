@@ -11,6 +11,7 @@ from .memory import (
     joins_axes,
     link,
     note_uncertain,
+    own_ref,
     owner_of,
     put,
     replaced,
@@ -25,7 +26,6 @@ from .recorder import (
     Recorder,
     active_recorder,
     check_dtype,
-    own_ref,
     paused,
     recording,
 )

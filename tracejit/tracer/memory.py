@@ -23,13 +23,10 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ..primitive import PRIMITIVES
 from ..tape import Ref
-
-if TYPE_CHECKING:
-    from .recorder import Recorder
 
 __all__ = [
     "Owner",
@@ -41,6 +38,7 @@ __all__ = [
     "joins_axes",
     "link",
     "note_uncertain",
+    "own_ref",
     "owner_of",
     "put",
     "replaced",
@@ -263,7 +261,7 @@ class Box(NamedTuple):
                 sizes[axis] = n
         return self._replace(start=tuple(starts), size=tuple(sizes), step=tuple(steps))
 
-    def take(self, rec: Recorder, ref: Ref) -> Ref:
+    def take(self, rec: Any, ref: Ref) -> Ref:
         """What the box is of a ref."""
         if not self.is_whole:
             params = {"start": self.start, "size": self.size, "step": self.step}
@@ -275,7 +273,7 @@ class Box(NamedTuple):
             ref = rec.apply(PRIMITIVES["transpose"], (ref,), {"perm": perm})
         return _shaped(rec, ref, self.result)
 
-    def put(self, rec: Recorder, ref: Ref, part: Ref, exclusive: bool) -> Ref:
+    def put(self, rec: Any, ref: Ref, part: Ref, exclusive: bool) -> Ref:
         """The ref with this box of it replaced."""
         kept = [a for a in self.axes if a is not None]
         part = _shaped(rec, part, tuple([self.size[a] for a in kept]))
@@ -289,7 +287,7 @@ class Box(NamedTuple):
         return rec.overwrite(PRIMITIVES["update"], (ref, part), params, exclusive)
 
 
-def _shaped(rec: Recorder, ref: Ref, shape: tuple[int, ...]) -> Ref:
+def _shaped(rec: Any, ref: Ref, shape: tuple[int, ...]) -> Ref:
     if ref.aval.shape == shape:
         return ref
     out: Ref = rec.apply(PRIMITIVES["reshape"], (ref,), {"shape": shape})
@@ -349,7 +347,7 @@ def derive(view: Any) -> Ref:
 
 
 def put(
-    rec: Recorder, ref: Ref, steps: Sequence[Step], part: Ref, exclusive: bool = False
+    rec: Any, ref: Ref, steps: Sequence[Step], part: Ref, exclusive: bool = False
 ) -> Ref:
     """The value of an owner, `ref`, with what the steps lead to replaced by `part`.
 
@@ -376,7 +374,7 @@ def put(
     return part
 
 
-def _with_part(rec: Recorder, name: str, whole: Ref, part: Ref) -> Ref:
+def _with_part(rec: Any, name: str, whole: Ref, part: Ref) -> Ref:
     """A complex array with another real or imaginary part."""
     other = "imag" if name == "real" else "real"
     kept = rec.apply(PRIMITIVES[other], (whole,), {})
@@ -418,6 +416,17 @@ def note_uncertain(one: Any, other: Any) -> None:
     """Note that two arrays may share memory, or may not."""
     for x, y in ((one, other), (other, one)):
         owner_of(base_of(x)).uncertain.append(weakref.ref(y))
+
+
+def own_ref(tracer: Any) -> Ref | None:
+    """The ref of a tracer that has one; a stale view has its owner's."""
+    if tracer is None:
+        return None
+    try:
+        found: Ref = object.__getattribute__(tracer, "ref")
+    except AttributeError:
+        return None
+    return found
 
 
 def is_uncertain(x: Any) -> bool:

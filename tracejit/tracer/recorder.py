@@ -29,6 +29,7 @@ from ..primitive import PRIMITIVES, Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
 from .frames import user_frame, user_source, where
+from .memory import own_ref
 from .rounds import RecordAgain
 from .warn import run_noisy, warn
 
@@ -39,7 +40,6 @@ __all__ = [
     "Recorder",
     "active_recorder",
     "check_dtype",
-    "own_ref",
     "paused",
     "recording",
 ]
@@ -584,17 +584,6 @@ def _keep(instrs: Iterable[Instr]) -> None:
         keep = getattr(instr.params.get("rule"), "keep", None)
         if keep is not None:
             keep()
-
-
-def own_ref(tracer: Any) -> Ref | None:
-    """The ref of a tracer that has one; a stale view has its owner's."""
-    if tracer is None:
-        return None
-    try:
-        found: Ref = object.__getattribute__(tracer, "ref")
-    except AttributeError:
-        return None
-    return found
 
 
 #: The Tracer class, which imports this module.

@@ -40,6 +40,7 @@ from ..passes.reroll import Formula, Proof, prove_rounds, stretch
 from .differing import differing
 from .forks import FEW, Forks
 from .grown import Grown, grown_list
+from .memory import own_ref
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Loop, code_of
 from .purity.counted import COUNTER
@@ -209,6 +210,9 @@ class Rounds:
         seen: list[Any] = []
 
         def look(value: Any) -> Any:
+            if own_ref(value) is None:
+                # A view whose owner was written to: the owner's value tells its own.
+                return value.memory.steps, id(value.memory.base)
             seen.append(value)
             return value.ref.aval, value.weak
 
