@@ -1,4 +1,4 @@
-"""Equal singular values and eigenvalues: the values have derivatives, vectors do not."""
+"""Equal singular values and eigenvalues: they have derivatives, vectors do not."""
 
 import numpy as np
 import pytest
