@@ -27,11 +27,9 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
-from ..avals import Aval
 from ..passes.reroll import (
     Block,
     Differ,
-    Outer,
     Round,
     Step,
     forks,
@@ -40,8 +38,9 @@ from ..passes.reroll import (
     read_rounds,
     weave,
 )
-from ..tape import Instr, Source, const
+from ..tape import Source
 from .differing import in_all_rounds
+from .fixed import Fixed
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Code, Loop, code_of
 from .purity.counted import COUNTER
@@ -238,7 +237,7 @@ class Forks:
         rest = self._rest(frame, code, loop)
         self._check_exit(code, loop)
         self.behind = lambda var: code.reads_behind(loop, var[0])
-        fixes = _Fixes(rec, Source(frame.f_code, frame.f_lasti), not rest.heap)
+        fixes = Fixed(rec, Source(frame.f_code, frame.f_lasti), not rest.heap)
         others = in_all_rounds(rest, self.numbers)
 
         def formulas(step: Step, seen: dict[int, Any]) -> Any:
@@ -269,7 +268,7 @@ class Forks:
         rounds: list[Round],
         tree: Block,
         formulas: Any,
-        fixes: _Fixes,
+        fixes: Fixed,
         first: int,
     ) -> None:
         """Put the loop on the tape, with the sides that are known from elsewhere."""
@@ -312,7 +311,7 @@ class Forks:
         ]
 
     def _put(
-        self, rounds: list[Round], tree: Block, formulas: Any, fixes: _Fixes, first: int
+        self, rounds: list[Round], tree: Block, formulas: Any, fixes: Fixed, first: int
     ) -> None:
         rec = self.rec
         start = rounds[0].start
@@ -380,84 +379,3 @@ def _loop_of(code: Code, frame: FrameType) -> Loop | None:
     if code.ops[head].name != "FOR_ITER" or not code.is_plain or code.uses_locals:
         return None
     return next((loop for loop in code.loops if loop.head == head), None)
-
-
-#: Values that their text is not.
-_VALUES = {"True": True, "False": False}
-
-
-class _Fixes:
-    """Values from before the loop, and their names.
-
-    An argument is known by its number, a captured array by the expression that finds
-    it, a constant and a table by what they are.  Everything else has a name that no
-    other execution of a loop knows.
-    """
-
-    def __init__(self, rec: Any, head: Source, by_name: bool) -> None:
-        self.rec, self.head, self.by_name = rec, head, by_name
-        self.outside = rec.outside_state()
-        self.serial = object()
-        self.inputs = {ref: k for k, ref in enumerate(rec.inputs)}
-        self.hidden: dict[int, tuple[Any, ...]] = {
-            ref: ("table", k) for k, ref in rec.tables()
-        }
-        if self.outside is not None:
-            pairs = zip(rec.slots, self.outside.arrays, strict=True)
-            self.hidden |= {rec.hidden[slot]: ("name", text) for slot, text in pairs}
-        self.known = {name: ref for ref, name in self.hidden.items()}
-
-    def is_item(self, instr: Instr) -> bool:
-        return instr.source == self.head
-
-    def name(self, ref: int) -> tuple[Any, ...]:
-        if ref in self.inputs:
-            return "input", self.inputs[ref]
-        if ref in self.hidden:
-            return self.hidden[ref]
-        made = self.constant(ref)
-        if made is not None:
-            name = "const", repr(made.params["value"]), made.params["dtype"]
-            self.known.setdefault(name, ref)
-            return name
-        return "own", self.serial, ref
-
-    def ref(self, name: Any) -> int | None:
-        kind, what = name[:2]
-        if kind == "input":
-            ref: int = self.rec.inputs[what]
-            return ref
-        if kind == "const" and name not in self.known:
-            self.known[name] = self._constant(*name[1:])
-        if kind == "own":
-            return name[2] if what is self.serial else None
-        return self.known.get(name)
-
-    def _constant(self, text: str, dtype: Any) -> int:
-        """A constant that no instr of the tape has to make."""
-        out = self.rec.new(Aval((), dtype))
-        params = {"value": dtype.type(_VALUES.get(text, text)).item(), "dtype": dtype}
-        self.rec.producers[out.index] = Instr(const, (), params, (out.index,))
-        index: int = out.index
-        return index
-
-    def constant(self, ref: int) -> Instr | None:
-        made: Instr | None = self.rec.producers[ref]
-        return made if made is not None and made.prim is const else None
-
-    def portable(self, tree: Block) -> Block:
-        """The tree without what only this execution knows, where names tell as well."""
-
-        def known(operand: Any) -> Any:
-            if not isinstance(operand, Outer) or operand.fixed is None:
-                return operand
-            assert isinstance(operand.fixed, tuple)
-            own = operand.fixed[0] == "own" and operand.names
-            return operand._replace(fixed=None) if own else operand
-
-        for block in tree.walk():
-            for step in block.steps:
-                step.operands = [known(o) for o in step.operands]
-            block.test = known(block.test)
-            block.after = {var: known(o) for var, o in block.after.items()}
-        return tree

@@ -40,15 +40,14 @@ from .branches import (
     Step,
     forks,
     guards_in,
-    moved,
     read_rounds,
-    united,
 )
 from .exits import Exits, Judgement, ending, ending_of, renumber, short_runs
 from .find import Run, Tokens, find
 from .prove import Proof, prove
 from .rewrite import rewrite
 from .stretch import Formula, prove_rounds, stretch
+from .unite import moved, united
 from .unstack import join_rows
 from .weave import weave
 

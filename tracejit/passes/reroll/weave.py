@@ -7,7 +7,7 @@ the branch; so a side that is not taken asks for nothing, and does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,20 +25,17 @@ from .branches import (
     Fixes,
     Formulas,
     Operand,
-    Outer,
     Round,
     Spot,
     Step,
     Var,
 )  # fmt: skip
+from .classes import Classes, Key
 
 __all__ = ["Woven", "weave"]
 
 _I64 = np.dtype(np.int64)
 _MODE = ("mode", None)
-
-#: What a value is to the body: a spot of the round, a carry, a fixed ref, a parameter.
-Key = tuple[str, Any]
 
 
 class Woven(NamedTuple):
@@ -152,7 +149,7 @@ class _Weaver:
         self.made = {out for instr in made for out in instr.outs}
         self.leaves = [b for b in tree.walk() if b.is_leaf]
         self.bound = self.bound_names()
-        self.classes = _Classes(self)
+        self.classes = Classes(rounds, self.leaves, self.made, fixes)
         self.guards: list[Instr] = []
         self.values: dict[int, Sequence[Any]] = {}
 
@@ -575,78 +572,3 @@ class _Weaver:
             from_zero = {"shape": aval.shape}
             zero = self.builder.emit(broadcast_to, [zero], from_zero)
         return zero.index
-
-
-class _Classes:
-    """Names that always hold the same are one.
-
-    Attributes:
-        names: of each class that is carried, `("class", number)`.
-    """
-
-    def __init__(self, weaver: _Weaver) -> None:
-        self.weaver = weaver
-        rounds = weaver.rounds
-        every = sorted({v for r in rounds for v in (*r.before, *r.after)})
-        groups: dict[Hashable, list[Var]] = {}
-        for var in every:
-            held = [r.before.get(var, -1) for r in rounds]
-            held += [r.after.get(var, -1) for r in rounds]
-            groups.setdefault(tuple(held), []).append(var)
-        self.key_of: dict[Var, Key] = {}
-        self.names: dict[Key, list[Var]] = {}
-        parts = list(groups.items())
-        while True:
-            self._number(parts)
-            finer = [
-                (held, part) for held, names in parts for part in self._split(names)
-            ]
-            if len(finer) == len(parts):
-                break
-            parts = finer
-
-    def _number(self, parts: Sequence[tuple[Any, list[Var]]]) -> None:
-        weaver = self.weaver
-        self.names, self.key_of = {}, {}
-        for number, (held, names) in enumerate(parts):
-            same = set(held)
-            key: Key = ("class", number)
-            if len(same) == 1 and not same & weaver.made and self._stays(names):
-                key = ("fixed", held[0])
-            else:
-                self.names[key] = names
-            self.key_of |= dict.fromkeys(names, key)
-
-    def _stays(self, names: Sequence[Var]) -> bool:
-        """Whether blocks of other recordings leave the names alone, too."""
-        for leaf in self.weaver.leaves:
-            for name in names:
-                after = leaf.after.get(name)
-                if not isinstance(after, Outer) or name not in after.names:
-                    return False
-        return True
-
-    def _split(self, names: list[Var]) -> list[list[Var]]:
-        """Parts of a class that hold the same behind all rounds, too."""
-        found: dict[Hashable, list[Var]] = {}
-        for name in names:
-            rules: list[Hashable] = []
-            for leaf in self.weaver.leaves:
-                after = leaf.after.get(name)
-                if isinstance(after, Outer):
-                    rules.append(("outer", frozenset(self.candidates(after))))
-                else:
-                    rules.append(("spot", after))
-            found.setdefault(tuple(rules), []).append(name)
-        return list(found.values())
-
-    def of(self, name: Var) -> Key:
-        return self.key_of[name]
-
-    def candidates(self, operand: Outer) -> set[Key]:
-        found = {self.key_of[n] for n in operand.names if n in self.key_of}
-        if operand.fixed is not None:
-            ref = self.weaver.fixes.ref(operand.fixed)
-            if ref is not None:
-                found.add(("fixed", ref))
-        return found
