@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from benchmarks.workload import HAND, Workload
+from tracejit import value_and_grad
 
 SIZE, STEPS, RATE = 256, 20, 0.2
 
@@ -24,6 +25,26 @@ def function(field, target):
         )
         field = field + RATE * np.pad(change, ((1, 1), (1, 1)), "constant")
     return np.sum((field - target) ** 2)
+
+
+def in_place(field, target):
+    """The same with writes into slices."""
+    field = field.copy()
+    for _ in range(STEPS):
+        change = (
+            field[:-2, 1:-1]
+            + field[2:, 1:-1]
+            + field[1:-1, :-2]
+            + field[1:-1, 2:]
+            - 4 * field[1:-1, 1:-1]
+        )
+        field[1:-1, 1:-1] += RATE * change
+    return np.sum((field - target) ** 2)
+
+
+def functional(field, target):
+    """The contestant of `in_place`: tracejit on the form without writes."""
+    return value_and_grad(function)
 
 
 def function_scan(jax, field, target):
@@ -152,5 +173,12 @@ WORKLOADS = (
         target=1.5,
         torch=function_torch,
         scan=function_scan,
+    ),
+    Workload(
+        name="the same in place, by tracejit without writes",
+        function=in_place,
+        data=data,
+        hand={HAND: functional},
+        target=1.2,
     ),
 )
