@@ -208,3 +208,8 @@ def test_an_if_in_a_scan_names_cond():
             "instead of if, or a Python loop instead of the scan."
         ),
     )
+
+
+def test_complex_numbers():
+    f = jit(lambda x: cond(x > 0, lambda: x * 1j, lambda: x + 2j))
+    assert (f(1.0), f(-1.0), f.stats().traces) == (1j, -1.0 + 2j, 1)

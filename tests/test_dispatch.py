@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tracejit as tj
-from tracejit import config, signature
+from tracejit import config, grad, jit, signature
 from tracejit.dispatch import MISS
 from tracejit.dispatch.fast import RECORDINGS
 from tracejit.signature import Statics, read_call
@@ -615,3 +615,20 @@ def test_a_tracer_cannot_leak_through_a_method_of_a_list():
         tj.jit(f)(X)
     with pytest.raises(tj.TracejitError, match="used after its recording"):
         kept[0] + 1
+
+
+def test_equal_results_are_arrays_of_their_own():
+    """The caller may write into one of them."""
+    f = grad(lambda a, b: np.sum(np.sin(a + b)), argnums=(0, 1))
+    for _ in range(3):  # recorded, searched, on the fast path
+        first, second = f(np.ones(3), np.ones(3))
+        assert not np.shares_memory(first, second)
+        np.testing.assert_array_equal(first, second)
+
+    def twice(x):
+        y = x * 2
+        return y, y, x * 2
+
+    one, same, other = jit(twice)(np.ones(3))
+    assert one is same  # as in NumPy
+    assert not np.shares_memory(one, other)

@@ -2,6 +2,7 @@
 
 from benchmarks.workloads import (
     black_scholes,
+    density,
     dot,
     elementwise,
     gaussian_process,
@@ -20,6 +21,7 @@ WORKLOADS = (
     *elementwise.WORKLOADS,
     *black_scholes.WORKLOADS,
     *logistic.WORKLOADS,
+    *density.WORKLOADS,
     *network.WORKLOADS,
     *gaussian_process.WORKLOADS,
     *spectral.WORKLOADS,

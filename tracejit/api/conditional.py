@@ -129,10 +129,10 @@ def _flag(rec: Recorder, pred: Tracer) -> Ref:
 def _weak(leaf: Any) -> type | None:
     if type(leaf) is Tracer:
         return leaf.weak
-    return type(leaf) if type(leaf) in (bool, int, float) else None
+    return type(leaf) if type(leaf) in _RANK else None
 
 
-_RANK: dict[type | None, int] = {bool: 0, int: 1, float: 2}
+_RANK: dict[type | None, int] = {bool: 0, int: 1, float: 2, complex: 3}
 
 
 def _unified(yes: _Side, no: _Side) -> tuple[list[np.dtype], list[type | None]]:

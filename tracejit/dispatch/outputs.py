@@ -39,6 +39,8 @@ class Outputs:
         leaves, spec = flatten(result)
         self._weak: list[type | None] = []
         self._constants: list[Any] = []
+        #: The objects that the refs belong to: one object returned twice is one array.
+        self.objects: list[Any] = []
         places = [self._place(recorder, leaf) for leaf in leaves]
         containers: list[Any] = []
         result_text = _expression(spec, iter(places), containers)
@@ -53,6 +55,7 @@ class Outputs:
         """Have the kernel return more, behind the results."""
         if refs:
             self.refs += refs
+            self.objects += refs
             self.form = None
 
     def _place(self, recorder: Recorder, leaf: Any) -> str:
@@ -68,6 +71,7 @@ class Outputs:
                 leaf = recorder.tracer(recorder.capture(leaf))
         if type(leaf) is Tracer:
             self.refs.append(leaf.ref)
+            self.objects.append(leaf)
             place = f"o[{len(self.refs) - 1}]"
             if leaf.weak is None:
                 return place

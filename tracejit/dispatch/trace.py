@@ -24,9 +24,10 @@ from ..captures import Checks
 from ..errors import message
 from ..interpret import GuardFailed, interpret
 from ..kernel import Executable, compile_tape
+from ..ops.control import barrier
 from ..passes import optimise
 from ..passes.loops import UNLIMITED, grown
-from ..tape import Tape
+from ..tape import Instr, Tape
 from ..tracer import GuardInfo
 from .outputs import Outputs
 from .program import Session
@@ -75,7 +76,8 @@ class Trace:
         self.form = outputs.form
         self.result = outputs.text, outputs.constants
         raw = session.finish_trace(outputs.refs)
-        tape, self.looked_up, self.constants = _bind(optimise(raw), session)
+        simple = _apart(optimise(raw), outputs.objects)
+        tape, self.looked_up, self.constants = _bind(simple, session)
         self.tape = tape
         # A loop of any number of rounds is a step of its own on the path.
         self.path = tuple(
@@ -196,6 +198,25 @@ def _loop_step(tape: Tape, session: Session, info: GuardInfo) -> tuple[Any, int]
     assert info.source is not None
     fixed = grown(tape, info.exit, UNLIMITED) is None
     return session.exits.place(info.source), info.bound if fixed else 0
+
+
+def _apart(tape: Tape, objects: Sequence[Any]) -> Tape:
+    """Give each array that is returned its own memory.
+
+    Results that turn out to be equal are one ref.  The caller may write into one of
+    them; only what the function returned twice is the same array, as in NumPy.
+    """
+    owner: dict[int, Any] = {}
+    instrs, outputs, avals = list(tape.instrs), list(tape.outputs), list(tape.avals)
+    for k, (ref, found) in enumerate(zip(tape.outputs, objects, strict=True)):
+        if owner.setdefault(ref, found) is found or not avals[ref].shape:
+            continue
+        outputs[k] = len(avals)
+        instrs.append(Instr(barrier, (ref,), {}, (len(avals),), None))
+        avals.append(avals[ref])
+    if outputs == list(tape.outputs):
+        return tape
+    return Tape(tape.inputs, tuple(instrs), tuple(outputs), tuple(avals), tape.name)
 
 
 def _bind(tape: Tape, session: Session) -> tuple[Tape, list[int], list[np.ndarray]]:

@@ -324,7 +324,7 @@ class Recorder(Builder):
         old = refs[0]
         value = self.values[old.index] if exclusive else None
         small = type(value) is np.ndarray
-        if value is not None and not small:
+        if type(value) is weakref.ref:
             value = value()
         # This name, the argument, the list and the ref have it.
         held = 2 + small + (type(old) is _Computed and old.value is value)
