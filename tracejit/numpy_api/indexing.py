@@ -35,7 +35,7 @@ from .table import (
 )
 from .ufuncs import BOOL, I64, call
 
-__all__ = ["getitem"]
+__all__ = ["clipped", "getitem"]
 
 _ILL_TYPED = (
     "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer "
@@ -410,13 +410,13 @@ def take(
     if mode == "wrap":
         index = index % n
     elif mode == "clip":
-        index = _clipped(index, n)
+        index = clipped(index, n)
     else:
         index = wrapped(index, n, axis)
     return emit("gather", x, index, axis=axis)
 
 
-def _clipped(index: Any, n: int) -> Any:
+def clipped(index: Any, n: int) -> Any:
     return call(np.minimum, call(np.maximum, index, 0), n - 1)
 
 
@@ -432,46 +432,6 @@ def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
     if mask.size > x.shape[axis]:
         index = wrapped(index, x.shape[axis], axis)
     return emit("gather", x, index, axis=axis)
-
-
-@implements(np.unravel_index, gradient=False)
-def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]:
-    index = as_tracer(recorder_of(indices), indices)
-    sizes = [operator.index(n) for n in (shape if np.ndim(shape) else (shape,))]
-    total = math.prod(sizes)
-    if emit("any", _flat(index < 0) | _flat(index >= total), axes=(0,)):
-        bad = np.unravel_index(np.asarray(index.value), sizes)
-        raise AssertionError(f"{bad} is out of bounds")
-    found = []
-    rest = cast(index, I64)
-    for n in sizes[::-1] if order == "C" else sizes:
-        found.append(rest % n)
-        rest = rest // n
-    return tuple(found[::-1] if order == "C" else found)
-
-
-@implements(np.ravel_multi_index, gradient=False)
-def ravel_multi_index(
-    multi_index: Any, dims: Any, mode: Any = "raise", order: str = "C"
-) -> Any:
-    rec = recorder_of(multi_index)
-    indices = [as_tracer(rec, i, I64) for i in multi_index]
-    modes = mode if isinstance(mode, tuple) else (mode,) * len(indices)
-    triples = list(zip(indices, dims, modes, strict=True))
-    total: Any = 0
-    for index, n, how in triples if order == "C" else triples[::-1]:
-        if how == "wrap":
-            index = index % n
-        elif how == "clip":
-            index = _clipped(index, n)
-        elif emit("any", _flat(index < 0) | _flat(index >= n), axes=(0,)):
-            raise ValueError("invalid entry in coordinates array")
-        total = total * n + index
-    return total
-
-
-def _flat(x: Tracer) -> Tracer:
-    return emit("reshape", x, shape=(x.size,))
 
 
 @implements(np.extract)

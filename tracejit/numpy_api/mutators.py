@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..tracer import UFUNC_METHODS, Tracer, rewrite
-from .indexing import _clipped, getitem, wrapped
+from .indexing import clipped, getitem, wrapped
 from .joining import sort
 from .reductions import axis_of, cumsum
 from .table import (
@@ -78,7 +78,7 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     if mode == "wrap":
         index = index % x.size
     elif mode == "clip":
-        index = _clipped(index, x.size)
+        index = clipped(index, x.size)
     else:
         index = wrapped(index, x.size, 0)
     if not values.size:

@@ -333,8 +333,13 @@ def _weighted(
     if skip:
         w = choose(call(np.isnan, flat), 0, w)
     total = cumsum(take_along_axis(w, order, -1), -1, F64)
-    share = total / total[..., -1:]
-    if any_(call(np.isnan, share[..., -1])):
+    none = all_(call(np.isnan, flat), -1) if skip else None
+    with np.errstate(invalid="ignore" if skip else None):
+        share = total / total[..., -1:]
+    bad = call(np.isnan, share[..., -1])
+    if none is not None and none.value.any():
+        x.rec.warn("All-NaN slice encountered")
+    if any_(bad if none is None else bad & ~none):
         raise ValueError("Weights included NaN, inf or were all zero.")
     q = levels.q
     if q.dtype.kind == "f":
@@ -354,7 +359,7 @@ def _weighted(
     found = take_along_axis(repeated, index, -1)[..., 0]
     if flat.dtype.kind == "f" and not skip:
         found = choose(call(np.isnan, ordered[..., -1]), np.nan, found)
-    return found
+    return found if none is None else choose(none, np.nan, found)
 
 
 def _levels(function: Callable[..., Any], scale: float, skip: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..tracer import Tracer, refuse
-from .indexing import flat_nonzero
+from .indexing import clipped, flat_nonzero
 from .reductions import all as all_
 from .reductions import any as any_
 from .reductions import cumsum
@@ -89,6 +90,42 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Any:
         if updates.shape != index.shape:
             raise ValueError("The weights and list don't have the same length.")
     return emit("scatter_add", updates, index, axis=0, n=n)
+
+
+@implements(np.unravel_index, gradient=False)
+def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]:
+    index = as_tracer(recorder_of(indices), indices)
+    sizes = [operator.index(n) for n in (shape if np.ndim(shape) else (shape,))]
+    total = math.prod(sizes)
+    if emit("any", _flat(index < 0) | _flat(index >= total), axes=(0,)):
+        bad = np.unravel_index(np.asarray(index.value), sizes)
+        raise AssertionError(f"{bad} is out of bounds")
+    found = []
+    rest = cast(index, I64)
+    for n in sizes[::-1] if order == "C" else sizes:
+        found.append(rest % n)
+        rest = rest // n
+    return tuple(found[::-1] if order == "C" else found)
+
+
+@implements(np.ravel_multi_index, gradient=False)
+def ravel_multi_index(
+    multi_index: Any, dims: Any, mode: Any = "raise", order: str = "C"
+) -> Any:
+    rec = recorder_of(multi_index)
+    indices = [as_tracer(rec, i, I64) for i in multi_index]
+    modes = mode if isinstance(mode, tuple) else (mode,) * len(indices)
+    triples = list(zip(indices, dims, modes, strict=True))
+    total: Any = 0
+    for index, n, how in triples if order == "C" else triples[::-1]:
+        if how == "wrap":
+            index = index % n
+        elif how == "clip":
+            index = clipped(index, n)
+        elif emit("any", _flat(index < 0) | _flat(index >= n), axes=(0,)):
+            raise ValueError("invalid entry in coordinates array")
+        total = total * n + index
+    return total
 
 
 # --- interpolation --------------------------------------------------------------------
