@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from ..numpy_api import protocols
-from ..tracer import Tracer
+from ..tracer import Tracer, call_noisy
 from .calls import array_function, array_ufunc, combine, write
 from .entries import tracked
 from .functions import function_call
-from .variable import Variable, fail, touch
+from .modes import LOCAL
+from .variable import Variable, constant, fail, touch
 
 __all__: list[str] = []
 
@@ -70,7 +71,12 @@ def _plain(ufunc: np.ufunc, compute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _reflected(ufunc: np.ufunc, compute: Callable[..., Any]) -> Callable[..., Any]:
+    name = ufunc.__name__
+
     def method(self: Variable, other: Any) -> Any:
+        if type(other) is float and not LOCAL.mode:
+            # `rate * x.grad`: nothing to record, nothing to look up.
+            return constant(call_noisy(name, compute, (other, self.value), {}))
         if type(other) in _QUICK or isinstance(other, _REFLECTED):
             return combine(ufunc, compute, other, self)
         return NotImplemented
@@ -104,12 +110,12 @@ def _change(
     x: Variable, ufunc: np.ufunc, compute: Callable[..., Any], other: Any, what: str
 ) -> Variable:
     """`x` combined with `other`, in the memory of `x`."""
-    if isinstance(x.value, np.ndarray) and not tracked(x):
-        value = x.value
-        y = other.value if type(other) is Variable else other
-        if not (type(other) is Variable and tracked(other)):
+    value = x.value
+    if isinstance(value, np.ndarray) and not tracked(x):
+        variable = type(other) is Variable
+        if not (variable and tracked(other)):
             touch(x)
-            ufunc(value, y, out=value)
+            ufunc(value, other.value if variable else other, out=value)
             return x
     if x.level and x.fn is None and tracked(x):
         write(x, x, what)  # refuses

@@ -40,19 +40,21 @@ class Segment:
         inputs: list[Any] = []
         numbers: list[float] = []
         changed: list[int] = []
+        add = key.append
         for number, fn in enumerate(self.order):
             fn.place = number
-            key.append(fn.template.number)  # type: ignore[union-attr]
-            for arg, seen in zip(fn.args, fn.versions, strict=True):
+            add(fn.template.number)  # type: ignore[union-attr]
+            versions = fn.versions
+            for k, arg in enumerate(fn.args):
                 if arg.mark is not mark:
                     arg.mark = mark
                     inputs.append(arg)
                     arg.place = -len(inputs)
                 if type(arg) is Variable:
                     storage = arg.storage
-                    if storage is not None and storage.count != seen:
+                    if storage is not None and storage.count != versions[k]:
                         changed.append(-1 - arg.place)
-                key.append(arg.place)
+                add(arg.place)
             if fn.numbers:
                 numbers += fn.numbers
         self.inputs = inputs
@@ -117,7 +119,8 @@ def reachable(roots: Sequence[GradFn], through: bool = False) -> list[GradFn]:
         fn = stack.pop()
         if fn.mark is mark:
             continue
-        require_unfreed(fn)
+        if fn.freed:
+            require_unfreed(fn)
         fn.mark = mark
         found.append(fn)
         for arg in fn.args:
