@@ -180,7 +180,13 @@ def _cast_reference(a: Any, *, dtype: np.dtype) -> Any:
     return a.astype(dtype)[()]
 
 
+_INT64 = np.dtype(np.int64)
+
+
 def _wrap_index_reference(a: Any, *, n: int) -> Any:
+    # As unsigned numbers the negative ones are large: one look says all are inside.
+    if a.dtype == _INT64 and a.size and a.view(np.uint64).max() < n:
+        return a.copy()
     bad = (a < -n) | (a >= n)
     if np.any(bad):
         first = np.asarray(a)[np.asarray(bad)].flat[0]
