@@ -25,6 +25,7 @@ def main():
         paths,
     )
 
+    contestants.UNROLLED_SECONDS = options.unrolled
     settings = harness.settings()
     print(settings)
     labels = contestants_of(options)
@@ -84,6 +85,13 @@ def parse():
     )
     parser.add_argument(
         "--peers", action="store_true", help="also JAX, PyTorch, HIPS/autograd"
+    )
+    parser.add_argument(
+        "--unrolled",
+        type=int,
+        default=120,
+        metavar="SECONDS",
+        help="how long JAX may compile an unrolled loop (default: 120)",
     )
     parser.add_argument("--latency", action="store_true", help="time first calls too")
     parser.add_argument(

@@ -26,7 +26,8 @@ TITLES = {
 }
 
 
-#: JAX unrolls Python loops; it is given this many seconds to compile one.
+#: JAX unrolls Python loops; it is given this many seconds to compile one
+#: (`--unrolled`).
 UNROLLED_SECONDS = 120
 
 
