@@ -69,8 +69,7 @@ def run(page: Path) -> tuple[Session, str]:
     text = page.read_text(encoding="utf-8")
     for name, body in FILE.findall(text):
         Path(name).write_text(body, encoding="utf-8")
-    # In place of this folder, where tests mirror packages such as scipy.
-    sys.path[0] = os.getcwd()
+    sys.path.insert(0, os.getcwd())
     plain = FENCE.sub("", text)  # else a closing fence would be expected output
     test = doctest.DocTestParser().get_doctest(plain, {}, page.name, str(page), 0)
     session, report = Session(), io.StringIO()

@@ -93,7 +93,7 @@ def gammainc_by_a(a: Any, x: Any) -> Any:
 
     Example:
         >>> float(gammainc_by_a(1.0, 1.0).round(6))
-        -0.431745
+        -0.43173
     """
     (a, x), dtype = _filled(a, x)
     out = np.full(a.shape, np.nan)

@@ -173,7 +173,7 @@ def minimize(
         >>> def place(a):
         ...     return minimize(lambda x: np.sum((x - a) ** 4 + x**2), np.zeros(1)).x[0]
         >>> round(float(place(1.0)), 6), round(float(grad(place)(1.0)), 4)
-        (0.410245, 0.6761)
+        (0.410245, 0.676)
     """
     if method != "BFGS":
         _refuse("minimize", method, "'BFGS'")
