@@ -84,7 +84,7 @@ def behind_an_axis(c):
 
 def of_a_view(c):
     plane = c[1].T
-    plane[plane < 0.0] = np.arange(float(np.count_nonzero(plane < 0.0)))
+    plane[plane < 0.0] = 1.0 + np.arange(np.count_nonzero(plane < 0.0))
     return c
 
 
