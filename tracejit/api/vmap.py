@@ -7,8 +7,7 @@ one kernel    No Python decision depends on the example.  The function is record
               and large matrix products instead of a loop over small ones.
 paths         An `if` or `while` depends on it.  Each example takes its own path, with
               its own trip counts (`dispatch.examples`).  Inside another transform,
-              where one tape holds all examples, they are recorded one after the other
-              and rolled into a loop.
+              where one tape holds all examples, they are a loop with branches (`each`).
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ from ..tape import Ref
 from ..tracer import Recorder, Tracer, active_recorder
 from .axes import Axes, InAxes, flat, moved
 from .bodies import Marks
+from .each import ManyPathsError, record_each
 from .gradients import recorder
 from .leaves import function_name
 from .transform import Transform, decorator
@@ -157,21 +157,54 @@ class Vmap(Transform):
         """Inside another transform."""
         rec = recorder()
         mapped = self._axes.map(args, kwargs)
+        instrs, guards = len(rec.instrs), len(rec.guards)
         found = self._first(rec, fun, mapped)
         if not isinstance(found, _One):
             return found
-        results: list[list[Any]] = [found.leaves]
-        for k in range(1, mapped.size):
-            out = fun(*(given := mapped.example(k))[0], **given[1])
-            leaves, spec = flatten(out)
-            if spec != found.spec:
-                raise ArgumentError(_differ(self, found.spec, spec))
+        rec.replace(instrs, [])
+        rec.exits.drop([(guards, len(rec.guards))])
+        innermost, mapped, levels = self._flat(mapped)
+        one = session_function(rec, innermost._program.fun)
+        fronts = [
+            as_tracer(rec, leaf) if flag else leaf
+            for leaf, flag in zip(mapped.leaves, mapped.mapped, strict=True)
+        ]
+        places = [k for k, flag in enumerate(mapped.mapped) if flag]
+
+        def run(rows: list[Tracer]) -> Any:
+            leaves = list(fronts)
+            for k, row in zip(places, rows, strict=True):
+                leaves[k] = row
+            args, kwargs = mapped.build(leaves)
+            results, spec = flatten(one(*args, **kwargs))
+            return unflatten(spec, [_strong(rec, x, innermost) for x in results])
+
+        given = [fronts[k] for k in places]
+        name = function_name(innermost._program.fun)
+        key = name, tuple(front.ref.aval for front in given)
+        try:
+            stacks, spec = record_each(rec, run, given, name, key)
+        except ManyPathsError:
+            stacks, spec = self._one_by_one(rec, run, given, innermost)
+        return self._unflat(stacks, spec, levels)
+
+    def _one_by_one(
+        self, rec: Recorder, run: Callable, fronts: list[Tracer], owner: Vmap
+    ) -> tuple[list[Tracer], Any]:
+        """Record example after example; what repeats is rolled afterwards."""
+        results: list[list[Any]] = []
+        first: Any = None
+        for k in range(len(fronts[0])):
+            leaves, spec = flatten(run([fresh(front[k]) for front in fronts]))
+            first = spec if first is None else first
+            if spec != first:
+                raise ArgumentError(_differ(owner, first, spec))
             results.append(leaves)
         columns = zip(*results, strict=True)
         stacks: list[Any] = [
             np.stack([as_tracer(rec, x) for x in column]) for column in columns
         ]
-        return self._placed(stacks, found.spec)
+        return stacks, first
 
     def _first(self, rec: Recorder, fun: Callable, mapped: Mapped) -> Any:
         """Record the first example; batch what it did, or give its result, a `_One`.
@@ -230,13 +263,21 @@ class Vmap(Transform):
 
     def _by_example(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Each example on its own path; an inner `vmap` makes more examples."""
-        innermost, mapped = self, self._axes.map(args, kwargs)
-        levels = [(self, mapped.size)]
+        innermost, mapped, levels = self._flat(self._axes.map(args, kwargs))
+        arrays, spec = self._examples(innermost).call(mapped)
+        return self._unflat(arrays, spec, levels)
+
+    def _flat(self, mapped: Mapped) -> tuple[Vmap, Mapped, list[tuple[Vmap, int]]]:
+        """The examples of all levels of nested `vmap`s, and the levels."""
+        innermost, levels = self, [(self, mapped.size)]
         while isinstance(inner := innermost._program.fun, Vmap):
             mapped, count = flat(inner._axes, mapped)
             innermost = inner
             levels.append((inner, count))
-        arrays, spec = self._examples(innermost).call(mapped)
+        return innermost, mapped, levels
+
+    def _unflat(self, arrays: Any, spec: Any, levels: list[tuple[Vmap, int]]) -> Any:
+        """The results with the axes of all levels in place."""
         counts = tuple(count for _, count in levels)
         stacks: list[Any] = [a.reshape((*counts, *a.shape[1:])) for a in arrays]
         for depth in range(len(levels) - 1, -1, -1):
