@@ -25,11 +25,13 @@ from ..tracer import (
     refuse,
 )
 from .entries import held, recorded, refuse_tracer, tracked, wrapped
+from .failure import fail
 from .functions import function_call
 from .history import camel
 from .modes import LOCAL
+from .storage import require_fresh, touch
 from .templates import Template, kind_of, record_ufunc
-from .variable import Variable, fail, require_fresh, touch
+from .variable import Variable
 
 __all__ = ["array_function", "array_ufunc", "combine", "write"]
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import AutogradError
+from .failure import fail
 from .history import GradFn
 from .modes import enable_grad
-from .variable import Variable, fail
+from .variable import Variable
 from .walk import RecordedWalk, Walk
 
 __all__ = ["backward", "grad"]

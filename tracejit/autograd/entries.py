@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..tracer import is_inside
-from .history import Constant, GradFn, Storage
+from .failure import fail
+from .history import Constant, GradFn
 from .modes import LOCAL
+from .storage import Storage, require_fresh, shared_storage
 from .templates import Template, kind_of
-from .variable import Variable, constant, fail, require_fresh, shared_storage
+from .variable import Variable, constant
 
 __all__ = [
     "held",

@@ -24,10 +24,12 @@ from .entries import (
     tracked,
     wrap_result,
 )
+from .failure import fail
 from .history import Constant, camel
 from .modes import LOCAL
+from .storage import shared_storage, version
 from .templates import Recorded, Template, kind_of, record_call
-from .variable import Variable, fail, shared_storage, version
+from .variable import Variable
 
 __all__ = ["function_call"]
 

@@ -16,9 +16,11 @@ from ..numpy_api import protocols
 from ..tracer import Tracer, call_noisy
 from .calls import array_function, array_ufunc, combine, write
 from .entries import tracked
+from .failure import fail
 from .functions import function_call
 from .modes import LOCAL
-from .variable import Variable, constant, fail, touch
+from .storage import touch
+from .variable import Variable, constant
 
 __all__: list[str] = []
 

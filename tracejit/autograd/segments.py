@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import AutogradError
+from .failure import fail
 from .history import GradFn
-from .variable import Variable, fail, version
+from .storage import version
+from .variable import Variable
 
 __all__ = ["Segment", "reachable", "require_unfreed", "require_version"]
 

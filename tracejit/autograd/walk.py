@@ -21,13 +21,15 @@ from typing import Any
 import numpy as np
 
 from .entries import operand, recorded
+from .failure import fail
 from .function import FunctionCall, FunctionOutput, Gathered
 from .history import GradFn
 from .modes import no_grad
 from .planning import find_plan
 from .segments import Segment, reachable, require_unfreed, require_version
+from .storage import touch, version
 from .templates import pullback
-from .variable import Variable, fail, touch, version
+from .variable import Variable
 
 __all__ = ["RecordedWalk", "Walk"]
 
