@@ -190,16 +190,16 @@ REFUSALS = [
     (
         lambda: optimize.root(equations, np.zeros(2), (1.0,), options={"xtol": 1e-3}),
         (
-            "root: the option 'xtol' of this method is not supported. Known are maxiter; "
-            "or name one of SciPy's methods."
+            "root: the option 'xtol' of this method is not supported. Known are "
+            "maxiter; or name one of SciPy's methods."
         ),
     ),
     (
         lambda: optimize.minimize(rosenbrock, np.zeros(2), (1.0,), "steepest"),
         (
-            "minimize: method='steepest' is not supported. Leave it out, or use 'bfgs', "
-            "'cg', 'cobyla', 'cobyqa', 'dogleg', 'l-bfgs-b', 'nelder-mead', 'newton-cg', "
-            "'powell', 'slsqp', 'tnc', 'trust-constr', 'trust-exact', 'trust-krylov', "
+            "minimize: method='steepest' is not supported. Leave it out, or use "
+            "'bfgs', 'cg', 'cobyla', 'cobyqa', 'dogleg', 'l-bfgs-b', 'nelder-mead', "
+            "'newton-cg', 'powell', 'slsqp', 'tnc', 'trust-constr', 'trust-exact', 'trust-krylov', "
             "'trust-ncg'."
         ),
     ),
