@@ -199,8 +199,8 @@ REFUSALS = [
         (
             "minimize: method='steepest' is not supported. Leave it out, or use "
             "'bfgs', 'cg', 'cobyla', 'cobyqa', 'dogleg', 'l-bfgs-b', 'nelder-mead', "
-            "'newton-cg', 'powell', 'slsqp', 'tnc', 'trust-constr', 'trust-exact', 'trust-krylov', "
-            "'trust-ncg'."
+            "'newton-cg', 'powell', 'slsqp', 'tnc', 'trust-constr', 'trust-exact', "
+            "'trust-krylov', 'trust-ncg'."
         ),
     ),
     (
