@@ -352,11 +352,11 @@ def test_text():
 
     texts, _, _ = record(program, X, 0.5)
     assert texts == [
-        "traced f64[3] array([ 0.5, -1.5,  2. ])",
-        "traced f64[3] [ 0.5 -1.5  2. ]",
+        "array([ 0.5, -1.5,  2. ])",
+        "[ 0.5 -1.5  2. ]",
         "0.50",
-        "traced f64[] 0.5",
-        "traced f64[] 0.5",
+        "0.5",
+        "0.5",
         "array([ 0.5, -1.5,  2. ])",
     ]
 

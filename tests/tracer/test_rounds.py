@@ -41,7 +41,7 @@ def recorded(transform: Transform, *args: Any, may_skip: bool) -> Recorded:
     dispatcher = transform._dispatcher
     program = dispatcher.program
     call = read_call(args, {}, program.statics, program.fun)
-    session, outputs, _ = dispatcher.record(call, may_skip)
+    session, outputs, _ = dispatcher.recordings.record(call, may_skip)
     tape = simplify(session.finish_trace(outputs.refs))
     values = [session.value(ref) for ref in outputs.refs]
     return Recorded(session.skips, print_tape(tape, sources=False), values)
@@ -648,7 +648,7 @@ def test_a_million_rounds_take_no_memory() -> None:
     try:
         program = transform._dispatcher.program
         call = read_call((0.5, 1.3), {}, program.statics, program.fun)
-        session, _, _ = transform._dispatcher.record(call)
+        session, _, _ = transform._dispatcher.recordings.record(call)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -110,7 +110,6 @@ class Recorder(Builder):
             that is zero); not in the body of a `scan`, where nothing can be guarded.
         refusals: the errors raised for what cannot be recorded; the user's code may
             have caught them and gone another way.
-        printed: whether the text of a traced value was asked for.
         written: numbers of the arguments' leaves that were written into.
         buffers: ordinary arrays that the function made, by the id of their memory.
         may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
@@ -138,7 +137,6 @@ class Recorder(Builder):
         self.closed = False
         self.python_rules = True
         self.refusals: list[TracejitError] = []
-        self.printed = False
         self.tracers: list[weakref.ref] = []
         self.buffers: dict[int, list[weakref.ref]] = {}
         self.written: set[int] = set()
