@@ -31,7 +31,7 @@ from .exits import GuardExits
 from .frames import user_frame, user_source, where
 from .memory import own_ref
 from .rounds import RecordAgain
-from .warn import run_noisy, warn
+from .warn import ErrorStates, run_noisy, warn
 
 __all__ = [
     "SERVED",
@@ -151,7 +151,7 @@ class Recorder(Builder):
         self._sources: dict[tuple[int, int], Source] = {}
         self.memory: Any = None
         self.forks: set[Any] = set()
-        self._error_states: dict[Any, Any] = {}
+        self._error_states = ErrorStates()
 
     # --- inputs -----------------------------------------------------------------------
 
@@ -290,7 +290,11 @@ class Recorder(Builder):
         spot = id(frame.f_code), frame.f_lasti
         self.source = self._sources.get(spot) or self._source(frame)
         if prim.family in _NOISY:
-            out = run_noisy(prim, args, params, self._error_states)
+            try:
+                out = run_noisy(prim, args, params, self._error_states)
+            except UnsupportedError as refusal:
+                self.refusals.append(refusal)
+                raise
         else:
             out = prim.reference(*args, **params)
         first = len(values)
