@@ -37,12 +37,12 @@ from ..signature import (
     read_call,
     unflatten,
 )
-from ..tape import Ref
+from ..tape import Ref, Tape
 from ..tracer import Recorder, Tracer, active_recorder
 from .axes import Axes, InAxes, flat, moved
 from .bodies import Marks
 from .each import ManyPathsError, record_each
-from .gradients import recorder
+from .gradients import jit, recorder
 from .leaves import function_name
 from .transform import Transform, decorator
 
@@ -128,19 +128,34 @@ class Vmap(Transform):
             by_path.add(key)
         return self._by_example(args, kwargs)
 
+    # Compiled code has all examples on one tape, as another transform has.
+
+    def tape(self, *args: Any, **kwargs: Any) -> Tape:
+        """See `Transform.tape`; each example's decisions are branches in a loop."""
+        try:
+            return super().tape(*args, **kwargs)
+        except _DecidesError:
+            return self._inside.tape(*args, **kwargs)
+
     def njit(self, *example: Any, **options: Any) -> Any:
-        """See `Transform.njit`; the function must not decide on its example."""
+        """See `Transform.njit`; each example takes its own path there too."""
         try:
             return super().njit(*example, **options)
         except _DecidesError:
-            raise UnsupportedError(
-                message(
-                    f"njit: {self._program.name} decides on its example, so that there "
-                    "is no one path for a batch",
-                    where=caller(),
-                    way_out="Use njit of the function without vmap, in a loop",
-                )
-            ) from None
+            return self._inside.njit(*example, **options)
+
+    def cfunc(self, *example: Any, **options: Any) -> Any:
+        """See `Transform.cfunc`; each example takes its own path there too."""
+        try:
+            return super().cfunc(*example, **options)
+        except _DecidesError:
+            return self._inside.cfunc(*example, **options)
+
+    @property
+    def _inside(self) -> Transform:
+        """This as a function that another transform runs."""
+        inside: Transform = jit(self._method or self)
+        return inside
 
     # --- one kernel
 
