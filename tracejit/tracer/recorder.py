@@ -30,6 +30,7 @@ from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
 from .frames import user_frame, user_source, where
 from .memory import own_ref
+from .noting import Noting
 from .rounds import RecordAgain
 from .warn import run_noisy, warn
 
@@ -76,7 +77,7 @@ class _Capture(NamedTuple):
     source: Source
 
 
-class _Computed(Ref):
+class Computed(Ref):
     """A ref that keeps its value alive, for as long as the user's code can see it."""
 
     __slots__ = ("value",)
@@ -94,11 +95,11 @@ _DROPPED = Aval((), np.dtype(np.bool_))
 #: From this many bytes on, a value is kept only by its refs.  A chain of operations on
 #: large arrays then needs the memory that NumPy needs; what a nested transform asks
 #: for again is computed again.
-_LARGE = 1 << 18
+LARGE = 1 << 18
 
 _SLICE = PRIMITIVES["slice"]
 #: A slice smaller than this part of its array has memory of its own.
-_SMALL_PART = 8
+SMALL_PART = 8
 
 
 class Recorder(Builder):
@@ -151,9 +152,11 @@ class Recorder(Builder):
         self._row_of: dict[int, tuple[int, int]] = {}
         self._captured: dict[int, _Capture] = {}
         self._tables: dict[Any, Ref] = {}
+        self._avals_of: dict[Any, Aval] = {}
         self.memory: Any = None
         self.forks: set[Any] = set()
         self._error_states: dict[Any, Any] = {}
+        self.noting: Noting | None = None
 
     # --- inputs -----------------------------------------------------------------------
 
@@ -199,6 +202,8 @@ class Recorder(Builder):
         known = self._captured.get(id(array))
         if known is not None:
             self._check_unchanged(known)
+            if self.noting is not None:
+                self.noting.captures.append((known.ref.index, array))
             return known.ref
         check_dtype(array.dtype)
         ref = self.new(Aval(array.shape, array.dtype))
@@ -208,6 +213,8 @@ class Recorder(Builder):
         self._captured[id(array)] = _Capture(
             array, ref, self.values[ref.index], user_source()
         )
+        if self.noting is not None:
+            self.noting.captures.append((ref.index, array))
         return ref
 
     def table(self, array: np.ndarray) -> Ref:
@@ -216,9 +223,12 @@ class Recorder(Builder):
         Equal tables are one: an inner loop has the same in every round.
         """
         key = array.dtype, array.shape, array.tobytes()
-        if key not in self._tables:
-            self._tables[key] = self.capture(array)
-        return self._tables[key]
+        found = self._tables.get(key)
+        if self.noting is not None:
+            self.noting.pure = False
+        if found is None:
+            found = self._tables[key] = self.capture(array)
+        return found
 
     def tables(self) -> list[tuple[Any, int]]:
         """The tables so far: what they are, and their refs."""
@@ -298,7 +308,7 @@ class Recorder(Builder):
         if prim.n_out == 1:
             instr = Instr(prim, tuple(indices), params, (first,), self.source)
             self.instrs.append(instr)
-            if prim is _SLICE and out.nbytes * _SMALL_PART < args[0].nbytes:
+            if prim is _SLICE and out.nbytes * SMALL_PART < args[0].nbytes:
                 out = out.copy()  # else it would keep, and share, the whole array
             return self._new_value(instr, out)
         numbers = tuple(range(first, first + len(out)))
@@ -327,7 +337,7 @@ class Recorder(Builder):
         if type(value) is weakref.ref:
             value = value()
         # This name, the argument, the list and the ref have it.
-        held = 2 + small + (type(old) is _Computed and old.value is value)
+        held = 2 + small + (type(old) is Computed and old.value is value)
         if (
             type(value) is not np.ndarray
             or self.producers[old.index] is None
@@ -370,10 +380,13 @@ class Recorder(Builder):
 
     def _new_value(self, instr: Instr, value: Any) -> Ref:
         """A ref for an output of `instr`; its aval is that of the value."""
-        aval = Aval(value.shape, value.dtype)
+        key = value.shape, value.dtype
+        aval = self._avals_of.get(key)
+        if aval is None:
+            aval = self._avals_of[key] = Aval(*key)
         values = self.values
-        ref = _Computed(self, len(values), aval, value)
-        values.append(value if value.nbytes < _LARGE else weakref.ref(value))
+        ref = Computed(self, len(values), aval, value)
+        values.append(value if value.nbytes < LARGE else weakref.ref(value))
         self.producers.append(instr)
         self.avals.append(aval)
         return ref
@@ -389,6 +402,8 @@ class Recorder(Builder):
 
     def warn(self, text: str, category: type[Warning] = RuntimeWarning) -> None:
         """Issue a warning at the user's line."""
+        if self.noting is not None:
+            self.noting.pure = False
         warn(text, category)
 
     def constant(self, value: Any, dtype: np.dtype) -> Ref:
@@ -410,12 +425,22 @@ class Recorder(Builder):
         self.exits.visit(frame, expected)
         self.source = Source(frame.f_code, frame.f_lasti)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
+        if self.noting is not None:
+            self.noting.guards.append((expected, note))
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))
+
+    def producer(self, index: int) -> Instr | None:
+        """The instr that made a ref; None of an input."""
+        if self.noting is not None and index < self.noting.first:
+            self.noting.pure = False
+        return self.producers[index]
 
     # --- values -----------------------------------------------------------------------
 
     def value(self, ref: Ref) -> Any:
         """The NumPy value of a ref; what transforms emitted is computed now."""
+        if self.noting is not None:
+            self.noting.looks.append(ref.index)
         found = self._known(ref.index)
         if found is None:
             with np.errstate(all="ignore"):
@@ -454,7 +479,7 @@ class Recorder(Builder):
             outs = (out,) if instr.prim.n_out == 1 else out
             for i, value in zip(instr.outs, outs, strict=True):
                 done[i] = value
-                if value.nbytes < _LARGE:
+                if value.nbytes < LARGE:
                     self.values[i] = value
         return done[wanted]
 
