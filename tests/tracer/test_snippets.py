@@ -161,7 +161,7 @@ def test_most_calls_of_the_sweep_can_be_snippets(monkeypatch):
             except UnsupportedError:
                 continue
             again += seen[0] > before
-    assert again > 100
+    assert again > 80
 
 
 # --- what makes calls different -------------------------------------------------------
@@ -240,36 +240,54 @@ def test_errors_are_numpys_at_the_users_line():
 
 
 def test_warnings_come_each_time_at_the_users_line():
-    rec = Recorder()
-    x, zero = rec.input_tracer(np.ones(3)), rec.input_tracer(np.zeros(3))
-    with recording(rec):
-        for _ in range(4):
-            np.average(x, weights=x + 1.0)
-            np.sinc(x)
-            np.var(x / (zero + 1.0))
-        with warnings.catch_warnings(record=True) as seen:
-            warnings.simplefilter("always")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        rec = Recorder()
+        x = rec.input_tracer(np.ones(3))
+        with recording(rec):
+            for _ in range(4):
+                np.var(x)
+            assert not seen
             for _ in range(2):
-                np.var(1e200 * x)
-            for _ in range(2):
+                np.var(1e200 * x * np.arange(3.0))
+            for _ in range(4):
                 np.std(x[:0])
     assert {w.filename for w in seen} == {__file__}
     texts = [str(w.message) for w in seen]
-    assert texts.count("Degrees of freedom <= 0 for slice") == 2
-    with recording(rec), np.errstate(over="raise"):
-        np.linalg.norm(x)
-        with pytest.raises(FloatingPointError):
-            np.var(x * 1e200 * np.arange(3.0))
+    assert texts.count("overflow encountered in square") == 2
+    assert texts.count("Degrees of freedom <= 0 for slice") == 4
 
 
-def test_a_callback_of_the_users_is_called_once_each():
+def test_what_floating_point_errors_do_is_looked_at_again():
     rec = Recorder()
     x = rec.input_tracer(np.array([1e200, 2e200, -1e200]))
-    seen = []
-    with recording(rec), np.errstate(over="call", call=lambda *a: seen.append(a)):
-        for k in range(1, 5):
-            np.var(x)
-            assert len(seen) == k
+    with recording(rec):
+        for _ in range(4):
+            np.var(x * 1e-200)
+        with (
+            np.errstate(over="raise"),
+            pytest.raises(UnsupportedError, match="errstate"),
+        ):
+            np.var(x * 1e-200)
+    with np.errstate(over="raise"):
+        rec = Recorder()
+        x = rec.input_tracer(np.array([1e200, 2e200, -1e200]))
+        with recording(rec):
+            for _ in range(4):
+                np.var(x * 1e-200)
+            with pytest.raises(FloatingPointError):
+                np.var(x)
+
+
+def test_a_callback_of_the_callers_is_called_once_each():
+    seen: list[Any] = []
+    with np.errstate(over="call", call=lambda *a: seen.append(a)):
+        rec = Recorder()
+        x = rec.input_tracer(np.array([1e200, 2e200, -1e200]))
+        with recording(rec):
+            for k in range(1, 5):
+                np.var(x)
+                assert len(seen) == k
 
 
 def test_views_are_views_and_writes_are_seen():

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..drawing import Box, Drawing
+from .failure import fail
 from .history import Constant, GradFn
 from .segments import reachable
 from .templates import KINDS
-from .variable import Variable, fail
+from .variable import Variable
 
 __all__ = ["draw"]
 

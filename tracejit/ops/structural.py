@@ -6,6 +6,7 @@ the reverse rule its transpose.  Axes are non-negative, every param is a static.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from functools import lru_cache
@@ -76,11 +77,12 @@ _FEW = 256
 
 
 def _broadcast_reference(x: Any, *, shape: Shape) -> Any:
-    if math.prod(shape) > _FEW:
-        return np.broadcast_to(x, shape)
-    out = np.empty(shape, x.dtype)
-    out[...] = x
-    return out
+    if x.ndim <= len(shape) and math.prod(shape) <= _FEW:
+        out = np.empty(shape, x.dtype)
+        with contextlib.suppress(ValueError):
+            out[...] = x
+            return out
+    return np.broadcast_to(x, shape)
 
 
 def _broadcast_aval(x: Aval, *, shape: Shape) -> Aval:

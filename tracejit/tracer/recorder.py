@@ -15,7 +15,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from types import ModuleType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -24,7 +24,7 @@ from ..avals import DTYPE_NAMES, Aval
 from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
 from ..ops.loop import loop
 from ..ops.writes import write_into
-from ..passes.reroll import Proof, join_rows, reroll, rewrite
+from ..passes.reroll import Proof, join_rows, reroll, rewrite, unstack
 from ..primitive import PRIMITIVES, Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
@@ -32,7 +32,7 @@ from .frames import user_frame, user_source, where
 from .memory import own_ref
 from .noting import Noting
 from .rounds import RecordAgain
-from .warn import run_noisy, warn
+from .warn import ErrorStates, run_noisy, warn
 
 __all__ = [
     "SERVED",
@@ -52,8 +52,6 @@ _NOISY = frozenset({"elementwise", "reduction", "contraction", "linalg"})
 
 #: Families that may wait for their values.
 _DEFERRABLE = _NOISY | {"structural"}
-
-_new_tuple: Any = tuple.__new__  # a NamedTuple's own constructor costs three times that
 
 
 class GuardInfo(NamedTuple):
@@ -113,7 +111,6 @@ class Recorder(Builder):
             that is zero); not in the body of a `scan`, where nothing can be guarded.
         refusals: the errors raised for what cannot be recorded; the user's code may
             have caught them and gone another way.
-        printed: whether the text of a traced value was asked for.
         written: numbers of the arguments' leaves that were written into.
         buffers: ordinary arrays that the function made, by the id of their memory.
         may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
@@ -141,7 +138,6 @@ class Recorder(Builder):
         self.closed = False
         self.python_rules = True
         self.refusals: list[TracejitError] = []
-        self.printed = False
         self.tracers: list[weakref.ref] = []
         self.buffers: dict[int, list[weakref.ref]] = {}
         self.written: set[int] = set()
@@ -153,9 +149,10 @@ class Recorder(Builder):
         self._captured: dict[int, _Capture] = {}
         self._tables: dict[Any, Ref] = {}
         self._avals_of: dict[Any, Aval] = {}
+        self._sources: dict[tuple[int, int], Source] = {}
         self.memory: Any = None
         self.forks: set[Any] = set()
-        self._error_states: dict[Any, Any] = {}
+        self.error_states = ErrorStates()
         self.noting: Noting | None = None
 
     # --- inputs -----------------------------------------------------------------------
@@ -299,9 +296,14 @@ class Recorder(Builder):
             args.append(value)
             indices.append(index)
         frame = user_frame()
-        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        spot = id(frame.f_code), frame.f_lasti
+        self.source = self._sources.get(spot) or self.source_at(frame)
         if prim.family in _NOISY:
-            out = run_noisy(prim, args, params, self._error_states)
+            try:
+                out = run_noisy(prim, args, params, self.error_states)
+            except UnsupportedError as refusal:
+                self.refusals.append(refusal)
+                raise
         else:
             out = prim.reference(*args, **params)
         first = len(values)
@@ -356,7 +358,8 @@ class Recorder(Builder):
         write_into(prim.name, value, part, at, params)
         self.values[old.index] = None
         frame = user_frame()
-        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        spot = id(frame.f_code), frame.f_lasti
+        self.source = self._sources.get(spot) or self.source_at(frame)
         indices = tuple([ref.index for ref in refs])
         instr = Instr(prim, indices, params, (len(self.values),), self.source)
         self.instrs.append(instr)
@@ -367,7 +370,8 @@ class Recorder(Builder):
     ) -> Any:
         """Append one instr; its value is computed when somebody asks for it."""
         frame = user_frame()
-        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        spot = id(frame.f_code), frame.f_lasti
+        self.source = self._sources.get(spot) or self.source_at(frame)
         out = self.emit(prim, refs, params)
         self._deferred.update(self.instrs[-1].outs)
         return out
@@ -391,6 +395,13 @@ class Recorder(Builder):
         self.avals.append(aval)
         return ref
 
+    def source_at(self, frame: FrameType) -> Source:
+        """One object for each instruction of the user's code: rolling tells by that."""
+        spot = id(frame.f_code), frame.f_lasti
+        if spot not in self._sources:
+            self._sources[spot] = Source(frame.f_code, frame.f_lasti)
+        return self._sources[spot]
+
     def _refuse_late(self) -> NoReturn:
         raise TracejitError(
             message(
@@ -411,7 +422,8 @@ class Recorder(Builder):
         if self.closed:
             self._refuse_late()
         frame = user_frame()
-        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        spot = id(frame.f_code), frame.f_lasti
+        self.source = self._sources.get(spot) or self.source_at(frame)
         scalar = dtype.type(value)
         params = {"value": scalar.item(), "dtype": dtype}
         instr = Instr(const, (), params, (len(self.values),), self.source)
@@ -423,7 +435,7 @@ class Recorder(Builder):
         number = len(self.guards)
         frame = user_frame()
         self.exits.visit(frame, expected)
-        self.source = Source(frame.f_code, frame.f_lasti)
+        self.source = self.source_at(frame)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
         if self.noting is not None:
             self.noting.guards.append((expected, note))
@@ -487,8 +499,8 @@ class Recorder(Builder):
         """The values of a loop's outputs."""
         return loop.reference(*args, **instr.params)
 
-    def replace(self, start: int, instrs: list[Instr]) -> None:
-        super().replace(start, instrs)
+    def replace(self, start: int, instrs: list[Instr], stop: int | None = None) -> None:
+        super().replace(start, instrs, stop)
         for instr in instrs:
             for out in instr.outs:
                 self.producers[out] = instr
@@ -502,7 +514,7 @@ class Recorder(Builder):
         live.update(ref.index for ref in wanted)
         self._join(start, live)
         recorded = self.instrs[start:]
-        if reroll(self, start, live, self.table, self.exits):
+        if reroll(self, start, live, self.table, self.exits, self.producers):
             self._drop(recorded, start)
             self._join(start, live)
 
@@ -525,10 +537,20 @@ class Recorder(Builder):
         """
         start = proof.run.start
         recorded = self.instrs[start:]
-        stacks = rewrite(self, proof, self.alive(), self.table, None, stacked)
+        live = self.alive()
+        wanted = proof.places.among(live)
+        rolled = rewrite(
+            self, proof, wanted, self.constant_at, self.table, None, stacked
+        )
+        self.replace(start, unstack(self, rolled.instrs, [rolled], live))
         self._drop(recorded, start)
         self.defer(out for instr in self.instrs[start:] for out in instr.outs)
-        return stacks
+        return rolled.stacks
+
+    def constant_at(self, ref: int) -> Instr | None:
+        """The instr that makes a constant, None for other refs."""
+        instr = self.producers[ref]
+        return instr if instr is not None and instr.prim is const else None
 
     def row(self, stack: int, at: int) -> Ref:
         """One row of a stack."""

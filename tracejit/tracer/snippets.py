@@ -29,7 +29,7 @@ import numpy as np
 
 from ..avals import Aval
 from ..primitive import PRIMITIVES
-from ..tape import Instr, Ref, Source, const, guard
+from ..tape import Instr, Ref, const, guard
 from .frames import user_frame
 from .kinds import BYTES, describe, pattern
 from .noting import Noting
@@ -211,7 +211,7 @@ class Snippet:
             else:
                 value = operand.value[()]
             values.append(value)
-        if not goes_quietly(self._compute, values):
+        if not goes_quietly(rec.error_states, self._compute, values):
             return _MISS
         for place, data in self.looks:
             if values[place].tobytes() != data:
@@ -232,8 +232,7 @@ class Snippet:
                 values += out
 
     def _put(self, rec: Recorder, leaves: list[Any], values: list[Any]) -> Any:
-        frame = user_frame()
-        source = rec.source = Source(frame.f_code, frame.f_lasti)
+        source = rec.source = rec.source_at(user_frame())
         places = [
             leaves[o].ref.index if type(o) is int else o.ref(rec, leaves).index
             for o in self.operands
