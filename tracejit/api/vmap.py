@@ -12,8 +12,9 @@ paths         An `if` or `while` depends on it.  Each example takes its own path
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,6 +41,7 @@ from ..signature import (
 from ..tape import Ref, Tape
 from ..tracer import Recorder, Tracer, active_recorder
 from .axes import Axes, InAxes, flat, moved
+from .blocks import block_size, in_blocks
 from .bodies import Marks
 from .each import ManyPathsError, record_each
 from .gradients import jit, recorder
@@ -51,6 +53,15 @@ __all__ = ["vmap"]
 
 class _DecidesError(Exception):
     """The function decides on its example; not for the user."""
+
+
+class _Outer(threading.local):
+    """Whether what is being recorded is a `vmap` of a `vmap` and nothing else."""
+
+    is_vmap = False
+
+
+_OUTER = _Outer()
 
 
 def vmap(fun: Callable | None = None, in_axes: Axes = 0, out_axes: Axes = 0) -> Any:
@@ -107,6 +118,10 @@ class Vmap(Transform):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         dispatcher = self._found or self._dispatcher
+        if dispatcher.blocks and active_recorder() is None:
+            size = dispatcher.blocks.get(self._key_of(args, kwargs), 0)
+            if size:
+                return self._in_blocks(args, kwargs, size)
         if not kwargs:
             answer = dispatcher.fast(*args)
             if answer is not MISS:
@@ -117,16 +132,23 @@ class Vmap(Transform):
             fun = session_function(rec, program.fun)
             return self._nested(fun, args, kwargs)
         by_path = dispatcher.by_path
-        if by_path:
-            key = read_call(args, kwargs, program.statics, program.fun).key
-            if key in by_path:
-                return self._by_example(args, kwargs)
+        if by_path and self._key_of(args, kwargs) in by_path:
+            return self._by_example(args, kwargs)
+        before = dispatcher.stats.traces
         try:
-            return dispatcher.call(args, kwargs)
+            answer = dispatcher.call(args, kwargs)
         except _DecidesError:
-            key = read_call(args, kwargs, program.statics, program.fun).key
-            by_path.add(key)
-        return self._by_example(args, kwargs)
+            by_path.add(self._key_of(args, kwargs))
+            return self._by_example(args, kwargs)
+        if dispatcher.stats.traces > before:
+            trace, count = dispatcher.traces[-1], self._axes.map(args, kwargs).size
+            if size := block_size(trace.tape, len(trace.constants), count):
+                dispatcher.blocks[self._key_of(args, kwargs)] = size
+        return answer
+
+    def _key_of(self, args: tuple, kwargs: dict[str, Any]) -> tuple:
+        program = self._program
+        return read_call(args, kwargs, program.statics, program.fun).key
 
     # Compiled code has all examples on one tape, as another transform has.
 
@@ -163,10 +185,14 @@ class Vmap(Transform):
         """On a recorder, for all examples at once, if that can be."""
         rec = recorder()
         mapped = self._axes.map(args, kwargs)
-        found = self._first(rec, fun, mapped)
-        if isinstance(found, _One):
+        before, _OUTER.is_vmap = _OUTER.is_vmap, isinstance(self._program.fun, Vmap)
+        try:
+            found = self._first(rec, fun, mapped)
+        finally:
+            _OUTER.is_vmap = before
+        if found is None:
             raise _DecidesError
-        return found
+        return self._placed(found)
 
     def _nested(self, fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Inside another transform."""
@@ -174,8 +200,10 @@ class Vmap(Transform):
         mapped = self._axes.map(args, kwargs)
         instrs, guards = len(rec.instrs), len(rec.guards)
         found = self._first(rec, fun, mapped)
-        if not isinstance(found, _One):
-            return found
+        if found is not None:
+            return self._placed(found)
+        if _OUTER.is_vmap:  # all pairs of examples are one batch for the driver
+            raise _DecidesError
         rec.replace(instrs, [])
         rec.exits.drop([(guards, len(rec.guards))])
         innermost, mapped, levels = self._flat(mapped)
@@ -221,8 +249,8 @@ class Vmap(Transform):
         ]
         return stacks, first
 
-    def _first(self, rec: Recorder, fun: Callable, mapped: Mapped) -> Any:
-        """Record the first example; batch what it did, or give its result, a `_One`.
+    def _first(self, rec: Recorder, fun: Callable, mapped: Mapped) -> _Joint | None:
+        """Record the first example and batch what it did; None if it decides.
 
         What the first example did stays on the tape: its guards on what all examples
         share hold, and the rest is dead or the first row.
@@ -262,7 +290,7 @@ class Vmap(Transform):
             env, batched = batch(rec, fragment, env, differing & set(env))
         except BatchedDecisionError:
             del rec.instrs[end:]
-            return _One(leaves, spec)
+            return None
         outs = []
         for leaf in leaves:
             x = as_tracer(rec, leaf)
@@ -272,7 +300,8 @@ class Vmap(Transform):
                 shape = (mapped.size, *x.shape)
                 row = reshape(x.ref, shape=(1, *x.shape))
                 outs.append(rec.tracer(broadcast_to(row, shape=shape)))
-        return self._placed(outs, spec, [as_tracer(rec, x) for x in leaves], batched)
+        ones = [as_tracer(rec, x) for x in leaves]
+        return _Joint(outs, spec, ones, [x.ref.index not in batched for x in ones])
 
     # --- paths
 
@@ -320,26 +349,65 @@ class Vmap(Transform):
             main.examples = Examples(dispatcher, result)
         return main.examples
 
+    # --- blocks
+
+    def _in_blocks(self, args: tuple, kwargs: dict[str, Any], size: int) -> Any:
+        """So many examples at a time, by the driver, which has several threads."""
+        whole = self._axes.map(args, kwargs)
+        blocks = self._blocks(whole.mapped)
+        arrays, spec = in_blocks(blocks, whole, size)
+        # The first call has refused a None in `out_axes` where results differ.
+        ones, shared = [a[0] for a in arrays], [True] * len(arrays)
+        stacks, spec = moved(self.out_axes, arrays, spec, 0, ones, shared)
+        return unflatten(spec, stacks)
+
+    def _blocks(self, flags: list[bool]) -> Examples:
+        """The path trees of blocks, which are one kernel each."""
+        main = self._dispatcher
+        known: Examples | None = main.block_paths.get(tuple(flags))
+        if known is not None:
+            return known
+        result = Result()
+
+        def inline(fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+            leaves, spec = flatten((args, kwargs))
+            pairs = zip(leaves, flags, strict=True)
+            size = next(len(leaf) for leaf, flag in pairs if flag)
+            block = Mapped(leaves, flags, size, lambda ls: unflatten(spec, ls))
+            found = self._first(recorder(), fun, block)
+            if found is None:
+                raise _DecidesError
+            result.spec = found.spec
+            return tuple(recorder().tracer(x.ref) for x in found.stacks)
+
+        program = self._program
+        one = Program(program.fun, inline, program.name, Statics(program.fun))
+        dispatcher = Dispatcher(one)
+        dispatcher.stats, dispatcher.events = main.stats, main.events
+        main.block_paths[tuple(flags)] = Examples(dispatcher, result)
+        return main.block_paths[tuple(flags)]
+
     # --- the results
 
-    def _placed(
-        self,
-        stacks: list[Any],
-        spec: Any,
-        ones: Sequence[Any] = (),
-        batched: set[int] | None = None,
-    ) -> Any:
-        """The results with their axes in place; `ones` are those of one example."""
-        shared = [batched is not None and x.ref.index not in batched for x in ones]
-        stacks, spec = moved(self.out_axes, stacks, spec, 0, list(ones), shared)
+    def _placed(self, found: _Joint) -> Any:
+        """The results with their axes in place."""
+        stacks, spec, ones, shared = found
+        stacks, spec = moved(self.out_axes, stacks, spec, 0, ones, shared)
         return unflatten(spec, stacks)
 
 
-class _One:
-    """The result of one example, where no batched one can be had."""
+class _Joint(NamedTuple):
+    """The results of all examples, as one kernel has them.
 
-    def __init__(self, leaves: list[Any], spec: Any) -> None:
-        self.leaves, self.spec = leaves, spec
+    Attributes:
+        ones: those of the first example.
+        shared: which of them are the same for all.
+    """
+
+    stacks: list[Tracer]
+    spec: Any
+    ones: list[Tracer]
+    shared: list[bool]
 
 
 def _strong(rec: Recorder, leaf: Any, owner: Vmap) -> Tracer:
