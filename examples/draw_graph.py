@@ -22,7 +22,11 @@ def save(name, drawing):
     path = OUTPUT / f"{name}.svg"
     path.write_text(drawing.svg, encoding="utf-8")
     (OUTPUT / f"{name}.dot").write_text(drawing.dot, encoding="utf-8")
-    ET.fromstring(drawing.svg)  # it is well-formed
+    root = ET.fromstring(drawing.svg)  # it is well-formed
+    # What is counted is what is in the texts.
+    texts = [element.text for element in root.iter() if element.tag.endswith("}text")]
+    assert {box.label for box in drawing.boxes} <= {text.strip() for text in texts}
+    assert drawing.dot.count('" -> "') == len(drawing.edges)
     print(f"{path.name}: {len(drawing.boxes)} boxes, {len(drawing.edges)} arrows")
     return len(drawing.boxes)
 
