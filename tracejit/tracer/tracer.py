@@ -27,6 +27,7 @@ from .loop_items import rows
 from .memory import derive
 from .recorder import Recorder, _tracer_class, active_recorder
 from .shown import is_shown
+from .snippets import stamped
 
 __all__ = ["FUNCTIONS", "HINTS", "UFUNC_METHODS", "Tracer", "full_name", "refuse"]
 
@@ -170,7 +171,7 @@ class Tracer:
         if serve is None:
             name = full_name(func)
             refuse(name, _hint(name) or _WAY_OUT)
-        return serve(*args, **kwargs)
+        return stamped(serve, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         _refuse_concrete(self, "an ordinary array")
@@ -296,7 +297,12 @@ class Tracer:
     def __round__(self, ndigits: int | None = None) -> Any:
         if ndigits is None:
             return self._guarded_int("rint", round(self.value))
-        return FUNCTIONS[np.round](self, ndigits)
+        if self.weak is None:
+            return FUNCTIONS[np.round](self, ndigits)
+        if self.weak is not float and operator.index(ndigits) >= 0:
+            return self
+        # Python rounds the exact decimal fraction: round(2.675, 2) is 2.67.
+        refuse("round() of a Python number to digits", "Use np.round(x, n)")
 
     def _guarded_int(self, rounding: str, expected: int) -> int:
         ref, rec = self.ref, self.rec
