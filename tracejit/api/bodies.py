@@ -135,7 +135,7 @@ def record_function(
     _, spec = flatten(x)
     marks = Marks(rec)
     run = _run(rec, lambda _, x, rows: (fun(x), ()), state, spec, [], 0, 1)
-    inside = marks.cut(what, [run.counter, *run.state])
+    inside = marks.cut(what, [run.counter, *run.state], "")
     tape, consts = _body_tape(rec, what, run, inside)
     marks.forget()
     return tape, [rec.tracer(ref) for ref in consts]
@@ -322,7 +322,12 @@ class Marks:
         self.rec.replace(self.instrs, [])
         self.rec.exits.drop([(self.guards, len(self.rec.guards))])
 
-    def cut(self, what: str, inputs: list[Ref]) -> list[Instr]:
+    def cut(
+        self,
+        what: str,
+        inputs: list[Ref],
+        otherwise: str = ", or a Python loop instead of the scan",
+    ) -> list[Instr]:
         """Take off what depends on `inputs`; the rest stays, in front of the loop."""
         rec = self.rec
         varying = {ref.index for ref in inputs}
@@ -340,7 +345,7 @@ class Marks:
                         "between iterations",
                         where=where(instr.source),
                         way_out="Write cond(condition, f, g) or np.where(condition, a,"
-                        " b) instead of if, or a Python loop instead of the scan",
+                        f" b) instead of if{otherwise}",
                     )
                 )
         self.require_no_writes(
