@@ -434,11 +434,14 @@ class Recorder(Builder):
         """Record that what follows holds only while `ref` is `expected`."""
         number = len(self.guards)
         frame = user_frame()
+        before = len(self.instrs)
         self.exits.visit(frame, expected)
         self.source = self.source_at(frame)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
         if self.noting is not None:
             self.noting.guards.append((expected, note))
+            # Stale views that the visit derived are no part of the call.
+            self.noting.pure &= len(self.instrs) == before + 1
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))
 
     def producer(self, index: int) -> Instr | None:
