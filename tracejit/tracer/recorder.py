@@ -29,6 +29,7 @@ from ..primitive import PRIMITIVES, Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
 from .frames import user_frame, user_source, where
+from .leaving import note_guard
 from .memory import own_ref
 from .rounds import RecordAgain
 from .warn import run_noisy, warn
@@ -411,6 +412,8 @@ class Recorder(Builder):
         self.source = Source(frame.f_code, frame.f_lasti)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))
+        if self.may_fork and type(expected) is bool:
+            note_guard(self, frame, expected)
 
     # --- values -----------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ from .branches import (
 )
 from .exits import Exits, Judgement, ending, ending_of, renumber, short_runs
 from .find import Run, Tokens, find
+from .left import TEST, Departure, Left, weave_left
 from .prove import Proof, prove
 from .rewrite import rewrite
 from .stretch import Formula, prove_rounds, stretch
@@ -52,9 +53,9 @@ from .unstack import join_rows
 from .weave import weave
 
 __all__ = [
-    "Block", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Outer", "Proof",
+    "TEST", "Block", "Departure", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Left", "Outer", "Proof",
     "Round", "Step", "forks", "guards_in", "join_rows", "moved", "prove_rounds",
-    "read_rounds", "reroll", "reroll_tape", "rewrite", "stretch", "united", "weave",
+    "read_rounds", "reroll", "reroll_tape", "rewrite", "stretch", "united", "weave", "weave_left",
 ]  # fmt: skip
 
 MAX_ROUNDS = 8

@@ -32,7 +32,7 @@ from .branches import (
 )  # fmt: skip
 from .classes import Classes, Key
 
-__all__ = ["Woven", "weave"]
+__all__ = ["Scope", "Weaver", "Woven", "weave"]
 
 _I64 = np.dtype(np.int64)
 _MODE = ("mode", None)
@@ -77,15 +77,15 @@ def weave(
     Raises:
         Differ: it cannot be done; nothing has changed.
     """
-    return _Weaver(
+    return Weaver(
         builder, rounds, tree, live, table, formulas, fixes, exit, first, behind
     ).weave()
 
 
-class _Scope:
+class Scope:
     """A tape in the making: the body, or a side of a branch in it."""
 
-    def __init__(self, weaver: _Weaver, name: str, outer: _Scope | None) -> None:
+    def __init__(self, weaver: Weaver, name: str, outer: Scope | None) -> None:
         self.weaver, self.outer = weaver, outer
         self.builder = Builder(name)
         self.env: dict[Key, Ref] = {}
@@ -123,8 +123,14 @@ class _Scope:
         return self.builder.finish(outs)
 
 
-class _Weaver:
-    """One replacement under construction."""
+class Weaver:
+    """One replacement under construction.
+
+    Attributes:
+        has_rows: whether the loop may run over rows of arrays, one for each round.
+    """
+
+    has_rows = True
 
     def __init__(
         self,
@@ -190,7 +196,7 @@ class _Weaver:
         wanted = self.wanted()
         self.settle_params()
         carries = self.carries(wanted)
-        root = self.root = _Scope(self, "body", None)
+        root = self.root = Scope(self, "body", None)
         self.counter = root.builder.input(Aval((), _I64))
         self.carried: dict[Key, Ref] = {}
         self.fixed: dict[int, Ref] = {}
@@ -320,14 +326,18 @@ class _Weaver:
                 builder.source = saved
                 return moved if dtype == _I64 else cast(moved, dtype=dtype)
         builder.source = saved
-        row = builder.new(Aval((), dtype))
+        return self.from_table(key, values, dtype)
+
+    def from_table(self, key: Key, values: tuple[Any, ...], dtype: np.dtype) -> Ref:
+        """A number of the round that is not counted."""
+        row = self.root.builder.new(Aval((), dtype))
         self.rows[key] = row, lambda: self.table(np.array(values, dtype)).index
         return row
 
     # -- the body ---------------------------------------------------------------------
 
     def block(
-        self, block: Block, scope: _Scope, carries: Mapping[Key, Any]
+        self, block: Block, scope: Scope, carries: Mapping[Key, Any]
     ) -> list[Ref]:
         """Write a block and what follows it; what the carries are then."""
         for place, step in enumerate(block.steps):
@@ -337,14 +347,7 @@ class _Weaver:
         if block.modes:
             return self.by_mode(list(block.modes.items()), scope, carries)
         if block.test is None:
-            found = [
-                scope.get(self.rule(block, names, is_read))
-                for names, is_read in carries.values()
-            ]
-            if self.tree.modes:
-                scope.builder.source = None
-                found.append(scope.builder.const(block.next, _I64))
-            return found
+            return self.ends(block, scope, carries)
         assert block.instr is not None
         scope.builder.source = block.instr.source
         test = scope.get(self.key(block.test))
@@ -361,8 +364,21 @@ class _Weaver:
             lambda outcome, inner: self.block(block.sides[outcome], inner, carries),
         )
 
+    def ends(
+        self, block: Block, scope: Scope, carries: Mapping[Key, Any]
+    ) -> list[Ref]:
+        """What the carries are behind a round."""
+        found = [
+            scope.get(self.rule(block, names, is_read))
+            for names, is_read in carries.values()
+        ]
+        if self.tree.modes:
+            scope.builder.source = None
+            found.append(scope.builder.const(block.next, _I64))
+        return found
+
     def by_mode(
-        self, modes: list[tuple[int, Block]], scope: _Scope, carries: Mapping[Key, Any]
+        self, modes: list[tuple[int, Block]], scope: Scope, carries: Mapping[Key, Any]
     ) -> list[Ref]:
         """The blocks of rounds that begin with different untraced state."""
         (mode, block), *others = modes
@@ -378,7 +394,7 @@ class _Weaver:
             return self.block(block, scope, carries)
         assert test is not None
 
-        def side(outcome: bool, inner: _Scope) -> list[Ref]:
+        def side(outcome: bool, inner: Scope) -> list[Ref]:
             if outcome:
                 return self.block(block, inner, carries)
             return self.by_mode(others, inner, carries)
@@ -388,13 +404,13 @@ class _Weaver:
     def fork(
         self,
         test: Ref,
-        scope: _Scope,
+        scope: Scope,
         source: Any,
-        side: Callable[[bool, _Scope], list[Ref]],
+        side: Callable[[bool, Scope], list[Ref]],
     ) -> list[Ref]:
         sides = {}
         for outcome, name in ((True, "yes"), (False, "no")):
-            inner = _Scope(self, name, scope)
+            inner = Scope(self, name, scope)
             sides[name] = inner, side(outcome, inner)
         keys = list(
             dict.fromkeys(k for inner, _ in sides.values() for k in inner.imports)
@@ -408,7 +424,7 @@ class _Weaver:
         self.guards.append(instr)
         return self.exit + len(self.guards) - 1
 
-    def step(self, step: Step, scope: _Scope) -> Sequence[Ref]:
+    def step(self, step: Step, scope: Scope) -> Sequence[Ref]:
         instr, builder = step.instr, scope.builder
         params = instr.params
         if step.param:
@@ -447,7 +463,7 @@ class _Weaver:
         }
 
     def moving_slice(
-        self, step: Step, starts: Sequence[tuple[int, ...]], scope: _Scope
+        self, step: Step, starts: Sequence[tuple[int, ...]], scope: Scope
     ) -> Ref:
         """A slice whose start moves: a row, or gathered at the positions."""
         size, stride = step.instr.params["size"], step.instr.params["step"]
@@ -455,7 +471,8 @@ class _Weaver:
             k for k in range(len(size)) if any(s[k] != starts[0][k] for s in starts)
         ]
         key = self.key(step.operands[0])
-        if len(moving) == 1 and size[moving[0]] == 1 and key[0] == "fixed":
+        single = len(moving) == 1 and size[moving[0]] == 1 and self.has_rows
+        if single and key[0] == "fixed":
             (axis,) = moving
             pace = starts[1][axis] - starts[0][axis]
             even = all(
