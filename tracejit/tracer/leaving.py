@@ -7,8 +7,8 @@ from typing import Any
 
 from .purity.bytecode import Code, Loop, code_of
 from .purity.ways import always, goes_to
-from .turns import Whiles
 from .watch import mark_of
+from .whiles import Whiles
 
 __all__ = ["note_guard"]
 
@@ -66,7 +66,9 @@ def _read(code: Code, place: int) -> tuple[Loop | None, bool | None]:
         return None, None
     loop = code.whole(inner)
     base = code.depths[loop.head]
-    settled = code.depths.get(place + 1) == base and "_OR_POP" not in code.ops[place].name
+    settled = (
+        code.depths.get(place + 1) == base and "_OR_POP" not in code.ops[place].name
+    )
     if code.ops[loop.head].name == "FOR_ITER" or not settled:
         return None, None
     if not always(code, loop, place):

@@ -25,17 +25,14 @@ rounds that were recorded did not bind it, it is bound to it (`bind`).
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from ..passes.reroll import (
-    TEST,
     Block,
     Departure,
     Differ,
@@ -45,38 +42,22 @@ from ..passes.reroll import (
     weave_left,
 )
 from ..tape import Source
+from .departures import Leave, bind, joined, missing, put_at
 from .fixed import Fixed
-from .forks import MODES, PEELED, Forks, Head
+from .forks import MODES, PEELED, Forks
 from .memory import View, own_ref
-from .purity import Info, Rest, check, read_rest
+from .purity import Info, Rest, read_rest
 from .purity.bytecode import Code, Loop, code_of
 from .purity.counted import COUNTER
-from .purity.values import TOP, Value, abstract, join
-from .purity.ways import Landing, goes_to, landing, overwritten_from, reads_from, twins
+from .purity.values import Value, join
+from .purity.ways import Landing, landing, reads_from
 from .remembered import State
 from .watch import Describe, local_names, mark_of
 
-__all__ = ["Turns", "Whiles"]
+__all__ = ["Turns"]
 
 #: What a name holds that is not bound.
 _UNBOUND = "not bound"
-
-
-class Leave:
-    """A way to leave a loop: where the code goes on, and the untraced state there."""
-
-    __slots__ = ("key", "state")
-
-    def __init__(self, key: Any, state: State) -> None:
-        self.key, self.state = key, state
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not Leave:
-            return False
-        return self.key == other.key and self.state == other.state
-
-    def __hash__(self) -> int:
-        return hash(self.key)
 
 
 class Turns(Forks):
@@ -165,9 +146,12 @@ class Turns(Forks):
         except Differ as differ:
             self.active = False
             if self._has_forks():
-                self.rec.exits.note(
-                    f"the loop at {self.head} keeps its branches: {differ}"
-                )
+                kept = "branches"
+            elif self.limit and len(self.heads) > 2:
+                kept = "number of rounds"
+            else:
+                return  # `reroll` has its say
+            self.rec.exits.note(f"the loop at {self.head} keeps its {kept}: {differ}")
 
     def _has_forks(self) -> bool:
         """Whether rounds took different ways."""
@@ -204,7 +188,7 @@ class Turns(Forks):
             if name not in loop.rebound or not reads_from(code, where.at, name):
                 continue
             if not traced and not self._is_settled(name, what):
-                raise Differ(f"{name} is read behind the loop and may be untraced")
+                raise Differ(f"{name} is read behind the loop and is untraced")
             state.append((name, what))
         self.last = len(self.rec.instrs), after, Leave(where.key, state)
         self.where = where
@@ -276,21 +260,20 @@ class Turns(Forks):
         memory, outside = self.rec.memory, fixes.outside
         key = self._key(frame, loop)
         states = self.states = self._states(first)
-        count = len(states)
-        own = {m: _put_at(b, (m,)) for m, b in (tree.modes or {0: tree}).items()}
+        own = {m: put_at(b, (m,)) for m, b in (tree.modes or {0: tree}).items()}
         if self._is_empty():
             own = {}
         whole = dict(own)
         if memory is not None:
             for mode, part in own.items():
                 whole[mode] = memory.united(key, part, states, mode, outside, MODES)
-            for mode in _missing(whole):
+            for mode in missing(whole):
                 found = memory.tree(key, states, mode, outside, MODES)
                 if found is not None:
                     whole[mode] = found
         made = own
         for parts in (whole, own):
-            together = _together(parts)
+            together = joined(parts)
             if together is None or not self._is_worth(together):
                 continue
             try:
@@ -326,9 +309,7 @@ class Turns(Forks):
         if self.last is not None:
             stop, after, leave = self.last
             start, mode = heads[-1], numbers[-1]
-            rounds.append(
-                Round(start.at, stop, start.before, after, mode, mode, leave)
-            )
+            rounds.append(Round(start.at, stop, start.before, after, mode, mode, leave))
         if not rounds:
             (one,) = heads
             rounds.append(Round(one.at, one.at, one.before, one.after))
@@ -388,9 +369,10 @@ class Turns(Forks):
         rec = self.rec
         code, loop = self._place(self.frame)
         default = self._default(code, loop, self.states)
+        names: Mapping[Any, int]
         if self.last is not None:
             where = self.where
-            names, actual = self.last[1], self.last[2]
+            _, names, actual = self.last
         else:
             where = self._out(code, loop)
             names, actual = self.heads[-1].after, default(rounds[-1].next)
@@ -435,7 +417,7 @@ class Turns(Forks):
     def _may_be_bound(self, var: tuple[str, int]) -> bool:
         """Whether a name can be bound to another value instead of the one it holds."""
         name, _ = var
-        value = self.frame_names.get(name)
+        value: Any = self.frame_names.get(name)
         code = self.frame.f_code
         if name in code.co_cellvars or name in code.co_freevars:
             return False
@@ -508,149 +490,3 @@ class Turns(Forks):
     def _check_exit(self, code: Code, loop: Loop) -> None:
         if self._is_plain_for():
             super()._check_exit(code, loop)
-
-
-class Whiles(Turns):
-    """Watches one execution of a `while` loop, from guard to guard.
-
-    Args:
-        code, loop: where it is, with its entry test.
-        place: the guard, a place that each round passes.
-        outcome: of the guard if there is another round; None: it leaves no loop.
-    """
-
-    def __init__(
-        self, rec: Any, code: Code, loop: Loop, place: int, outcome: bool | None
-    ) -> None:
-        super().__init__(rec, TOP, range(0), False)
-        self.code, self.loop, self.place = code, loop, place
-        self.outcome = outcome
-        self.lead = 0 if outcome is None else 1
-        self.head = Source(code.code, code.ops[place].offset)
-        dead = overwritten_from(code, loop, place)
-        self.dead = frozenset(n for n in dead if not code.reads_behind(loop, n))
-
-    def look(self, frame: FrameType) -> None:
-        rec = self.rec
-        seen: list[Any] = []
-
-        def look(value: Any) -> Any:
-            seen.append(value)
-            return value.ref.aval, value.weak
-
-        describe = Describe(type(rec).tracer_class(), look)
-        names = local_names(frame)
-        if not self.heads:
-            self._note_fixed(self.code, self.loop, names, describe, seen)
-        test = {TEST: rec.instrs[-1].args[0]}
-        before: dict[Any, int] = {**self.inside, **test}
-        after: dict[Any, int] = {**self.inside, **test}
-        state: dict[str, int] = {}
-        for name, value in names.items():
-            if name not in self.loop.rebound and type(value) is not describe.traced:
-                continue
-            seen.clear()
-            what = describe(value)
-            for place, tracer in enumerate(seen):
-                after[name, place] = tracer.ref.index
-            if name in self.dead:
-                continue
-            state[name] = self._kind(name, what, value)
-            for place, tracer in enumerate(seen):
-                before[name, place] = tracer.ref.index
-        at = len(rec.instrs) - 1 + self.lead
-        self.heads.append(Head(at, before, after, state, tuple(describe.alias)))
-        self._note_unbound(self.code, self.loop, names)
-
-    def _place(self, frame: FrameType) -> tuple[Code, Loop]:
-        return self.code, self.loop
-
-    def leave(self, frame: FrameType, place: int, at: int) -> None:
-        # What the entry test put on the tape is what each round's test puts there.
-        code, instrs = self.code, self.rec.instrs
-        inner = code.loop_at(self.place)
-        copies = twins(code, inner) if inner is not None and self.heads else {}
-        start = self.heads[0].at - self.lead if copies else len(instrs)
-        for instr in instrs[start:]:
-            source = instr.source
-            if isinstance(source, Source) and source.code is code.code:
-                copy = copies.get(code.index(source.lasti))
-                if copy is not None:
-                    instr.source = Source(code.code, code.ops[copy].offset)
-        super().leave(frame, place, at)
-
-    def _dead(self, code: Code, loop: Loop) -> frozenset[str]:
-        return self.dead
-
-    def _out(self, code: Code, loop: Loop) -> Landing:
-        target = None
-        if self.outcome is not None:
-            target = goes_to(code, self.place, not self.outcome)
-        return Landing(object(), self.place) if target is None else landing(code, target)
-
-    def _default(self, code: Code, loop: Loop, states: list[Any]) -> Any:
-        if self.outcome is None:
-            return lambda mode: None
-        return super()._default(code, loop, states)
-
-    def _is_settled(self, name: str, what: Any) -> bool:
-        return True
-
-    def _rest(self, frame: FrameType, code: Code, loop: Loop) -> Rest:
-        assert self.head is not None
-        verdict = check(self._info(frame, code, loop), self.head.lasti)
-        if not verdict.ok:
-            raise Differ(verdict.reason)
-        nothing: frozenset[tuple] = frozenset()
-        return Rest(nothing, nothing, verdict.in_place, verdict.heap)
-
-    def _source(self, code: Code, loop: Loop) -> Source:
-        op = code.ops[self.place]
-        same = (i for i in sorted(loop.body) if code.ops[i].line == op.line)
-        at = next((i for i in same if code.place(i) == i != self.place), self.place)
-        return Source(code.code, code.ops[at].offset)
-
-
-def _put_at(tree: Block, way: tuple[int, ...]) -> Block:
-    """The tree of a mode where there are several."""
-    return moved(tree, len(tree.way), way, lambda next: next)
-
-
-def _missing(parts: dict[int, Block]) -> Iterator[int]:
-    """The modes that rounds lead to and that have no tree, as parts grow."""
-    asked = set(parts)
-    if not parts:
-        asked.add(0)
-        yield 0
-    while True:
-        leaves = [b for part in parts.values() for b in part.walk() if b.is_leaf]
-        more = {b.next for b in leaves if b.exit is None} - asked
-        if not more:
-            return
-        for mode in sorted(more):
-            asked.add(mode)
-            yield mode
-
-
-def _together(parts: dict[int, Block]) -> Block | None:
-    """One tree of those of all modes."""
-    if not parts:
-        return None
-    if len(parts) > 1:
-        return Block((), modes=dict(sorted(parts.items())))
-    ((mode, part),) = parts.items()
-    if mode == 0 and all(b.next == mode for b in part.walk() if b.is_leaf):
-        return _put_at(part, ())
-    return Block((), modes=parts)
-
-
-def bind(frame: FrameType, values: dict[str, Any]) -> None:
-    """Bind local names of a function that is running."""
-    names = frame.f_locals
-    for name, value in values.items():
-        names[name] = value
-    if sys.version_info < (3, 13):
-        write = ctypes.pythonapi.PyFrame_LocalsToFast
-        write(ctypes.py_object(frame), ctypes.c_int(0))
-        names.clear()
-

@@ -53,9 +53,10 @@ from .unstack import join_rows
 from .weave import weave
 
 __all__ = [
-    "TEST", "Block", "Departure", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Left", "Outer", "Proof",
-    "Round", "Step", "forks", "guards_in", "join_rows", "moved", "prove_rounds",
-    "read_rounds", "reroll", "reroll_tape", "rewrite", "stretch", "united", "weave", "weave_left",
+    "TEST", "Block", "Departure", "Differ", "Exits", "Formula", "Formulas", "Judgement",
+    "Left", "Outer", "Proof", "Round", "Step", "forks", "guards_in", "join_rows",
+    "moved", "prove_rounds", "read_rounds", "reroll", "reroll_tape", "rewrite",
+    "stretch", "united", "weave", "weave_left",
 ]  # fmt: skip
 
 MAX_ROUNDS = 8

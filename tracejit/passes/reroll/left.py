@@ -51,7 +51,7 @@ class Departure(NamedTuple):
     Attributes:
         start: the first instr that the loop replaces.
         outcome: of the test (`TEST`) at which there is another round; None for a `for`.
-        count: how many rounds there are at most; 0 if there is no limit.
+        most: how many rounds there are at most; 0 if there is no limit.
         seen: how many there were.
         default: for each mode, how the loop is left if it begins no further round;
             None if it does.
@@ -65,7 +65,7 @@ class Departure(NamedTuple):
 
     start: int
     outcome: bool | None
-    count: int
+    most: int
     seen: int
     default: Callable[[int], Hashable]
     actual: Hashable
@@ -128,13 +128,13 @@ class _Weaver(Weaver):
 
     def leave(self, departure: Departure) -> Left:
         self.departure = departure
-        for mode, names in enumerate(departure.bound):
+        for mode, known in enumerate(departure.bound):
             if mode not in self.bound:
                 every = self.classes.key_of
-                self.bound[mode] = {var for var in every if var[0] in names}
+                self.bound[mode] = {var for var in every if var[0] in known}
                 self.bound[mode].add(TEST)
-        if departure.count:
-            self.trip = departure.count - self.first
+        if departure.most:
+            self.trip = departure.most - self.first
         self.tables: dict[Key, tuple[Ref, Callable[[], int]]] = {}
         exits = [departure.default(self.rounds[0].mode)]
         exits += [self.leaf_exit(leaf) for leaf in self.leaves]
@@ -189,9 +189,7 @@ class _Weaver(Weaver):
             bind[var] = key
         return wanted, bind
 
-    def all_carries(
-        self, wanted: Sequence[Key]
-    ) -> dict[Key, tuple[list[Var], bool]]:
+    def all_carries(self, wanted: Sequence[Key]) -> dict[Key, tuple[list[Var], bool]]:
         """The classes that are carried, those that the test needs too."""
         needed = dict(enumerate(wanted))
         while True:
@@ -218,7 +216,7 @@ class _Weaver(Weaver):
         raise Differ("a name is bound on one side only")
 
     def all_values(self, block: Block, step: Step) -> Sequence[Any]:
-        if self.departure.count:
+        if self.departure.most:
             found = self.formulas(step, step.values)
             if found is None:
                 raise Differ("a number is not known for all rounds")
@@ -230,14 +228,12 @@ class _Weaver(Weaver):
 
     # -- the body ---------------------------------------------------------------------
 
-    def ends(
-        self, block: Block, scope: Scope, carries: Mapping[Key, Any]
-    ) -> list[Ref]:
+    def ends(self, block: Block, scope: Scope, carries: Mapping[Key, Any]) -> list[Ref]:
         found = super().ends(block, scope, carries)
         scope.builder.source = None
         if block.exit is not None:
             go = scope.builder.const(False, _BOOL)
-        elif self.departure.outcome is None and not self.departure.count:
+        elif self.departure.outcome is None and not self.departure.most:
             go = scope.builder.const(True, _BOOL)
         elif self.departure.outcome is None:
             go = scope.get(_MORE)
@@ -307,7 +303,7 @@ class _Weaver(Weaver):
         results = dict(zip(carries, refs[2:], strict=True))
         refs += [builder.new(start.aval) for start in starts[len(refs) :]]
         limit = first_bound(found.seen)
-        if found.count:
+        if found.most:
             limit = min(limit, self.trip)
         params = {
             "body": tape,
@@ -318,7 +314,7 @@ class _Weaver(Weaver):
             "test": True,
             "family": builder.new(Aval((), _I64)).index,  # a number of its own
         }
-        if found.count:
+        if found.most:
             params["most"] = self.trip
         args = [builder.ref(ref) for ref in self.fixed]
         args += [builder.ref(make()) for _, make in tables]

@@ -364,9 +364,7 @@ class Weaver:
             lambda outcome, inner: self.block(block.sides[outcome], inner, carries),
         )
 
-    def ends(
-        self, block: Block, scope: Scope, carries: Mapping[Key, Any]
-    ) -> list[Ref]:
+    def ends(self, block: Block, scope: Scope, carries: Mapping[Key, Any]) -> list[Ref]:
         """What the carries are behind a round."""
         found = [
             scope.get(self.rule(block, names, is_read))

@@ -1,8 +1,8 @@
 """Ways out of loops, in bytecode: where the code goes on, and what it reads there.
 
-    for x in xs:                  both ways lead to the same place: what follows is the
-        if x > c: break           same code, whichever way was taken
-    return s
+for x in xs:                  both ways lead to the same place: what follows is the
+    if x > c: break           same code, whichever way was taken
+return s
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from .bytecode import Code, Loop
 
-__all__ = ["Landing", "always", "goes_to", "landing", "overwritten_from", "reads_from", "twins"]
+__all__ = [
+    "Landing",
+    "always",
+    "goes_to",
+    "landing",
+    "overwritten_from",
+    "reads_from",
+    "twins",
+]
 
 #: Instructions between the last decision and the code behind the loop: they drop what
 #: the loop had on the stack.
