@@ -5,7 +5,7 @@ answer compared with the plain function's.
 """
 
 # Statements, not expressions, are what is tested.
-# ruff: noqa: SIM108, B007
+# ruff: noqa: SIM108
 
 from __future__ import annotations
 

@@ -29,6 +29,8 @@ ARGUMENTS = [
     (LONG,),
     (MISSING,),
     (np.array(1 + 2j),),
+    (SQUARE.real + 0j,),
+    (LONG.real + 0j, SHORT),
     (SQUARE, OTHER),
     (LONG, SHORT),
     (SQUARE, SQUARE.real),

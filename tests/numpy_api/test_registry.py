@@ -14,7 +14,7 @@ from tests.numpy_api.check import record
 from tests.numpy_api.texts import CONSTANT, SMOOTH
 from tracejit.errors import TracejitError
 from tracejit.numpy_api.refusals import PLAIN, REFUSALS
-from tracejit.numpy_api.table import ENTRIES
+from tracejit.numpy_api.table import ENTRIES, implements
 from tracejit.tracer import FUNCTIONS, full_name
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "generate_numpy_support.py"
@@ -40,6 +40,11 @@ def elsewhere(name):
 
 
 ENTERED = [e for e in ENTRIES.values() if not elsewhere(e.name)]
+
+
+def test_a_function_has_one_implementation():
+    with pytest.raises(TracejitError, match=r"^np\.i0 has an implementation$"):
+        implements(np.i0)(lambda x: x)
 
 
 def test_every_entry_has_a_text():

@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import optree
 
 from ..dispatch import (
     MISS,
@@ -33,25 +32,21 @@ from ..numpy_api.table import as_tracer, fresh, in_dtype
 from ..ops.structural import broadcast_to, reshape
 from ..passes.batching import BatchedDecisionError, batch
 from ..signature import (
-    NAMESPACE,
     Statics,
     caller,
     flatten,
-    leaf_names,
-    prepare,
     read_call,
     unflatten,
 )
 from ..tape import Ref
 from ..tracer import Recorder, Tracer, active_recorder
+from .axes import Axes, InAxes, flat, moved
 from .bodies import Marks
 from .gradients import recorder
-from .leaves import function_name, shape_text
+from .leaves import function_name
 from .transform import Transform, decorator
 
 __all__ = ["vmap"]
-
-Axes = Any  #: an int, None, or a container of these; a prefix of the tree it is for
 
 
 class _DecidesError(Exception):
@@ -107,7 +102,8 @@ class Vmap(Transform):
     ) -> None:
         axes = (repr(in_axes), repr(out_axes), shift)
         super().__init__(fun, "vmap", self._batched, axes, as_method=as_method)
-        self.in_axes, self.out_axes, self.shift = in_axes, out_axes, shift
+        self.out_axes = out_axes
+        self._axes = InAxes(self._program.fun, in_axes, shift)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         dispatcher = self._found or self._dispatcher
@@ -146,89 +142,12 @@ class Vmap(Transform):
                 )
             ) from None
 
-    # --- the arguments
-
-    def _map(self, args: tuple, kwargs: dict[str, Any]) -> Mapped:
-        """The arguments, mapped axes in front."""
-        axes = self._axes(args, kwargs)
-        leaves, spec = flatten((args, kwargs))
-        counts: dict[int, str] = {}
-        fronts, mapped = [], []
-        for i, (leaf, axis) in enumerate(zip(leaves, axes, strict=True)):
-            array = isinstance(leaf, (np.ndarray, Tracer)) and leaf.ndim > 0
-            if axis is None or not (array or (np.ndim(leaf) == 0 and _number(leaf))):
-                fronts.append(leaf)
-                mapped.append(False)
-                continue
-            name = leaf_names(spec, self._program.fun)[i]
-            if not array:
-                raise ArgumentError(
-                    message(
-                        f"vmap: argument {name} is {shape_text(leaf)} and has no axis "
-                        f"{axis}",
-                        where=caller(),
-                        way_out="Set its in_axes to None if all examples share it",
-                    )
-                )
-            if not -leaf.ndim <= axis < leaf.ndim:
-                raise ArgumentError(
-                    message(
-                        f"vmap: argument {name} is {shape_text(leaf)} and has no axis "
-                        f"{axis}",
-                        where=caller(),
-                        way_out=f"Its axes are 0 to {leaf.ndim - 1}",
-                    )
-                )
-            front = np.moveaxis(leaf, axis, 0) if axis else leaf
-            fronts.append(front if type(front) is Tracer else prepare(front))
-            mapped.append(True)
-            counts.setdefault(leaf.shape[axis], name)
-        return Mapped(fronts, mapped, self._count(counts), _builder(spec))
-
-    def _axes(self, args: tuple, kwargs: dict[str, Any]) -> list[int | None]:
-        """The axis of each leaf."""
-        axes = self.in_axes
-        if axes is None or _integer(axes):
-            axes = (axes,) * (len(args) - self.shift)
-        wrong = not isinstance(axes, (tuple, list))
-        if wrong or len(axes) != len(args) - self.shift:
-            raise ArgumentError(
-                message(
-                    f"vmap: in_axes={self.in_axes!r}, but "
-                    f"{function_name(self._program.fun)} was called with "
-                    f"{len(args) - self.shift} positional arguments",
-                    where=caller(),
-                    way_out="Give an int, None, or one of these for each argument",
-                )
-            )
-        axes = (*(None,) * self.shift, *axes)
-        found: list[int | None] = []
-        for prefix, arg in zip(axes, args, strict=True):
-            found += _spread(prefix, arg, "in_axes", self.in_axes)
-        return found + _spread(0, kwargs, "in_axes", self.in_axes)
-
-    def _count(self, counts: dict[int, str]) -> int:
-        if len(counts) == 1 and (count := next(iter(counts))) > 0:
-            return count
-        if not counts:
-            what, way_out = (
-                "no argument is mapped",
-                "Set in_axes of at least one of them",
-            )
-        elif len(counts) > 1:
-            (n, one), (m, other) = list(counts.items())[:2]
-            what = f"{one} has {n} examples and {other} has {m}"
-            way_out = "Mapped axes must have one length"
-        else:
-            what, way_out = "there are no examples", "Call it with at least one"
-        raise ArgumentError(message(f"vmap: {what}", where=caller(), way_out=way_out))
-
     # --- one kernel
 
     def _batched(self, fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         """On a recorder, for all examples at once, if that can be."""
         rec = recorder()
-        mapped = self._map(args, kwargs)
+        mapped = self._axes.map(args, kwargs)
         found = self._first(rec, fun, mapped)
         if isinstance(found, _One):
             raise _DecidesError
@@ -237,7 +156,7 @@ class Vmap(Transform):
     def _nested(self, fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Inside another transform."""
         rec = recorder()
-        mapped = self._map(args, kwargs)
+        mapped = self._axes.map(args, kwargs)
         found = self._first(rec, fun, mapped)
         if not isinstance(found, _One):
             return found
@@ -311,17 +230,17 @@ class Vmap(Transform):
 
     def _by_example(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Each example on its own path; an inner `vmap` makes more examples."""
-        innermost, mapped = self, self._map(args, kwargs)
+        innermost, mapped = self, self._axes.map(args, kwargs)
         levels = [(self, mapped.size)]
         while isinstance(inner := innermost._program.fun, Vmap):
-            mapped, count = _flat(inner, mapped)
+            mapped, count = flat(inner._axes, mapped)
             innermost = inner
             levels.append((inner, count))
         arrays, spec = self._examples(innermost).call(mapped)
         counts = tuple(count for _, count in levels)
         stacks: list[Any] = [a.reshape((*counts, *a.shape[1:])) for a in arrays]
         for depth in range(len(levels) - 1, -1, -1):
-            stacks, spec = levels[depth][0]._moved(stacks, spec, depth)
+            stacks, spec = moved(levels[depth][0].out_axes, stacks, spec, depth)
         return unflatten(spec, stacks)
 
     def _examples(self, innermost: Vmap) -> Examples:
@@ -356,48 +275,8 @@ class Vmap(Transform):
     ) -> Any:
         """The results with their axes in place; `ones` are those of one example."""
         shared = [batched is not None and x.ref.index not in batched for x in ones]
-        stacks, spec = self._moved(stacks, spec, 0, list(ones), shared)
+        stacks, spec = moved(self.out_axes, stacks, spec, 0, list(ones), shared)
         return unflatten(spec, stacks)
-
-    def _moved(
-        self,
-        stacks: list[Any],
-        spec: Any,
-        depth: int,
-        ones: Sequence[Any] = (),
-        shared: Sequence[bool] = (),
-    ) -> tuple[list[Any], Any]:
-        """The axis `depth` of each result moved to where `out_axes` says."""
-        axes = _spread(
-            self.out_axes, unflatten(spec, stacks), "out_axes", self.out_axes
-        )
-        moved = []
-        for i, (stack, axis) in enumerate(zip(stacks, axes, strict=True)):
-            if axis is None:
-                if not shared or not shared[i]:
-                    raise ArgumentError(
-                        message(
-                            "vmap: out_axes is None for a result that differs between "
-                            "the examples",
-                            where=caller(),
-                            way_out="Give the axis that runs over the examples",
-                        )
-                    )
-                moved.append(ones[i])
-                continue
-            rank = stack.ndim - depth
-            if not -rank <= axis < rank:
-                raise ArgumentError(
-                    message(
-                        f"vmap: out_axes={self.out_axes!r}, but a result has "
-                        f"{rank} axes",
-                        where=caller(),
-                        way_out=f"Give an axis from {-rank} to {rank - 1}",
-                    )
-                )
-            to = axis % rank + depth
-            moved.append(np.moveaxis(stack, depth, to) if to != depth else stack)
-        return moved, spec
 
 
 class _One:
@@ -405,69 +284,6 @@ class _One:
 
     def __init__(self, leaves: list[Any], spec: Any) -> None:
         self.leaves, self.spec = leaves, spec
-
-
-def _builder(spec: Any) -> Callable[[list[Any]], tuple[tuple, dict[str, Any]]]:
-    return lambda leaves: unflatten(spec, leaves)
-
-
-def _integer(x: Any) -> bool:
-    return isinstance(x, (int, np.integer)) and not isinstance(x, bool)
-
-
-def _number(leaf: Any) -> bool:
-    return isinstance(leaf, (int, float, complex, np.generic, np.ndarray, Tracer))
-
-
-def _spread(prefix: Axes, tree: Any, name: str, whole: Axes) -> list[int | None]:
-    """The axis of each leaf of `tree`."""
-    if prefix is None or _integer(prefix):
-        return [prefix] * len(flatten(tree)[0])
-    one = optree.tree_flatten_one_level
-    try:
-        parts, _, keys, _ = one(prefix, none_is_leaf=True, namespace=NAMESPACE)
-        children, _, entries, _ = one(tree, none_is_leaf=True, namespace=NAMESPACE)
-    except ValueError:
-        parts, keys, children, entries = [], (), [], (None,)
-    if tuple(keys) != tuple(entries):
-        raise ArgumentError(
-            message(
-                f"vmap: {name}={whole!r} has not the structure of what it is for",
-                where=caller(),
-                way_out="Give an int or None, or containers of them as in the "
-                + ("arguments" if name == "in_axes" else "results"),
-            )
-        )
-    found: list[int | None] = []
-    for part, child in zip(parts, children, strict=True):
-        found += _spread(part, child, name, whole)
-    return found
-
-
-def _flat(inner: Vmap, outer: Mapped) -> tuple[Mapped, int]:
-    """One batch of all pairs of an outer and an inner example; the inner count."""
-    mapped = inner._map(*outer.example(0))
-    axes = inner._axes(*outer.example(0))
-    fronts = []
-    for k, leaf in enumerate(outer.leaves):
-        both = (outer.size, mapped.size)
-        if outer.mapped[k] and mapped.mapped[k]:
-            axis = axes[k] or 0
-            rank = leaf.ndim - 1
-            leaf = np.moveaxis(leaf, axis % rank + 1, 1)
-        elif outer.mapped[k]:
-            leaf = np.broadcast_to(leaf[:, None], (*both, *leaf.shape[1:]))
-        elif mapped.mapped[k]:
-            leaf = np.broadcast_to(
-                mapped.leaves[k], (outer.size, *mapped.leaves[k].shape)
-            )
-        else:
-            fronts.append(leaf)
-            continue
-        fronts.append(prepare(leaf.reshape((both[0] * both[1], *leaf.shape[2:]))))
-    flags = [a or b for a, b in zip(outer.mapped, mapped.mapped, strict=True)]
-    flat = Mapped(fronts, flags, outer.size * mapped.size, outer.build)
-    return flat, mapped.size
 
 
 def _strong(rec: Recorder, leaf: Any, owner: Vmap) -> Tracer:

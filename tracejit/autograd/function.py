@@ -16,11 +16,13 @@ import numpy as np
 
 from ..tracer import user_frame
 from .entries import operand, tracked
+from .failure import fail
 from .history import Extra, GradFn
 from .modes import enable_grad, no_grad
 from .segments import require_version
+from .storage import shared_storage, version
 from .traced import apply_traced, gradient_count, gradient_shape, is_traced
-from .variable import Variable, fail, shared_storage, version
+from .variable import Variable
 
 __all__ = ["Context", "Function", "FunctionCall", "FunctionOutput"]
 

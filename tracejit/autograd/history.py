@@ -13,18 +13,15 @@ and Python numbers, which are kept apart.
 The value of a call that was seen before is not computed until somebody looks at it
 (`value`); usually nobody does before `backward` makes a tape of the history, and then
 the kernel computes it.  What an entry was given has to stay as it was until then: see
-`Storage`.
+`storage`.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ..tape import Source
 
@@ -37,7 +34,6 @@ __all__ = [
     "Constant",
     "Extra",
     "GradFn",
-    "Storage",
     "camel",
 ]
 
@@ -71,53 +67,6 @@ class Extra:
         self.retains: Any = None
 
 
-class Storage:
-    """The memory that one or several variables see.
-
-    Attributes:
-        count: how often it was written to, the version.
-        users: entries that were given this memory and may not have looked at it yet.
-        aliases: entries whose value lies in this memory.
-    """
-
-    __slots__ = ("_room", "aliases", "count", "users")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.users: list[weakref.ref[GradFn]] = []
-        self.aliases: list[weakref.ref[GradFn]] = []
-        self._room = 64
-
-    def add_user(self, fn: GradFn) -> None:
-        """Note that an entry will read this memory."""
-        users = self.users
-        users.append(weakref.ref(fn))
-        if len(users) > self._room:
-            self.users = [ref for ref in users if ref() is not None]
-            self._room = 64 + 2 * len(self.users)
-
-    def add_alias(self, fn: GradFn) -> None:
-        """Note that the value of an entry lies here."""
-        aliases = self.aliases
-        aliases.append(weakref.ref(fn))
-        if len(aliases) > self._room:
-            self.aliases = list({ref for ref in aliases if ref() is not None})
-            self._room = 64 + 2 * len(self.aliases)
-
-    def settle(self) -> None:
-        """Before a write: those who want the present values take them."""
-        if self.users:
-            for ref in self.users:
-                if (fn := ref()) is not None and fn.args:
-                    fn.compute()
-            self.users = []
-        if self.aliases:
-            for ref in self.aliases:
-                if (fn := ref()) is not None and fn.known is not None:
-                    fn.known = np.array(fn.known)[()]
-            self.aliases = []
-
-
 class Constant:
     """An ordinary array (or NumPy scalar) that took part in a call."""
 
@@ -139,7 +88,8 @@ class GradFn:
         template: the call as a small tape; None once the history was freed.
         args: one per array that is an input of that tape, see the module.
         numbers: Python numbers, the inputs behind those.
-        versions: of each variable among `args`, how often it had been written to.
+        versions: for each of `args`, how often it had been written to if it is a
+            variable; empty if none is.
         serial: increases in the order of recording.
         where: the user's position, `(code, offset)`.
         extra: hooks and the like, None for most.
@@ -211,11 +161,14 @@ class GradFn:
             stack.pop()
         return self.known
 
-    def look(self, storage: Storage) -> Any:
-        """The value of a call that gives a view, in the memory of its operand."""
+    def look(self, storage: Any) -> Any:
+        """The value, in the memory of its operand if the call gives a view."""
         if not self.args:
             return self.known
         assert self.template is not None
+        if self.known is not None and not self.template.view:
+            storage.add_alias(self)
+            return self.known
         self.known = self.template.see([*[a.value for a in self.args], *self.numbers])
         storage.add_alias(self)
         if isinstance(base := self.args[0], GradFn):

@@ -7,96 +7,24 @@ added by `operators`, `backward` by `engine`.
 
 from __future__ import annotations
 
-import itertools
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import AutogradError, message
-from ..numpy_api.protocols import Remembering
-from ..tracer import check_dtype, where
-from .history import Extra, GradFn, Storage
+from ..tracer import check_dtype
+from .failure import fail
+from .gradients import Differentiable
+from .storage import shared_storage, touch
 from .templates import KINDS, kind_of
 
-__all__ = ["Hook", "Leaf", "Variable", "array", "constant", "fail", "version"]
+__all__ = ["Variable", "array", "constant"]
 
 
-def fail(what: str, way_out: str) -> AutogradError:
-    """The error for a wrong use, at the user's line."""
-    return AutogradError(message(what, where=where(), way_out=way_out))
+class Variable(Differentiable):
+    """An array with a history; made by `autograd.array`."""
 
-
-class Leaf:
-    """What few variables have: a gradient, hooks, and how gradients are stored."""
-
-    __slots__ = ("grad", "hooks", "request", "retains")
-
-    def __init__(self) -> None:
-        self.grad: Variable | None = None
-        self.request = "add"
-        self.hooks: dict[int, Callable[[Any], Any]] = {}
-        self.retains = False
-
-
-class Hook:
-    """A registered hook; `remove()` takes it away, once or more often.
-
-    Also a context manager that removes it at the end.
-    """
-
-    _numbers = itertools.count()
-
-    def __init__(self, hooks: dict[int, Callable[[Any], Any]], function: Any) -> None:
-        self._hooks = hooks
-        self._number = next(self._numbers)
-        hooks[self._number] = function
-
-    def remove(self) -> None:
-        """Take the hook away."""
-        self._hooks.pop(self._number, None)
-
-    def __enter__(self) -> Hook:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
-
-
-class Variable(Remembering):
-    """An array with a history; made by `autograd.array`.
-
-    Attributes:
-        known: the array; a NumPy scalar for most results of shape (); None for a
-            recorded result that nobody looked at.
-        kind: the number of its aval.
-        level: 0 for a constant, else see `modes`.
-        fn: what made it; None for leaves.
-        storage: the memory, shared with views; None as long as nobody asked for it.
-        seen: its version when `fn` made this value.
-        extra: gradient, hooks, if there are any.
-        mark, place: of the pass that looks at it (see `segments`).
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "extra",
-        "fn",
-        "kind",
-        "known",
-        "level",
-        "mark",
-        "place",
-        "seen",
-        "storage",
-    )
-
-    known: Any
-    storage: Storage | None
-    fn: GradFn | None
-    extra: Leaf | None
-    place: int
+    __slots__ = ()
 
     if TYPE_CHECKING:
         # fmt: off
@@ -116,35 +44,7 @@ class Variable(Remembering):
         def backward(self, *args: Any, **kwargs: Any) -> None: ...
         # fmt: on
 
-    def __init__(self, value: Any, level: int = 0) -> None:
-        self.known = value
-        self.kind = kind_of(value)
-        self.level = level
-        self.fn = None
-        self.storage = None
-        self.seen = 0
-        self.extra = None
-        self.mark: Any = None
-
-    @property
-    def value(self) -> Any:
-        """The array (or NumPy scalar), computed now if nobody looked before."""
-        if self.known is None:
-            assert self.fn is not None
-            require_fresh(self)
-            storage = self.storage
-            self.known = self.fn.value if storage is None else self.fn.look(storage)
-        return self.known
-
     # --- what it looks like -----------------------------------------------------------
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return KINDS[self.kind].shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return KINDS[self.kind].dtype
 
     @property
     def ndim(self) -> int:
@@ -237,156 +137,7 @@ class Variable(Remembering):
     # Arrays compare elementwise, and yet a variable may be a key: it is itself.
     __hash__ = object.__hash__
 
-    # --- gradient ---------------------------------------------------------------------
-
-    @property
-    def requires_grad(self) -> bool:
-        """Whether gradients with respect to it, or to what it was made of, exist."""
-        return self.level > 0
-
-    @requires_grad.setter
-    def requires_grad(self, wanted: bool) -> None:
-        self.requires_grad_(wanted)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Variable:
-        """Say whether operations on this leaf are recorded from now on.
-
-        Raises:
-            AutogradError: it is no leaf, or has no float dtype.
-        """
-        if self.fn is not None and self.level:
-            if requires_grad:
-                return self
-            raise fail(
-                "requires_grad of a recorded result cannot be changed; only that of "
-                "leaves can",
-                "Use y.detach()",
-            )
-        if requires_grad:
-            self._require_float()
-        self.level = int(bool(requires_grad))
-        return self
-
-    def _require_float(self) -> None:
-        if self.dtype.kind != "f":
-            raise fail(
-                f"only arrays of floats can require gradients, not {self.dtype}",
-                "Convert it with .astype(float)",
-            )
-        self.known = np.asarray(self.value)  # a leaf is updated in place
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether it is no recorded result."""
-        return self.fn is None or not self.level
-
-    @property
-    def grad_fn(self) -> GradFn | None:
-        """What made it; None for leaves."""
-        return self.fn if self.level else None
-
-    @property
-    def grad(self) -> Variable | None:
-        """The accumulated gradient; None until the first `backward()`."""
-        return None if self.extra is None else self.extra.grad
-
-    @grad.setter
-    def grad(self, new: Any) -> None:
-        if new is not None:
-            if not isinstance(new, Variable):
-                raise TypeError(
-                    f"grad is an array of tracejit.autograd or None, not {new!r}"
-                )
-            if new.shape != self.shape or new.dtype != self.dtype:
-                raise fail(
-                    f"a gradient of {new.dtype}{list(new.shape)} does not fit a "
-                    f"variable of {self.dtype}{list(self.shape)}",
-                    "Give it the shape and dtype of the variable",
-                )
-        self.more().grad = new
-
-    def more(self) -> Leaf:
-        """What few variables have, made when it is needed."""
-        if self.extra is None:
-            self.extra = Leaf()
-        return self.extra
-
-    def retain_grad(self) -> None:
-        """Keep the gradient of this recorded result in `.grad`, as for leaves.
-
-        Raises:
-            AutogradError: it does not require a gradient.
-        """
-        if not self.level:
-            raise fail(
-                "retain_grad() of an array that does not require a gradient",
-                "Compute it from an array with requires_grad=True",
-            )
-        if self.fn is not None:
-            self.more().retains = True
-            self.cut().retains = weakref.ref(self)
-
-    @property
-    def retains_grad(self) -> bool:
-        """Whether `retain_grad()` was called on this recorded result."""
-        return self.fn is not None and self.extra is not None and self.extra.retains
-
-    def cut(self) -> Extra:
-        """Have the backward pass stop here, at the value of this moment."""
-        assert self.fn is not None
-        if self.dtype.kind == "c":
-            raise fail(
-                "the gradient of an array of complex numbers in between",
-                "Ask for that of real and imaginary part, which are arrays of floats",
-            )
-        require_fresh(self)
-        if self.fn.extra is None:
-            self.fn.extra = Extra()
-        extra = self.fn.extra
-        if extra.value is None:
-            extra.value = self.detach()
-            extra.version = version(self)
-        return extra
-
-    def register_hook(self, hook: Callable[[Any], Any]) -> Hook:
-        """Call `hook(gradient)` when the gradient of this variable is known.
-
-        What it returns, unless None, takes the gradient's place.
-
-        Returns:
-            A handle with `remove()`.
-
-        Raises:
-            AutogradError: the variable does not require a gradient.
-        """
-        if not self.level:
-            raise fail(
-                "a hook on an array that does not require a gradient would never run",
-                "Set requires_grad=True",
-            )
-        hooks = self.more().hooks if self.fn is None else self.cut().hooks
-        return Hook(hooks, hook)
-
-    def attach_grad(self, grad_req: str = "write") -> None:
-        """Allocate a gradient of zeros; what `record()` sees is differentiated.
-
-        Args:
-            grad_req: `"write"`: each `backward()` overwrites the gradient; `"add"`: it
-                is added; `"null"`: there is none.
-
-        A recorded result becomes a leaf.
-        """
-        if grad_req not in ("write", "add", "null"):
-            raise ValueError(f'grad_req is "write", "add" or "null", not {grad_req!r}')
-        self.detach_()
-        if grad_req == "null":
-            self.extra = None
-            return
-        self._require_float()
-        self.level = 2
-        extra = self.more()
-        extra.request = grad_req
-        extra.grad = Variable(np.zeros_like(self.value))
+    # --- without history --------------------------------------------------------------
 
     def detach(self) -> Variable:
         """The same memory without history; it does not require a gradient."""
@@ -400,6 +151,8 @@ class Variable(Remembering):
         """Forget the history."""
         self.known = self.value
         self.fn, self.level = None, 0
+        if self.extra is not None:
+            self.extra.view = None
         return self
 
     @property
@@ -446,41 +199,6 @@ def _rebuilt(value: np.ndarray, level: int) -> Variable:
     return Variable(value, level)
 
 
-# --- versions -------------------------------------------------------------------------
-
-
-def version(x: Variable) -> int:
-    """How often the memory of `x` was written to."""
-    return x.storage.count if x.storage is not None else 0
-
-
-def shared_storage(x: Variable) -> Storage:
-    """The memory of `x`, for one more that sees it."""
-    if x.storage is None:
-        x.storage = Storage()
-    if x.fn is not None and x.known is not None:
-        x.storage.add_alias(x.fn)
-    return x.storage
-
-
-def touch(x: Variable) -> None:
-    """Note that `x` itself is written to now, right after this."""
-    storage = shared_storage(x)
-    storage.settle()
-    storage.count += 1
-    x.seen = storage.count
-
-
-def require_fresh(x: Variable) -> None:
-    """Refuse a recorded result whose memory somebody else wrote to."""
-    if x.fn is not None and x.storage is not None and x.storage.count != x.seen:
-        raise fail(
-            f"a recorded array of shape {list(x.shape)} shares memory with one that "
-            "was changed in place, so its history does not give its value any more",
-            "Use a copy, x.copy(), or make the change before",
-        )
-
-
 # --- making ---------------------------------------------------------------------------
 
 
@@ -519,4 +237,12 @@ def array(data: Any, requires_grad: bool = False, dtype: Any = None) -> Variable
 
 def constant(value: Any) -> Variable:
     """A variable without history around a result of NumPy."""
-    return Variable(value)
+    made = _new(Variable)
+    made.known = value
+    made.kind = kind_of(value)
+    made.level = made.seen = 0
+    made.fn = made.storage = made.extra = made.mark = None
+    return made
+
+
+_new = object.__new__

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,85 +25,19 @@ from ..signature import (
     caller,
     describe_call,
     describe_change,
-    leaf_names,
-    parameter_names,
     read_call,
 )
 from ..tape import Tape
-from ..tracer import Memory, Owner, RecordAgain, recording
-from .effects import effects_of
-from .fast import MISS, RECORDINGS, Fast, build, never
+from .check import compare
+from .entries import Entry, Failure, Found, first_valid
+from .fast import MISS, Fast, build, never
 from .frames import hide_frames
-from .outputs import Outputs
 from .program import Program, Session
+from .recordings import Recordings
 from .stats import Counters, Events, guard_text, position
 from .trace import RECORD_AGAIN, Trace, normal
 
 __all__ = ["Dispatcher"]
-
-
-class Failure(NamedTuple):
-    """Guard number `guard` of a trace had another outcome."""
-
-    trace: Trace
-    guard: int
-    outcome: Any
-
-
-class Entry:
-    """All traces of one signature: the roots of its path trees."""
-
-    def __init__(self, key: tuple) -> None:
-        self.key = key
-        self.roots: list[Trace] = []
-        self.by_path: dict[tuple, list[Trace]] = {}
-        self.borders: list[Trace] = []
-        self.count = 0
-        self.names_object = any(leaf[0] == "object" for leaf in key[1])
-
-    def twin(self, trace: Trace) -> Trace | None:
-        """A known trace of the same path whose captures still hold."""
-        for other in self.by_path.get(trace.path, ()):
-            if other.captured() is not None:
-                return other
-        return None
-
-    def on_border(self, trace: Trace) -> None:
-        """Note that NumPy takes this path with values that the kernel leaves it with.
-
-        Rounding on the border of a comparison; or an error that NumPy does not raise.
-        """
-        if trace not in self.borders:
-            self.borders = [trace, *self.borders[: config.MAX_VARIANTS - 1]]
-
-    def clear(self) -> None:
-        """Forget all traces."""
-        self.roots, self.by_path, self.borders, self.count = [], {}, [], 0
-
-    def insert(self, trace: Trace, failure: Failure | None) -> None:
-        """Add a trace where the search for it ended."""
-        self.count += 1
-        if self.count > config.MAX_TRACES:
-            self.clear()
-            failure, self.count = None, 1
-        if failure is not None and not failure.trace.leads_to(trace, failure.guard):
-            failure = None
-        if failure is None:
-            self.roots = [trace, *self.roots[: config.MAX_VARIANTS - 1]]
-        else:
-            failure.trace.add_child(failure.guard, failure.outcome, trace)
-        same_path = self.by_path.get(trace.path, [])
-        self.by_path[trace.path] = [trace, *same_path[: config.MAX_VARIANTS - 1]]
-
-
-class Found(NamedTuple):
-    """A search's end: the trace that answered, or where recording goes on."""
-
-    trace: Trace | None
-    values: Sequence[Any]
-    outputs: tuple | None
-    failure: Failure | None
-    failures: int
 
 
 class Dispatcher:
@@ -117,6 +51,7 @@ class Dispatcher:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.recordings = Recordings(program)
         self.stats = Counters()
         self.events = Events()
         self.fast: Callable[..., Any] = never
@@ -125,7 +60,6 @@ class Dispatcher:
         self.examples: Any = None
         self.by_path: set[tuple] = set()
         self._last_key: tuple | None = None
-        self._memories: dict[tuple, Memory] = {}
         self._lock = threading.RLock()
 
     # --- calls ------------------------------------------------------------------------
@@ -174,7 +108,7 @@ class Dispatcher:
             tried.add(start.trace)
             candidates = start.trace.next_traces(start.guard, start.outcome)
         while True:
-            trace, captured = _first_valid([*candidates, *entry.roots], tried)
+            trace, captured = first_valid([*candidates, *entry.roots], tried)
             if trace is None:
                 return Found(None, (), None, failure, failures)
             tried.add(trace)
@@ -266,88 +200,6 @@ class Dispatcher:
 
     # --- recording --------------------------------------------------------------------
 
-    def record(self, call: Call, may_skip: bool = True) -> tuple[Session, Outputs, Any]:
-        """Run the function on tracers; everything is put back if it raises.
-
-        Args:
-            may_skip: whether rounds of loops may be left out (`tracer.rounds`).
-        """
-        session = Session(self.program.name)
-        session.may_skip, session.may_fork = may_skip, True
-        session.memory = self._memory(call.key)
-        try:
-            outputs, checks = self._run(call, session)
-        except RecordAgain:
-            return self.record(call, may_skip=False)
-        except Exception:
-            # It may be about values that are those of another round.
-            if session.skips:
-                return self.record(call, may_skip=False)
-            raise
-        return session, outputs, checks
-
-    def _memory(self, key: tuple) -> Memory:
-        """What is remembered of the loops of a signature."""
-        if key not in self._memories:
-            while len(self._memories) >= config.MAX_SIGNATURES:
-                del self._memories[next(iter(self._memories))]
-            self._memories[key] = Memory()
-        return self._memories[key]
-
-    def _run(self, call: Call, session: Session) -> tuple[Outputs, Any]:
-        tracers = [
-            session.input_tracer(value, _WEAK.get(kind[0]))
-            for value, kind in zip(call.values, _traced_kinds(call), strict=True)
-        ]
-        for number, tracer in enumerate(tracers):
-            if tracer.shape:
-                tracer.memory = Owner(argument=number)
-        RECORDINGS.append(session)
-        try:
-            with recording(session):
-                function = session.outside.function(self.program.fun)
-                args, kwargs = self._arguments(call, session, tracers)
-                result = self.program.inline(function, args, kwargs)
-                if session.holes:  # a loop was left in its last round
-                    raise RecordAgain
-                if session.refusals:  # the user's code caught it and went on
-                    raise session.refusals[0]
-                outputs = Outputs(session, result)
-                delivers = self.program.writes_back
-                session.effects = effects_of(session, tracers, call.raw, delivers)
-                if session.effects is not None:
-                    outputs.add([tracers[i].ref for i in session.effects.delivered])
-                session.roll(0, outputs.refs)
-        finally:
-            RECORDINGS.remove(session)
-        checks = session.outside.close()
-        if session.effects is not None:
-            session.effects.check(session.captures, call, self.program.fun)
-        return outputs, checks
-
-    def _arguments(
-        self, call: Call, session: Session, tracers: list[Any]
-    ) -> tuple[tuple, dict[str, Any]]:
-        """The arguments as the recording sees them."""
-        outside, fun = session.outside, self.program.fun
-        names = leaf_names(call.spec, fun) if call.objects else []
-        args, kwargs = call.rebuild(
-            tracers, lambda i, value: outside.argument(value, names[i])
-        )
-        positional = parameter_names(fun, len(args))
-        fresh = list(args)
-        for i, value in enumerate(args):
-            if i in call.static_args:
-                fresh[i] = outside.argument(value, positional[i])
-            else:
-                outside.watched.add_tree(value, positional[i])
-        for name, value in kwargs.items():
-            if name in call.static_kwargs:
-                kwargs[name] = outside.argument(value, name)
-            else:
-                outside.watched.add_tree(value, name)
-        return tuple(fresh), kwargs
-
     def _record(
         self,
         call: Call,
@@ -362,7 +214,7 @@ class Dispatcher:
             asked: whether it is a call of the user's; else no argument is written to.
         """
         started = time.perf_counter()
-        session, outputs, checks = self.record(call, may_skip)
+        session, outputs, checks = self.recordings.record(call, may_skip)
         trace = Trace(self.stats.traces + 1, session, outputs, checks)
         seconds = time.perf_counter() - started
         self.stats.record_seconds += seconds
@@ -375,7 +227,7 @@ class Dispatcher:
                 entry.roots = [twin, *entry.roots[: config.MAX_VARIANTS - 1]]
             entry.on_border(twin)
             self.stats.interpreted += 1
-            values = self.recorded_values(call, session, outputs)
+            values = self.recordings.values(call, session, outputs)
             return self._answer(trace, values, call, ()) if asked else None
         cause = self._cause(call, session, failure, entry)
         entry.insert(trace, failure)
@@ -394,10 +246,10 @@ class Dispatcher:
                 entry.on_border(trace)
         if results is None:
             self.stats.interpreted += 1
-            results = self.recorded_values(call, session, outputs)
+            results = self.recordings.values(call, session, outputs)
         if session.skips and not all(map(_is_finite, results)):
             # NumPy may have something to say about the rounds that were left out.
-            self.record(call, may_skip=False)
+            self.recordings.record(call, may_skip=False)
         self._log(trace, session, how, time.perf_counter() - started)
         session.release()
         return self._answer(trace, results, call, ()) if asked else None
@@ -421,20 +273,6 @@ class Dispatcher:
         while len(kept) >= config.MAX_SIGNATURES:
             del kept[next(iter(kept))]
         return kept
-
-    def recorded_values(
-        self, call: Call, session: Session, outputs: Outputs
-    ) -> tuple[Any, ...]:
-        """What the kernel would return, by the values of the recording itself."""
-        try:
-            values = [session.value(ref) for ref in outputs.refs]
-        except (RecordAgain, Exception):
-            if not session.skips:
-                raise
-            # So that NumPy raises at the user's line.
-            session, outputs, _ = self.record(call, may_skip=False)
-            values = [session.value(ref) for ref in outputs.refs]
-        return tuple([np.array(v) if np.ndim(v) else np.asarray(v)[()] for v in values])
 
     def _compile(self, trace: Trace) -> str:
         started = time.perf_counter()
@@ -537,10 +375,10 @@ class Dispatcher:
             if found.trace is None:
                 self._record(call, found.failure, asked=False)
                 found = self.search(call, None)
-            session, outputs, _ = self.record(call, may_skip=False)
+            session, outputs, _ = self.recordings.record(call, may_skip=False)
             fresh = [session.value(ref) for ref in outputs.refs]
             if found.trace is None or found.outputs is None:
-                values = self.recorded_values(call, session, outputs)
+                values = self.recordings.values(call, session, outputs)
                 if session.effects is not None:
                     values = session.effects.deliver(call.raw, values)
                 return outputs.assemble(values)
@@ -553,58 +391,11 @@ class Dispatcher:
                         where=caller(),
                     )
                 )
-            self._compare(found.outputs, expected, "the interpreter")
-            self._compare(found.outputs, fresh, "a fresh recording")
+            name = self.program.name
+            compare(name, found.outputs, expected, "the interpreter")
+            compare(name, found.outputs, fresh, "a fresh recording")
             return self._finish(found, call)
-
-    def _compare(self, got: Sequence[Any], expected: Sequence[Any], of: str) -> None:
-        for i, (a, b) in enumerate(zip(got, expected, strict=True)):
-            if not _close(np.asarray(a), np.asarray(b)):
-                raise CheckError(
-                    message(
-                        f"{self.program.name}: output {i} of the kernel differs from "
-                        f"{of}'s: {a} and {b}",
-                        where=caller(),
-                        way_out="This is a bug in tracejit: please report the tape",
-                    )
-                )
-
-
-_WEAK: dict[str, type] = {"float": float, "int": int, "complex": complex}
-
-
-def _traced_kinds(call: Call) -> list[tuple]:
-    kinds = call.key[1]
-    return [kinds[i] for i in call.traced]
 
 
 def _is_finite(value: Any) -> bool:
     return bool(np.isfinite(value).all())
-
-
-def _first_valid(
-    candidates: list[Trace], tried: set[Trace]
-) -> tuple[Trace | None, list[Any]]:
-    """The first new trace whose captures hold, with its captured arrays."""
-    for trace in candidates:
-        if trace in tried:
-            continue
-        captured = trace.captured()
-        if captured is not None:
-            return trace, captured
-    return None, []
-
-
-def _close(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether a kernel's result is the expected one up to rounding."""
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    if a.dtype.kind not in "fc":
-        return bool(np.array_equal(a, b))
-    eps = np.finfo(a.dtype).eps
-    finite = b[np.isfinite(b)]
-    scale = np.abs(finite).max(initial=0.0)
-    tolerance = 1e4 * eps
-    return bool(
-        np.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
-    )

@@ -26,7 +26,8 @@ from ..errors import ArgumentError, message
 from ..kernel import fresh
 from ..signature import Call, caller, read_call
 from ..tracer import Tracer
-from .dispatcher import Dispatcher, Entry, Failure
+from .dispatcher import Dispatcher
+from .entries import Entry, Failure
 from .frames import hide_frames
 from .stats import guard_text
 from .trace import Trace
@@ -273,8 +274,8 @@ class Examples:
             started = time.perf_counter()
             result = self._result
             result.dtypes = known.dtypes
-            session, outputs, checks = dispatcher.record(call)
-            found_values = dispatcher.recorded_values(call, session, outputs)
+            session, outputs, checks = dispatcher.recordings.record(call)
+            found_values = dispatcher.recordings.values(call, session, outputs)
             values = [np.asarray(value) for value in found_values]
             dtypes = [value.dtype for value in values]
             before = known.dtypes

@@ -124,11 +124,6 @@ def zeros_of(x: Tracer) -> Tracer:
     return filled(x.rec, x.shape, 0, x.dtype)
 
 
-@implements(np.real_if_close)
-def real_if_close(a: Any, tol: Any = 100) -> Any:
-    return of(a)
-
-
 @implements(np.array_equiv, gradient=False)
 def array_equiv(a1: Any, a2: Any) -> bool:
     rec = recorder_of(a1, a2)

@@ -141,6 +141,8 @@ def implements(
     def register(implementation: F) -> F:
         served = _with_out(functions, implementation)
         for function in functions:
+            if function in FUNCTIONS:
+                raise TracejitError(f"{full_name(function)} has an implementation")
             FUNCTIONS[function] = served
             enter(
                 full_name(function),

@@ -35,7 +35,8 @@ from ...tape import Builder, Instr, Ref, guard
 from ..loops import first_bound
 from .branches import Block, Differ, Fixes, Formulas, Round, Step, Var
 from .classes import Key
-from .weave import Scope, Weaver
+from .scope import Scope
+from .weave import Weaver
 
 __all__ = ["TEST", "Departure", "Left", "weave_left"]
 

@@ -14,11 +14,10 @@ import numpy as np
 
 from ...avals import Aval
 from ...ops.branch import branch
-from ...ops.indexing import gather
-from ...ops.logic import cast, eq
+from ...ops.logic import eq
 from ...ops.loop import loop
-from ...ops.structural import broadcast_to, iota, reshape, slice_, transpose
-from ...tape import Builder, Instr, Ref, Tape, const, guard, has_guard
+from ...ops.structural import broadcast_to
+from ...tape import Builder, Instr, Ref, Tape, guard, has_guard
 from .branches import (
     Block,
     Differ,
@@ -31,8 +30,10 @@ from .branches import (
     Var,
 )  # fmt: skip
 from .classes import Classes, Key
+from .moving import Moving
+from .scope import Scope
 
-__all__ = ["Scope", "Weaver", "Woven", "weave"]
+__all__ = ["Weaver", "Woven", "weave"]
 
 _I64 = np.dtype(np.int64)
 _MODE = ("mode", None)
@@ -82,55 +83,8 @@ def weave(
     ).weave()
 
 
-class Scope:
-    """A tape in the making: the body, or a side of a branch in it."""
-
-    def __init__(self, weaver: Weaver, name: str, outer: Scope | None) -> None:
-        self.weaver, self.outer = weaver, outer
-        self.builder = Builder(name)
-        self.env: dict[Key, Ref] = {}
-        self.imports: dict[Key, Ref] = {}
-
-    def get(self, key: Key) -> Ref:
-        """The value of a key here, taken from outside if it is not made here."""
-        if key not in self.env:
-            constant = None
-            if key[0] == "fixed":
-                constant = self.weaver.fixes.constant(key[1])
-            if constant is not None:
-                saved, self.builder.source = self.builder.source, constant.source
-                self.env[key] = self.builder.emit(const, (), constant.params)
-                self.builder.source = saved
-            elif self.outer is None:
-                self.env[key] = self.weaver.provide(key)
-            else:
-                self.imports[key] = self.env[key] = self.builder.new(
-                    self.outer.get(key).aval
-                )
-        return self.env[key]
-
-    def side(self, outs: Sequence[Ref], keys: Sequence[Key]) -> Tape:
-        """The tape over inputs for these keys."""
-        assert self.outer is not None
-        inputs = []
-        for key in keys:
-            ref = self.imports.get(key)
-            if ref is None:
-                ref = self.builder.new(self.outer.get(key).aval)
-            inputs.append(ref.index)
-        self.builder.inputs = inputs
-        self.builder.source = None
-        return self.builder.finish(outs)
-
-
-class Weaver:
-    """One replacement under construction.
-
-    Attributes:
-        has_rows: whether the loop may run over rows of arrays, one for each round.
-    """
-
-    has_rows = True
+class Weaver(Moving):
+    """One replacement under construction."""
 
     def __init__(
         self,
@@ -145,19 +99,18 @@ class Weaver:
         first: int,
         behind: Callable[[Var], bool],
     ) -> None:
+        super().__init__(first, len(rounds))
         self.builder, self.rounds, self.tree = builder, rounds, tree
         self.live, self.table, self.formulas = live, table, formulas
-        self.fixes, self.exit, self.first = fixes, exit, first
+        self.fixes, self.exit = fixes, exit
         self.behind = behind
         self.start = rounds[0].start
-        self.trip = len(rounds)
         made = builder.instrs[self.start : rounds[-1].stop]
         self.made = {out for instr in made for out in instr.outs}
         self.leaves = [b for b in tree.walk() if b.is_leaf]
         self.bound = self.bound_names()
         self.classes = Classes(rounds, self.leaves, self.made, fixes)
         self.guards: list[Instr] = []
-        self.values: dict[int, Sequence[Any]] = {}
 
     # -- what there is ----------------------------------------------------------------
 
@@ -169,6 +122,9 @@ class Weaver:
         if len(found) != 1:
             raise Differ("it is not known which of equal values is meant")
         return next(iter(found))
+
+    def constant(self, ref: int) -> Instr | None:
+        return self.fixes.constant(ref)
 
     def bound_names(self) -> dict[int, set[Var]]:
         """The names that are bound whenever a round of a mode begins."""
@@ -199,8 +155,6 @@ class Weaver:
         root = self.root = Scope(self, "body", None)
         self.counter = root.builder.input(Aval((), _I64))
         self.carried: dict[Key, Ref] = {}
-        self.fixed: dict[int, Ref] = {}
-        self.rows: dict[Key, tuple[Ref, Callable[[], int]]] = {}
         for key, (names, _) in carries.items():
             ref = root.builder.new(self.aval(names))
             self.carried[key] = root.env[key] = ref
@@ -281,58 +235,6 @@ class Weaver:
         if len(avals) != 1:
             raise Differ("a name holds values of different types")
         return next(iter(avals))
-
-    # -- params that differ -----------------------------------------------------------
-
-    def settle_params(self) -> None:
-        """The values of all params that may differ, for all rounds."""
-        for block in self.tree.walk():
-            for step in block.steps:
-                if step.param:
-                    self.values[id(step)] = self.all_values(block, step)
-
-    def all_values(self, block: Block, step: Step) -> Sequence[Any]:
-        rounds = range(self.first, self.first + self.trip)
-        if not block.way:
-            return [step.values[k] for k in rounds]
-        found = self.formulas(step, step.values)
-        if found is None:
-            raise Differ("a number is not known for all rounds")
-        return [found[k] for k in rounds]
-
-    def provide(self, key: Key) -> Ref:
-        """A value of the body that is made when somebody asks for it."""
-        kind, what = key
-        if kind == "fixed":
-            if what not in self.fixed:
-                self.fixed[what] = self.root.builder.new(self.builder.avals[what])
-            return self.fixed[what]
-        if kind == "number":
-            _, values, dtype = what
-            return self.number(key, values, dtype)
-        if kind == "rows":
-            return self.rows[key][0]
-        raise Differ("a value is read that no name holds")
-
-    def number(self, key: Key, values: tuple[Any, ...], dtype: np.dtype) -> Ref:
-        """A number of the round: counted if that is exact, else from a table."""
-        builder = self.root.builder
-        saved, builder.source = builder.source, None
-        if dtype.kind in "iu" and self.trip > 1:
-            pace = values[1] - values[0]
-            if all(v == values[0] + n * pace for n, v in enumerate(values)):
-                moved = self.counter * pace if pace != 1 else self.counter
-                moved = moved + values[0] if values[0] else moved
-                builder.source = saved
-                return moved if dtype == _I64 else cast(moved, dtype=dtype)
-        builder.source = saved
-        return self.from_table(key, values, dtype)
-
-    def from_table(self, key: Key, values: tuple[Any, ...], dtype: np.dtype) -> Ref:
-        """A number of the round that is not counted."""
-        row = self.root.builder.new(Aval((), dtype))
-        self.rows[key] = row, lambda: self.table(np.array(values, dtype)).index
-        return row
 
     # -- the body ---------------------------------------------------------------------
 
@@ -459,73 +361,6 @@ class Weaver:
         return {
             k: walk(v) if isinstance(v, Tape) else v for k, v in instr.params.items()
         }
-
-    def moving_slice(
-        self, step: Step, starts: Sequence[tuple[int, ...]], scope: Scope
-    ) -> Ref:
-        """A slice whose start moves: a row, or gathered at the positions."""
-        size, stride = step.instr.params["size"], step.instr.params["step"]
-        moving = [
-            k for k in range(len(size)) if any(s[k] != starts[0][k] for s in starts)
-        ]
-        key = self.key(step.operands[0])
-        single = len(moving) == 1 and size[moving[0]] == 1 and self.has_rows
-        if single and key[0] == "fixed":
-            (axis,) = moving
-            pace = starts[1][axis] - starts[0][axis]
-            even = all(
-                s[axis] == starts[0][axis] + n * pace for n, s in enumerate(starts)
-            )
-            if even and pace:
-                row = scope.get(self.row(key[1], starts[0], size, stride, axis, pace))
-                return reshape(row, shape=step.avals[0].shape)
-        array = scope.get(key)
-        whole = [(0, m, 1) for m in array.shape]
-        for k in range(len(size)):
-            if k not in moving:
-                whole[k] = starts[0][k], size[k], stride[k]
-        begin, length, steps = zip(*whole, strict=True)
-        if (length, begin) != (array.shape, (0,) * len(size)) or any(
-            s != 1 for s in steps
-        ):
-            array = slice_(array, start=begin, size=length, step=steps)
-        for k in moving:
-            column = tuple(s[k] for s in starts)
-            at = scope.get(("number", ((id(step), k), column, _I64)))
-            params = {"shape": (size[k],), "axis": 0, "dtype": _I64}
-            along = scope.builder.emit(iota, (), params)
-            array = gather(array, along * stride[k] + at, axis=k)
-        return array
-
-    def row(
-        self,
-        ref: int,
-        start: tuple[int, ...],
-        size: tuple[int, ...],
-        stride: tuple[int, ...],
-        axis: int,
-        pace: int,
-    ) -> Key:
-        """The row of a strided slice that belongs to a round."""
-        key = ("rows", (ref, start, size, stride, axis, pace))
-        if key not in self.rows:
-            aval = self.builder.avals[ref]
-            shape = (*size[:axis], *size[axis + 1 :])
-            inner = self.root.builder.new(Aval(shape, aval.dtype))
-
-            def make() -> int:
-                whole = (*size[:axis], self.trip, *size[axis + 1 :])
-                steps = (*stride[:axis], pace, *stride[axis + 1 :])
-                rows = slice_(
-                    self.builder.ref(ref), start=start, size=whole, step=steps
-                )
-                if axis:
-                    perm = (axis, *[k for k in range(len(size)) if k != axis])
-                    rows = transpose(rows, perm=perm)
-                return rows.index
-
-            self.rows[key] = inner, make
-        return key
 
     # -- the loop ---------------------------------------------------------------------
 
