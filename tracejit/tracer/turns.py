@@ -357,7 +357,10 @@ class Turns(Forks):
     def _is_worth(self, tree: Block) -> bool:
         if self._is_plain_for():
             return super()._is_worth(tree)
-        return any(b.is_leaf and b.exit is None for b in tree.walk())
+        # What rounds do in a state that none began with is not known.
+        known = set(tree.modes) or {0}
+        following = {b.next for b in tree.walk() if b.is_leaf and b.exit is None}
+        return bool(following) and following <= known
 
     def _put(
         self, rounds: list[Round], tree: Block, formulas: Any, fixes: Fixed, first: int
