@@ -29,6 +29,7 @@ from ..primitive import PRIMITIVES, Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
 from .frames import user_frame, user_source, where
+from .leaving import note_guard
 from .memory import own_ref
 from .noting import Noting
 from .rounds import RecordAgain
@@ -443,6 +444,8 @@ class Recorder(Builder):
             # Stale views that the visit derived are no part of the call.
             self.noting.pure &= len(self.instrs) == before + 1
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))
+        if self.may_fork and type(expected) is bool:
+            note_guard(self, frame, expected)
 
     def producer(self, index: int) -> Instr | None:
         """The instr that made a ref; None of an input."""
