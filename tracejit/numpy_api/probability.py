@@ -47,13 +47,25 @@ _entry(
 
 # Of real arguments, which is all that a tape has a form for.
 _entry(special.jve, lambda v, x: call(special.jv, v, x))
-_entry(special.yve, lambda v, x: call(special.yv, v, x))
+
+
+def _yve(v: Any, x: Any) -> Any:
+    """SciPy's yve is NaN at 0, where yv has its pole, and overflows to +inf."""
+    y = call(special.yv, v, x)
+    return np.where(x == 0, np.nan, np.where(y == -np.inf, np.inf, y))
+
+
+_entry(special.yve, _yve)
 
 
 def _of_order(ufunc: np.ufunc, other: np.ufunc) -> None:
+    """An integer order; that of a float is truncated, as SciPy does with a warning."""
+
     @composed(ufunc)
     def rule(n: Any, x: Any) -> Any:
-        return call(other, n, x)
+        rec, dtype = recorder_of(n, x), loop_dtypes(ufunc, n, x)[1]
+        order = np.trunc(as_tracer(rec, n, dtype))
+        return call(other, order, as_tracer(rec, x, dtype))
 
 
 @composed(special.expn, host=True)

@@ -17,7 +17,8 @@ from ...ops.branch import branch
 from ...ops.logic import eq
 from ...ops.loop import loop
 from ...ops.structural import broadcast_to
-from ...tape import Builder, Instr, Ref, Tape, guard, has_guard
+from ...tape import Builder, Instr, Ref, guard, has_guard
+from ..branches.paths import numbered
 from .branches import (
     Block,
     Differ,
@@ -33,7 +34,7 @@ from .classes import Classes, Key
 from .moving import Moving
 from .scope import Scope
 
-__all__ = ["Woven", "weave"]
+__all__ = ["Weaver", "Woven", "weave"]
 
 _I64 = np.dtype(np.int64)
 _MODE = ("mode", None)
@@ -78,12 +79,12 @@ def weave(
     Raises:
         Differ: it cannot be done; nothing has changed.
     """
-    return _Weaver(
+    return Weaver(
         builder, rounds, tree, live, table, formulas, fixes, exit, first, behind
     ).weave()
 
 
-class _Weaver(Moving):
+class Weaver(Moving):
     """One replacement under construction."""
 
     def __init__(
@@ -249,14 +250,7 @@ class _Weaver(Moving):
         if block.modes:
             return self.by_mode(list(block.modes.items()), scope, carries)
         if block.test is None:
-            found = [
-                scope.get(self.rule(block, names, is_read))
-                for names, is_read in carries.values()
-            ]
-            if self.tree.modes:
-                scope.builder.source = None
-                found.append(scope.builder.const(block.next, _I64))
-            return found
+            return self.ends(block, scope, carries)
         assert block.instr is not None
         scope.builder.source = block.instr.source
         test = scope.get(self.key(block.test))
@@ -272,6 +266,17 @@ class _Weaver(Moving):
             source,
             lambda outcome, inner: self.block(block.sides[outcome], inner, carries),
         )
+
+    def ends(self, block: Block, scope: Scope, carries: Mapping[Key, Any]) -> list[Ref]:
+        """What the carries are behind a round."""
+        found = [
+            scope.get(self.rule(block, names, is_read))
+            for names, is_read in carries.values()
+        ]
+        if self.tree.modes:
+            scope.builder.source = None
+            found.append(scope.builder.const(block.next, _I64))
+        return found
 
     def by_mode(
         self, modes: list[tuple[int, Block]], scope: Scope, carries: Mapping[Key, Any]
@@ -336,27 +341,9 @@ class _Weaver(Moving):
         if instr.prim is guard:
             params = {**params, "exit": self.new_exit(instr)}
         elif has_guard(instr):
-            params = self.numbered(instr)
+            params = numbered(instr, self.new_exit)
         out = builder.emit(instr.prim, args, params)
         return (out,) if instr.prim.n_out == 1 else tuple(out)
-
-    def numbered(self, instr: Instr) -> dict[str, Any]:
-        """The params with the guards inside numbered anew."""
-
-        def walk(tape: Tape) -> Tape:
-            instrs = []
-            for i in tape.instrs:
-                params = i.params
-                if i.prim is guard:
-                    params = {**params, "exit": self.new_exit(i)}
-                elif has_guard(i):
-                    params = self.numbered(i)
-                instrs.append(Instr(i.prim, i.args, params, i.outs, i.source))
-            return Tape(tape.inputs, tuple(instrs), tape.outputs, tape.avals, tape.name)
-
-        return {
-            k: walk(v) if isinstance(v, Tape) else v for k, v in instr.params.items()
-        }
 
     # -- the loop ---------------------------------------------------------------------
 
