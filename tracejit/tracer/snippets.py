@@ -33,8 +33,9 @@ from ..tape import Instr, Ref, const, guard
 from .frames import user_frame
 from .kinds import BYTES, describe, pattern
 from .noting import Noting
-from .recorder import LARGE, SMALL_PART, Recorder
+from .recorder import SMALL_PART, Recorder
 from .results import Impure, Results, filled
+from .values import LARGE
 from .warn import goes_quietly
 
 __all__ = ["stamped"]
