@@ -243,13 +243,14 @@ class Snippet:
         places += range(first, first + len(self.avals))
         rec.values += values[count:]
         rec.avals += self.avals
-        instrs, producers = [], rec.producers
-        for prim, args, params, outs in self.instrs:
-            here = outs(places)
-            instr = Instr(prim, args(places), params, here, source)
-            instrs.append(instr)
-            for _ in here:
-                producers.append(instr)
+        instrs = [
+            Instr(prim, args(places), params, outs(places), source)
+            for prim, args, params, outs in self.instrs
+        ]
+        if len(instrs) == len(self.avals):
+            rec.producers += instrs
+        else:
+            rec.producers += [instr for instr in instrs for _ in instr.outs]
         done = 0
         for at, place, expected, note in self.guards:
             rec.instrs += instrs[done:at]
