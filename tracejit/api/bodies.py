@@ -24,7 +24,7 @@ from ..tape import Builder, Instr, Ref, Tape, guard, inner_tapes
 from ..tracer import Recorder, Tracer, base_of, own_ref, where
 from .leaves import cast, shape_text
 
-__all__ = ["Marks", "record_loop", "require_structure"]
+__all__ = ["Marks", "record_function", "record_loop", "require_structure"]
 
 
 class _Leaf(NamedTuple):
@@ -98,6 +98,25 @@ def record_loop(
     final = [rec.tracer(o, leaf.weak) for o, leaf in zip(outs, state, strict=False)]
     stacked = [rec.tracer(o) for o in outs[len(state) :]]
     return unflatten(spec, final), unflatten(run.ys_spec, stacked)
+
+
+def record_function(
+    rec: Recorder, what: str, fun: Callable, x: Tracer
+) -> tuple[Tape, list[Tracer]]:
+    """A function of one array as a tape, with the traced values that it uses.
+
+    Returns:
+        The tape, its inputs an integer that means nothing, the values from outside and
+        last `x`; and those values.
+    """
+    state = [_leaf(rec, x)]
+    _, spec = flatten(x)
+    marks = Marks(rec)
+    run = _run(rec, lambda _, x, rows: (fun(x), ()), state, spec, [], 0, 1)
+    inside = marks.cut(what, [run.counter, *run.state])
+    tape, consts = _body_tape(rec, what, run, inside)
+    marks.forget()
+    return tape, [rec.tracer(ref) for ref in consts]
 
 
 def _apply(rec: Recorder, args: list[Ref], params: dict[str, Any]) -> tuple[Ref, ...]:

@@ -33,7 +33,7 @@ from .storage import require_fresh, touch
 from .templates import Template, kind_of, record_ufunc
 from .variable import Variable
 
-__all__ = ["array_function", "array_ufunc", "combine", "write"]
+__all__ = ["array_function", "array_ufunc", "combine", "pair", "single", "write"]
 
 #: In these a Python number is an input of the template, beside an array of floats.
 _ARITHMETIC = {
@@ -69,6 +69,28 @@ _MOST = 4096
 # --- ufuncs ---------------------------------------------------------------------------
 
 
+def single(ufunc: np.ufunc, compute: Callable[..., Any], x: Variable) -> Any:
+    """`combine` of one operand, written out for a recorded one: what it costs."""
+    if 0 < x.level <= LOCAL.mode and x.fn is not None and x.storage is None:
+        plan = _plans.get((ufunc, x.kind))
+        if plan is not None and plan.template.lazy and not has_error_state():
+            return recorded(None, plan.template, (x.fn,), (), x.level, plan.label)
+    return combine(ufunc, compute, x)
+
+
+def pair(ufunc: np.ufunc, compute: Callable[..., Any], x: Any, y: Any) -> Any:
+    """`combine` of two operands, written out for two recorded ones."""
+    if type(x) is Variable and type(y) is Variable:
+        a, b = x.fn, y.fn
+        if a is not None and b is not None and x.storage is None and y.storage is None:
+            level = x.level
+            if level == y.level and 0 < level <= LOCAL.mode:
+                plan = _plans.get((ufunc, x.kind, y.kind))
+                if plan is not None and plan.template.lazy and not has_error_state():
+                    return recorded(None, plan.template, (a, b), (), level, plan.label)
+    return combine(ufunc, compute, x, y)
+
+
 def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
     """`ufunc(*inputs)`, at least one of them a variable; the values by `compute`.
 
@@ -82,7 +104,7 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
     args: list[Any] = []
     versions: list[int] = []
     numbers: tuple = ()
-    copies = False
+    copies = variables = False
     for x in inputs:
         kind = type(x)
         if kind is Variable:
@@ -94,12 +116,14 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
                     level = x.level
                 if made is None:
                     made = x
+                    variables = True
                     if x.storage is not None:
                         seen = x.storage.count
                 elif x.storage is not None:
                     require_fresh(x)
             else:
                 made = x.detach() if x.level else x
+                variables = True
                 if x.storage is not None:
                     seen = x.storage.count
             args.append(made)
@@ -140,9 +164,8 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
         out = None
     if copies:
         args = [held(a) for a in args]
-    return recorded(
-        out, plan.template, tuple(args), tuple(versions), level, plan.label, numbers
-    )
+    seens = tuple(versions) if variables else ()
+    return recorded(out, plan.template, tuple(args), seens, level, plan.label, numbers)
 
 
 def _unrecorded(
@@ -204,6 +227,8 @@ def array_ufunc(
 ) -> Any:
     """What NumPy calls for `ufunc(...)` and its methods."""
     if method == "__call__" and not kwargs:
+        if len(inputs) == 1:
+            return single(ufunc, ufunc, inputs[0])
         return combine(ufunc, ufunc, *inputs)
     if "out" in kwargs and any(o is not None for o in kwargs["out"]):
         return _into(ufunc, method, inputs, kwargs)

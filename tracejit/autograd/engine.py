@@ -11,6 +11,8 @@ from ..errors import AutogradError
 from .failure import fail
 from .history import GradFn
 from .modes import enable_grad
+from .segments import leading
+from .templates import KINDS
 from .variable import Variable
 from .walk import RecordedWalk, Walk
 
@@ -195,6 +197,9 @@ def grad(
         if x.fn is not None:
             walk.wanted[id(x.fn)] = None
             x.cut()
+    if walk.wanted:
+        asked = {id(x if x.fn is None else x.fn) for x in chosen}
+        walk.leading = leading([root.fn for root in roots], asked)
     try:
         _walk(roots, cts, create_graph, walk)
     finally:
@@ -238,6 +243,18 @@ def _backward(
             scalar.
         retain_graph, create_graph: see `autograd.backward`.
     """
+    fn = self.fn
+    if gradient is None and not create_graph and type(fn) is GradFn:
+        aval = KINDS[self.kind]
+        if not aval.shape and aval.dtype.kind == "f" and fn.extra is None:
+            # A loss: nothing to ask, one segment.
+            walk = Walk()
+            walk.segment((fn,), (None,))
+            walk.run()
+            walk.finish()
+            if not retain_graph:
+                walk.free((fn,))
+            return
     backward(self, gradient, retain_graph, create_graph)
 
 

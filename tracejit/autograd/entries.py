@@ -10,7 +10,7 @@ import numpy as np
 
 from ..tracer import is_inside
 from .failure import fail
-from .history import Constant, GradFn
+from .history import SERIAL, Constant, GradFn
 from .modes import LOCAL
 from .storage import Storage, require_fresh, shared_storage
 from .templates import Template, kind_of
@@ -62,18 +62,26 @@ def recorded(
     frame = sys._getframe(3)
     while is_inside(frame) and frame.f_back is not None:
         frame = frame.f_back
+    # Written out, for both objects: a call of a class costs as much as all this.
+    fn = _new(GradFn)
+    fn.known = value
+    fn.template = template
+    fn.args = args
+    fn.versions = versions
+    fn.where = (frame.f_code, frame.f_lasti)
+    fn.label = label
+    fn.numbers = numbers
+    fn.serial = next(SERIAL)
+    fn.freed = False
+    fn.extra = fn.mark = None
     out = _new(Variable)
     out.known = value
     out.kind = template.kind
     out.level = level
-    fn = out.fn = GradFn(
-        template, args, versions, (frame.f_code, frame.f_lasti), label, numbers, value
-    )
-    out.storage = None
+    out.fn = fn
     out.seen = 0
-    out.extra = None
-    out.mark = None
-    if value is None:
+    out.storage = out.extra = out.mark = None
+    if value is None and versions:
         for arg in args:
             if type(arg) is Variable:
                 if arg.storage is None:
@@ -84,6 +92,8 @@ def recorded(
 
 def held(x: Any) -> Any:
     """An operand as the history keeps it: arrays as copies."""
+    if type(x) is np.ndarray and x.ndim:
+        return Constant(x.copy(), kind_of(x))
     if isinstance(x, (np.ndarray, np.generic)):
         return Constant(np.array(x)[()], kind_of(x))
     return x

@@ -191,16 +191,20 @@ def _quick_call(
     wait = tracks and template.lazy and not has_error_state()
     if wait and template.view:
         wait = x.known is None  # else a view costs nothing
-    if not wait or not template.check([None, *arrays]):
+    if not wait or (arrays and not template.check([None, *arrays])):
         value = call_noisy(name, original, (x.value, *args[1:]), kwargs)
     if not tracks:
         return wrap_result(value, (x,))
+    if value is None and x.storage is None and x.fn is not None and not template.view:
+        held_args = (x.fn, *[held(a) for a in arrays]) if arrays else (x.fn,)
+        return recorded(None, template, held_args, (), x.level, camel(name))
     arg: Any = operand(x)
     entries: tuple = (arg,)
-    seens: tuple[int, ...] = (version(arg) if type(arg) is Variable else 0,)
+    seens: tuple[int, ...] = (version(arg),) if type(arg) is Variable else ()
     if arrays:
-        entries += tuple([Constant(np.array(a), kind_of(a)) for a in arrays])
-        seens += (0,) * len(arrays)
+        entries += tuple([held(a) for a in arrays])
+        if seens:
+            seens += (0,) * len(arrays)
     out = recorded(value, template, entries, seens, x.level, camel(name))
     if template.view:
         out.storage = shared_storage(x)
@@ -230,7 +234,10 @@ def _quick_key(
             return None
     for name, x in kwargs.items():
         words.append(name)
-        if not _spell(x, words, arrays):
+        kind = type(x)
+        if kind in _SIMPLE:
+            words += (kind, x)
+        elif not _spell(x, words, arrays):
             return None
     return tuple(words)
 
@@ -240,17 +247,22 @@ def _spell(x: Any, words: list[Any], arrays: list[Any]) -> bool:
     if kind in _SIMPLE:
         words += (kind, x)
         return True
-    if kind is tuple:
-        words += (tuple, len(x))
-        return all(_spell(item, words, arrays) for item in x)
-    if kind is slice:
-        words.append(slice)
-        parts = (x.start, x.stop, x.step)
-        return all(_spell(item, words, arrays) for item in parts)
     if kind is np.ndarray and x.dtype != object:
         words += (np.ndarray, kind_of(x))
         arrays.append(x)
         return True
+    if kind is tuple:
+        words += (tuple, len(x))
+        for item in x:
+            if not _spell(item, words, arrays):
+                break
+        else:
+            return True
+        return False
+    if kind is slice:
+        words.append(slice)
+        parts = (x.start, x.stop, x.step)
+        return all(_spell(item, words, arrays) for item in parts)
     return False
 
 

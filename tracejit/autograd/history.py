@@ -88,7 +88,8 @@ class GradFn:
         template: the call as a small tape; None once the history was freed.
         args: one per array that is an input of that tape, see the module.
         numbers: Python numbers, the inputs behind those.
-        versions: of each variable among `args`, how often it had been written to.
+        versions: for each of `args`, how often it had been written to if it is a
+            variable; empty if none is.
         serial: increases in the order of recording.
         where: the user's position, `(code, offset)`.
         extra: hooks and the like, None for most.

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..numpy_api import protocols
-from ..tracer import Tracer, call_noisy
-from .calls import array_function, array_ufunc, combine, write
+from ..tracer import Tracer, call_noisy, has_error_state
+from .calls import array_function, array_ufunc, combine, pair, single, write
 from .entries import tracked
 from .failure import fail
 from .functions import function_call
@@ -66,7 +66,7 @@ _UNARY: dict[str, np.ufunc] = {
 def _plain(ufunc: np.ufunc, compute: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Variable, other: Any) -> Any:
         if type(other) in _QUICK or isinstance(other, _OPERANDS):
-            return combine(ufunc, compute, self, other)
+            return pair(ufunc, compute, self, other)
         return NotImplemented
 
     return method
@@ -74,10 +74,14 @@ def _plain(ufunc: np.ufunc, compute: Callable[..., Any]) -> Callable[..., Any]:
 
 def _reflected(ufunc: np.ufunc, compute: Callable[..., Any]) -> Callable[..., Any]:
     name = ufunc.__name__
+    #: By a factor of 1 at most nothing overflows: there is nothing to warn of.
+    quiet = ufunc is np.multiply
 
     def method(self: Variable, other: Any) -> Any:
         if type(other) is float and not LOCAL.mode:
             # `rate * x.grad`: nothing to record, nothing to look up.
+            if quiet and 1e-6 <= other <= 1.0 and not has_error_state():
+                return constant(ufunc(other, self.value))
             return constant(call_noisy(name, compute, (other, self.value), {}))
         if type(other) in _QUICK or isinstance(other, _REFLECTED):
             return combine(ufunc, compute, other, self)
@@ -101,6 +105,13 @@ def _in_place(
     symbol: str, ufunc: np.ufunc, compute: Callable[..., Any]
 ) -> Callable[..., Any]:
     def method(self: Variable, other: Any) -> Any:
+        value = self.known
+        quick = self.fn is None and type(value) is np.ndarray and not LOCAL.mode
+        if quick and type(other) is Variable:
+            # `x -= rate * x.grad`, written out.
+            touch(self)
+            ufunc(value, other.value if other.known is None else other.known, value)
+            return self
         if not isinstance(other, _OPERANDS):
             return NotImplemented
         return _change(self, ufunc, compute, other, f"x {symbol}= y")
@@ -135,7 +146,7 @@ for _name, _ufunc in _UNARY.items():
     setattr(
         Variable,
         f"__{_name}__",
-        lambda self, ufunc=_ufunc: combine(ufunc, ufunc, self),
+        lambda self, ufunc=_ufunc: single(ufunc, ufunc, self),
     )
 Variable.__eq__ = _equality(np.equal, False)  # type: ignore[method-assign]
 Variable.__ne__ = _equality(np.not_equal, True)  # type: ignore[method-assign]
@@ -270,9 +281,10 @@ def _broadcast(x: Variable, value: Any) -> Any:
 
 def _zero(self: Variable) -> Variable:
     """Fill with zeros, in place."""
-    if type(self.value) is np.ndarray and not self.level:
+    value = self.known
+    if type(value) is np.ndarray and not self.level:
         touch(self)
-        self.value.fill(0)
+        value.fill(0)
         return self
     return write(self, np.zeros(self.shape, self.dtype), "x.zero_()")
 

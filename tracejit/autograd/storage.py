@@ -147,8 +147,11 @@ def shared_storage(x: State) -> Storage:
 
 def touch(x: State) -> None:
     """Note that `x` itself is written to now, right after this."""
-    storage = shared_storage(x)
-    storage.settle()
+    storage = x.storage
+    if storage is None or x.fn is not None:
+        storage = shared_storage(x)
+    if storage.users or storage.aliases:
+        storage.settle()
     storage.count += 1
     x.seen = storage.count
 

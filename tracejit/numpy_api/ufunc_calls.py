@@ -17,7 +17,6 @@ from .shape import moveaxis
 from .table import NUMBERS, as_tracer, emit, filled, in_dtype, recorder_of
 from .ufuncs import BOOL, call, kind_of
 
-
 __all__ = ["call_masked", "call_with", "in_loop"]
 
 

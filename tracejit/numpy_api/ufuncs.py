@@ -79,8 +79,9 @@ UFUNCS: dict[np.ufunc, str] = {
 }
 _SPECIAL = (
     "gamma rgamma beta betaln gammainc gammaincc gammaincinv gammainccinv betainc"
-    " betaincinv ndtri log_ndtr erfinv erfcinv erfcx erfi dawsn exp1 expi spence j0 j1"
-    " y0 y1 i0 i0e i1 i1e k0 k1 k0e k1e jv yv iv ive kv kve ellipk ellipe"
+    " betaincc betaincinv betainccinv binom poch stdtrit ndtri log_ndtr erfinv erfcinv"
+    " erfcx erfi dawsn exp1 expi spence j0 j1 y0 y1 i0 i0e i1 i1e k0 k1 k0e k1e jv yv"
+    " iv ive kv kve ellipk ellipe"
 )
 UFUNCS |= {getattr(special, name): name for name in _SPECIAL.split()}
 

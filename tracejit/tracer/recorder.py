@@ -15,7 +15,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from types import ModuleType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -24,14 +24,14 @@ from ..avals import DTYPE_NAMES, Aval
 from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
 from ..ops.loop import loop
 from ..ops.writes import write_into
-from ..passes.reroll import Proof, join_rows, reroll, rewrite
+from ..passes.reroll import Proof, join_rows, reroll, rewrite, unstack
 from ..primitive import PRIMITIVES, Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
 from .frames import user_frame, user_source, where
 from .memory import own_ref
 from .rounds import RecordAgain
-from .warn import run_noisy, warn
+from .warn import ErrorStates, run_noisy, warn
 
 __all__ = [
     "SERVED",
@@ -51,8 +51,6 @@ _NOISY = frozenset({"elementwise", "reduction", "contraction", "linalg"})
 
 #: Families that may wait for their values.
 _DEFERRABLE = _NOISY | {"structural"}
-
-_new_tuple: Any = tuple.__new__  # a NamedTuple's own constructor costs three times that
 
 
 class GuardInfo(NamedTuple):
@@ -149,9 +147,11 @@ class Recorder(Builder):
         self._row_of: dict[int, tuple[int, int]] = {}
         self._captured: dict[int, _Capture] = {}
         self._tables: dict[Any, Ref] = {}
+        self._avals_of: dict[Any, Aval] = {}
+        self._sources: dict[tuple[int, int], Source] = {}
         self.memory: Any = None
         self.forks: set[Any] = set()
-        self._error_states: dict[Any, Any] = {}
+        self._error_states = ErrorStates()
 
     # --- inputs -----------------------------------------------------------------------
 
@@ -287,9 +287,14 @@ class Recorder(Builder):
             args.append(value)
             indices.append(index)
         frame = user_frame()
-        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        spot = id(frame.f_code), frame.f_lasti
+        self.source = self._sources.get(spot) or self._source(frame)
         if prim.family in _NOISY:
-            out = run_noisy(prim, args, params, self._error_states)
+            try:
+                out = run_noisy(prim, args, params, self._error_states)
+            except UnsupportedError as refusal:
+                self.refusals.append(refusal)
+                raise
         else:
             out = prim.reference(*args, **params)
         first = len(values)
@@ -344,7 +349,8 @@ class Recorder(Builder):
         write_into(prim.name, value, part, at, params)
         self.values[old.index] = None
         frame = user_frame()
-        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        spot = id(frame.f_code), frame.f_lasti
+        self.source = self._sources.get(spot) or self._source(frame)
         indices = tuple([ref.index for ref in refs])
         instr = Instr(prim, indices, params, (len(self.values),), self.source)
         self.instrs.append(instr)
@@ -355,7 +361,8 @@ class Recorder(Builder):
     ) -> Any:
         """Append one instr; its value is computed when somebody asks for it."""
         frame = user_frame()
-        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        spot = id(frame.f_code), frame.f_lasti
+        self.source = self._sources.get(spot) or self._source(frame)
         out = self.emit(prim, refs, params)
         self._deferred.update(self.instrs[-1].outs)
         return out
@@ -368,13 +375,23 @@ class Recorder(Builder):
 
     def _new_value(self, instr: Instr, value: Any) -> Ref:
         """A ref for an output of `instr`; its aval is that of the value."""
-        aval = Aval(value.shape, value.dtype)
+        key = value.shape, value.dtype
+        aval = self._avals_of.get(key)
+        if aval is None:
+            aval = self._avals_of[key] = Aval(*key)
         values = self.values
         ref = _Computed(self, len(values), aval, value)
         values.append(value if value.nbytes < _LARGE else weakref.ref(value))
         self.producers.append(instr)
         self.avals.append(aval)
         return ref
+
+    def _source(self, frame: FrameType) -> Source:
+        """One object for each instruction of the user's code: rolling tells by that."""
+        spot = id(frame.f_code), frame.f_lasti
+        if spot not in self._sources:
+            self._sources[spot] = Source(frame.f_code, frame.f_lasti)
+        return self._sources[spot]
 
     def _refuse_late(self) -> NoReturn:
         raise TracejitError(
@@ -394,7 +411,8 @@ class Recorder(Builder):
         if self.closed:
             self._refuse_late()
         frame = user_frame()
-        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        spot = id(frame.f_code), frame.f_lasti
+        self.source = self._sources.get(spot) or self._source(frame)
         scalar = dtype.type(value)
         params = {"value": scalar.item(), "dtype": dtype}
         instr = Instr(const, (), params, (len(self.values),), self.source)
@@ -406,7 +424,7 @@ class Recorder(Builder):
         number = len(self.guards)
         frame = user_frame()
         self.exits.visit(frame, expected)
-        self.source = Source(frame.f_code, frame.f_lasti)
+        self.source = self._source(frame)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))
 
@@ -460,8 +478,8 @@ class Recorder(Builder):
         """The values of a loop's outputs."""
         return loop.reference(*args, **instr.params)
 
-    def replace(self, start: int, instrs: list[Instr]) -> None:
-        super().replace(start, instrs)
+    def replace(self, start: int, instrs: list[Instr], stop: int | None = None) -> None:
+        super().replace(start, instrs, stop)
         for instr in instrs:
             for out in instr.outs:
                 self.producers[out] = instr
@@ -475,7 +493,7 @@ class Recorder(Builder):
         live.update(ref.index for ref in wanted)
         self._join(start, live)
         recorded = self.instrs[start:]
-        if reroll(self, start, live, self.table, self.exits):
+        if reroll(self, start, live, self.table, self.exits, self.producers):
             self._drop(recorded, start)
             self._join(start, live)
 
@@ -498,10 +516,20 @@ class Recorder(Builder):
         """
         start = proof.run.start
         recorded = self.instrs[start:]
-        stacks = rewrite(self, proof, self.alive(), self.table, None, stacked)
+        live = self.alive()
+        wanted = proof.places.among(live)
+        rolled = rewrite(
+            self, proof, wanted, self.constant_at, self.table, None, stacked
+        )
+        self.replace(start, unstack(self, rolled.instrs, [rolled], live))
         self._drop(recorded, start)
         self.defer(out for instr in self.instrs[start:] for out in instr.outs)
-        return stacks
+        return rolled.stacks
+
+    def constant_at(self, ref: int) -> Instr | None:
+        """The instr that makes a constant, None for other refs."""
+        instr = self.producers[ref]
+        return instr if instr is not None and instr.prim is const else None
 
     def row(self, stack: int, at: int) -> Ref:
         """One row of a stack."""
