@@ -118,16 +118,39 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
 @implements(np.poly)
 def poly(seq_of_zeros: Any) -> Any:
     (x,) = _coefficients(seq_of_zeros)
-    if x.ndim == 2:
-        refuse("np.poly of a matrix", "Use np.poly(np.linalg.eigvalsh(a))")
-    if x.ndim != 1:
+    real = x.dtype.kind != "c"
+    if x.ndim == 2 and x.shape[0] == x.shape[1] != 0:
+        x = FUNCTIONS[np.linalg.eigvals](x)
+    elif x.ndim != 1:
         raise ValueError("input must be 1d or non-empty square 2d array.")
     dtype = np.result_type(x.dtype, 1.0) if x.dtype.kind not in "fc" else x.dtype
     out: Any = filled(x.rec, (1,), 1, dtype)
     for zero in x:
         factor = np.stack([filled(x.rec, (), 1, dtype), -cast(zero, dtype)])
         out = convolve(out, factor)
-    return out
+    return out.real if real and out.dtype.kind == "c" else out
+
+
+@implements(np.roots, host=True)
+def roots(p: Any) -> Any:
+    x = atleast_1d(of(p))
+    if x.ndim != 1:
+        raise ValueError("Input must be a rank-1 array.")
+    # How many zeros there are in front and behind is a decision about a shape.
+    places = [int(i) for i in np.nonzero(x)[0]]
+    if not places:
+        return np.array([])
+    behind = x.size - places[-1] - 1
+    x = x[places[0] : places[-1] + 1]
+    x = x if x.dtype.kind in "fc" else cast(x, np.float64)
+    n = x.size - 1
+    if n == 0:
+        return np.zeros(behind, x.dtype)
+    top = call(np.divide, -x[1:], x[0])
+    below = as_tracer(x.rec, np.eye(n - 1, n, dtype=x.dtype))
+    companion = concatenate([top[None], below])
+    found = FUNCTIONS[np.linalg.eigvals](companion)
+    return concatenate([found, np.zeros(behind, found.dtype)]) if behind else found
 
 
 @implements(np.polyfit, host=True)
