@@ -296,7 +296,12 @@ class Tracer:
     def __round__(self, ndigits: int | None = None) -> Any:
         if ndigits is None:
             return self._guarded_int("rint", round(self.value))
-        return FUNCTIONS[np.round](self, ndigits)
+        if self.weak is None:
+            return FUNCTIONS[np.round](self, ndigits)
+        if self.weak is not float and operator.index(ndigits) >= 0:
+            return self
+        # Python rounds the exact decimal fraction: round(2.675, 2) is 2.67.
+        refuse("round() of a Python number to digits", "Use np.round(x, n)")
 
     def _guarded_int(self, rounding: str, expected: int) -> int:
         ref, rec = self.ref, self.rec
