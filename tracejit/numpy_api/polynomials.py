@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import Tracer, refuse
+from ..tracer import FUNCTIONS, Tracer
 from .calculus import convolve
-from .joining import concatenate
+from .complex import conjugated
+from .joining import concatenate, sort
 from .rearranging import trim_zeros
+from .reductions import all as all_
 from .reductions import sum as sum_
 from .selection import allclose
 from .shape import atleast_1d
-from .table import as_tracer, cast, emit, filled, implements, recorder_of
+from .table import as_tracer, cast, emit, filled, implements, of, recorder_of
 from .ufuncs import F64, call
 
 __all__: list[str] = []
@@ -118,7 +120,6 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
 @implements(np.poly)
 def poly(seq_of_zeros: Any) -> Any:
     (x,) = _coefficients(seq_of_zeros)
-    real = x.dtype.kind != "c"
     if x.ndim == 2 and x.shape[0] == x.shape[1] != 0:
         x = FUNCTIONS[np.linalg.eigvals](x)
     elif x.ndim != 1:
@@ -128,7 +129,9 @@ def poly(seq_of_zeros: Any) -> Any:
     for zero in x:
         factor = np.stack([filled(x.rec, (), 1, dtype), -cast(zero, dtype)])
         out = convolve(out, factor)
-    return out.real if real and out.dtype.kind == "c" else out
+    if x.dtype.kind == "c" and all_(sort(x) == sort(conjugated(x))):
+        return out.real
+    return out
 
 
 @implements(np.roots, host=True)
@@ -145,7 +148,7 @@ def roots(p: Any) -> Any:
     x = x if x.dtype.kind in "fc" else cast(x, np.float64)
     n = x.size - 1
     if n == 0:
-        return np.zeros(behind, x.dtype)
+        return np.zeros(behind)
     top = call(np.divide, -x[1:], x[0])
     below = as_tracer(x.rec, np.eye(n - 1, n, dtype=x.dtype))
     companion = concatenate([top[None], below])

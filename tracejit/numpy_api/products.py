@@ -19,6 +19,7 @@ from .table import (
     common,
     emit,
     emit_view,
+    filled,
     implements,
     no_keywords,
     recorder_of,

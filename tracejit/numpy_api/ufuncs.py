@@ -343,10 +343,14 @@ def _integer_power(rec: Recorder, base: Any, exponent: Any) -> Tracer | None:
     if dtype.kind in "fc":
         return None
     if type(exponent) is Tracer or isinstance(exponent, np.ndarray):
-        refuse(
-            "an integer power with a traced exponent or an array of exponents",
-            "Convert the base with .astype(np.float64)",
-        )
+        if kinds[0] == BOOL and isinstance(kinds[1], type):
+            # The dtype of a square is another one than that of a cube.
+            refuse(
+                "a power of bools with a traced Python number as exponent",
+                "Convert the base with .astype(int)",
+            )
+        refs = [_operand(rec, x, dtype) for x in (base, exponent)]
+        return _powers(*[Tracer(rec, ref, None, False) for ref in refs])
     n = int(exponent)
     if n < 0:
         raise ValueError("Integers to negative integer powers are not allowed.")
@@ -360,6 +364,31 @@ def _integer_power(rec: Recorder, base: Any, exponent: Any) -> Tracer | None:
         n >>= 1
         if n:
             x = emit("square", x)
+    return result
+
+
+#: Bits of an exponent that a recording is made for, if not all that it has.
+_BITS = (3, 6)
+
+
+def _powers(x: Tracer, n: Tracer) -> Tracer:
+    """x ** n of integers, by the bits of n; guards hold how many that may be."""
+    axes = tuple(range(n.ndim))
+    if n.size:
+        if emit("min", n, axes=axes) < 0:
+            raise ValueError("Integers to negative integer powers are not allowed.")
+        largest = emit("max", n, axes=axes)
+        width = int(np.iinfo(n.dtype).max).bit_length()
+        bits = next((b for b in _BITS if b < width and largest < 2**b), width)
+    else:
+        bits = 0
+    shape = np.broadcast_shapes(x.shape, n.shape)
+    result = emit("broadcast_to", _one(x.rec, x.dtype), shape=shape)
+    for bit in range(bits):
+        odd = call(np.not_equal, call(np.bitwise_and, n, 1 << bit), 0)
+        result = emit("select", odd, call(np.multiply, result, x), result)
+        if bit + 1 < bits:
+            x = call(np.multiply, x, x)
     return result
 
 

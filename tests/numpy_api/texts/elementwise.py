@@ -34,7 +34,7 @@ np.ldexp(q, 3)
 np.add(x, y, signature='dd->d', casting='unsafe')
 np.multiply(x, y, sig=(None, None, FLOAT), order='F', subok=False)
 np.exp(x, where=b, out=np.ones(x.shape))
-np.divide(x, y, out=np.array(f), where=MASK)
+np.divide(x, y, out=np.ones(x.shape), where=MASK)
 np.where(b, np.log(f, where=b), 1.0)
 np.matmul(m, n)
 np.matmul(m, o, axes=[(0, 1), (1, 0), (0, 1)])
@@ -104,6 +104,9 @@ CONSTANT = [
     if hasattr(np, name)
 ]
 CONSTANT += """
+np.power(i, j)
+np.power(3, 7 * j)
+np.power(j, i % 3 + 60)
 np.nextafter(x, y)
 np.spacing(x)
 np.round(x, decimals=SMALL)
