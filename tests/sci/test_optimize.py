@@ -98,6 +98,21 @@ def test_many_roots_at_once():
     np.testing.assert_allclose(vmap(cubic)(a), [1.0, 2.0, 3.0], rtol=1e-9)
 
 
+def test_a_decision_inside_of_the_search_is_refused():
+    def solve(a):
+        def kinked(x):
+            return x - a if x[0] > 0 else 2 * x - a
+
+        return optimize.root(kinked, np.zeros(1), method="hybr").x[0]
+
+    with pytest.raises(UnsupportedError) as caught:
+        jit(solve)(1.0)
+    assert str(caught.value).partition(": ")[2] == (
+        "Python code in a root decides on a value that differs between iterations. "
+        "Write cond(condition, f, g) or np.where(condition, a, b) instead of if."
+    )
+
+
 def equations(x, a):
     return np.stack([x[0] + 0.5 * (x[0] - x[1]) ** 3 - a, x[1] - np.tanh(x[0])])
 

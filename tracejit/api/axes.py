@@ -128,7 +128,8 @@ def flat(inner: InAxes, outer: Mapped) -> tuple[Mapped, int]:
         else:
             fronts.append(leaf)
             continue
-        fronts.append(prepare(leaf.reshape((both[0] * both[1], *leaf.shape[2:]))))
+        leaf = leaf.reshape((both[0] * both[1], *leaf.shape[2:]))
+        fronts.append(leaf if type(leaf) is Tracer else prepare(leaf))
     flags = [a or b for a, b in zip(outer.mapped, mapped.mapped, strict=True)]
     pairs = Mapped(fronts, flags, outer.size * mapped.size, outer.build)
     return pairs, mapped.size

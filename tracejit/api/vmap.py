@@ -7,14 +7,14 @@ one kernel    No Python decision depends on the example.  The function is record
               and large matrix products instead of a loop over small ones.
 paths         An `if` or `while` depends on it.  Each example takes its own path, with
               its own trip counts (`dispatch.examples`).  Inside another transform,
-              where one tape holds all examples, they are recorded one after the other
-              and rolled into a loop.
+              where one tape holds all examples, they are a loop with branches (`each`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,11 +38,13 @@ from ..signature import (
     read_call,
     unflatten,
 )
-from ..tape import Ref
+from ..tape import Ref, Tape
 from ..tracer import Recorder, Tracer, active_recorder
 from .axes import Axes, InAxes, flat, moved
+from .blocks import block_size, in_blocks
 from .bodies import Marks
-from .gradients import recorder
+from .each import ManyPathsError, record_each
+from .gradients import jit, recorder
 from .leaves import function_name
 from .transform import Transform, decorator
 
@@ -51,6 +53,15 @@ __all__ = ["vmap"]
 
 class _DecidesError(Exception):
     """The function decides on its example; not for the user."""
+
+
+class _Outer(threading.local):
+    """Whether what is being recorded is a `vmap` of a `vmap` and nothing else."""
+
+    is_vmap = False
+
+
+_OUTER = _Outer()
 
 
 def vmap(fun: Callable | None = None, in_axes: Axes = 0, out_axes: Axes = 0) -> Any:
@@ -107,6 +118,10 @@ class Vmap(Transform):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         dispatcher = self._found or self._dispatcher
+        if dispatcher.blocks and active_recorder() is None:
+            size = dispatcher.blocks.get(self._key_of(args, kwargs), 0)
+            if size:
+                return self._in_blocks(args, kwargs, size)
         if not kwargs:
             answer = dispatcher.fast(*args)
             if answer is not MISS:
@@ -117,30 +132,52 @@ class Vmap(Transform):
             fun = session_function(rec, program.fun)
             return self._nested(fun, args, kwargs)
         by_path = dispatcher.by_path
-        if by_path:
-            key = read_call(args, kwargs, program.statics, program.fun).key
-            if key in by_path:
-                return self._by_example(args, kwargs)
+        if by_path and self._key_of(args, kwargs) in by_path:
+            return self._by_example(args, kwargs)
+        before = dispatcher.stats.traces
         try:
-            return dispatcher.call(args, kwargs)
+            answer = dispatcher.call(args, kwargs)
         except _DecidesError:
-            key = read_call(args, kwargs, program.statics, program.fun).key
-            by_path.add(key)
-        return self._by_example(args, kwargs)
+            by_path.add(self._key_of(args, kwargs))
+            return self._by_example(args, kwargs)
+        if dispatcher.stats.traces > before:
+            trace, count = dispatcher.traces[-1], self._axes.map(args, kwargs).size
+            if size := block_size(trace.tape, len(trace.constants), count):
+                dispatcher.blocks[self._key_of(args, kwargs)] = size
+        return answer
+
+    def _key_of(self, args: tuple, kwargs: dict[str, Any]) -> tuple:
+        program = self._program
+        return read_call(args, kwargs, program.statics, program.fun).key
+
+    # Compiled code has all examples on one tape, as another transform has.
+
+    def tape(self, *args: Any, **kwargs: Any) -> Tape:
+        """See `Transform.tape`; each example's decisions are branches in a loop."""
+        try:
+            return super().tape(*args, **kwargs)
+        except _DecidesError:
+            return self._inside.tape(*args, **kwargs)
 
     def njit(self, *example: Any, **options: Any) -> Any:
-        """See `Transform.njit`; the function must not decide on its example."""
+        """See `Transform.njit`; each example takes its own path there too."""
         try:
             return super().njit(*example, **options)
         except _DecidesError:
-            raise UnsupportedError(
-                message(
-                    f"njit: {self._program.name} decides on its example, so that there "
-                    "is no one path for a batch",
-                    where=caller(),
-                    way_out="Use njit of the function without vmap, in a loop",
-                )
-            ) from None
+            return self._inside.njit(*example, **options)
+
+    def cfunc(self, *example: Any, **options: Any) -> Any:
+        """See `Transform.cfunc`; each example takes its own path there too."""
+        try:
+            return super().cfunc(*example, **options)
+        except _DecidesError:
+            return self._inside.cfunc(*example, **options)
+
+    @property
+    def _inside(self) -> Transform:
+        """This as a function that another transform runs."""
+        inside: Transform = jit(self._method or self)
+        return inside
 
     # --- one kernel
 
@@ -148,33 +185,72 @@ class Vmap(Transform):
         """On a recorder, for all examples at once, if that can be."""
         rec = recorder()
         mapped = self._axes.map(args, kwargs)
-        found = self._first(rec, fun, mapped)
-        if isinstance(found, _One):
+        before, _OUTER.is_vmap = _OUTER.is_vmap, isinstance(self._program.fun, Vmap)
+        try:
+            found = self._first(rec, fun, mapped)
+        finally:
+            _OUTER.is_vmap = before
+        if found is None:
             raise _DecidesError
-        return found
+        return self._placed(found)
 
     def _nested(self, fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Inside another transform."""
         rec = recorder()
         mapped = self._axes.map(args, kwargs)
+        instrs, guards = len(rec.instrs), len(rec.guards)
         found = self._first(rec, fun, mapped)
-        if not isinstance(found, _One):
-            return found
-        results: list[list[Any]] = [found.leaves]
-        for k in range(1, mapped.size):
-            out = fun(*(given := mapped.example(k))[0], **given[1])
-            leaves, spec = flatten(out)
-            if spec != found.spec:
-                raise ArgumentError(_differ(self, found.spec, spec))
+        if found is not None:
+            return self._placed(found)
+        if _OUTER.is_vmap:  # all pairs of examples are one batch for the driver
+            raise _DecidesError
+        rec.replace(instrs, [])
+        rec.exits.drop([(guards, len(rec.guards))])
+        innermost, mapped, levels = self._flat(mapped)
+        one = session_function(rec, innermost._program.fun)
+        fronts = [
+            as_tracer(rec, leaf) if flag else leaf
+            for leaf, flag in zip(mapped.leaves, mapped.mapped, strict=True)
+        ]
+        places = [k for k, flag in enumerate(mapped.mapped) if flag]
+
+        def run(rows: list[Tracer]) -> Any:
+            leaves = list(fronts)
+            for k, row in zip(places, rows, strict=True):
+                leaves[k] = row
+            args, kwargs = mapped.build(leaves)
+            results, spec = flatten(one(*args, **kwargs))
+            return unflatten(spec, [_strong(rec, x, innermost) for x in results])
+
+        given = [fronts[k] for k in places]
+        name = function_name(innermost._program.fun)
+        key = name, tuple(front.ref.aval for front in given)
+        try:
+            stacks, spec = record_each(rec, run, given, name, key)
+        except ManyPathsError:
+            stacks, spec = self._one_by_one(rec, run, given, innermost)
+        return self._unflat(stacks, spec, levels)
+
+    def _one_by_one(
+        self, rec: Recorder, run: Callable, fronts: list[Tracer], owner: Vmap
+    ) -> tuple[list[Tracer], Any]:
+        """Record example after example; what repeats is rolled afterwards."""
+        results: list[list[Any]] = []
+        first: Any = None
+        for k in range(len(fronts[0])):
+            leaves, spec = flatten(run([fresh(front[k]) for front in fronts]))
+            first = spec if first is None else first
+            if spec != first:
+                raise ArgumentError(_differ(owner, first, spec))
             results.append(leaves)
         columns = zip(*results, strict=True)
         stacks: list[Any] = [
             np.stack([as_tracer(rec, x) for x in column]) for column in columns
         ]
-        return self._placed(stacks, found.spec)
+        return stacks, first
 
-    def _first(self, rec: Recorder, fun: Callable, mapped: Mapped) -> Any:
-        """Record the first example; batch what it did, or give its result, a `_One`.
+    def _first(self, rec: Recorder, fun: Callable, mapped: Mapped) -> _Joint | None:
+        """Record the first example and batch what it did; None if it decides.
 
         What the first example did stays on the tape: its guards on what all examples
         share hold, and the rest is dead or the first row.
@@ -214,7 +290,7 @@ class Vmap(Transform):
             env, batched = batch(rec, fragment, env, differing & set(env))
         except BatchedDecisionError:
             del rec.instrs[end:]
-            return _One(leaves, spec)
+            return None
         outs = []
         for leaf in leaves:
             x = as_tracer(rec, leaf)
@@ -224,19 +300,28 @@ class Vmap(Transform):
                 shape = (mapped.size, *x.shape)
                 row = reshape(x.ref, shape=(1, *x.shape))
                 outs.append(rec.tracer(broadcast_to(row, shape=shape)))
-        return self._placed(outs, spec, [as_tracer(rec, x) for x in leaves], batched)
+        ones = [as_tracer(rec, x) for x in leaves]
+        return _Joint(outs, spec, ones, [x.ref.index not in batched for x in ones])
 
     # --- paths
 
     def _by_example(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Each example on its own path; an inner `vmap` makes more examples."""
-        innermost, mapped = self, self._axes.map(args, kwargs)
-        levels = [(self, mapped.size)]
+        innermost, mapped, levels = self._flat(self._axes.map(args, kwargs))
+        arrays, spec = self._examples(innermost).call(mapped)
+        return self._unflat(arrays, spec, levels)
+
+    def _flat(self, mapped: Mapped) -> tuple[Vmap, Mapped, list[tuple[Vmap, int]]]:
+        """The examples of all levels of nested `vmap`s, and the levels."""
+        innermost, levels = self, [(self, mapped.size)]
         while isinstance(inner := innermost._program.fun, Vmap):
             mapped, count = flat(inner._axes, mapped)
             innermost = inner
             levels.append((inner, count))
-        arrays, spec = self._examples(innermost).call(mapped)
+        return innermost, mapped, levels
+
+    def _unflat(self, arrays: Any, spec: Any, levels: list[tuple[Vmap, int]]) -> Any:
+        """The results with the axes of all levels in place."""
         counts = tuple(count for _, count in levels)
         stacks: list[Any] = [a.reshape((*counts, *a.shape[1:])) for a in arrays]
         for depth in range(len(levels) - 1, -1, -1):
@@ -264,26 +349,65 @@ class Vmap(Transform):
             main.examples = Examples(dispatcher, result)
         return main.examples
 
+    # --- blocks
+
+    def _in_blocks(self, args: tuple, kwargs: dict[str, Any], size: int) -> Any:
+        """So many examples at a time, by the driver, which has several threads."""
+        whole = self._axes.map(args, kwargs)
+        blocks = self._blocks(whole.mapped)
+        arrays, spec = in_blocks(blocks, whole, size)
+        # The first call has refused a None in `out_axes` where results differ.
+        ones, shared = [a[0] for a in arrays], [True] * len(arrays)
+        stacks, spec = moved(self.out_axes, arrays, spec, 0, ones, shared)
+        return unflatten(spec, stacks)
+
+    def _blocks(self, flags: list[bool]) -> Examples:
+        """The path trees of blocks, which are one kernel each."""
+        main = self._dispatcher
+        known: Examples | None = main.block_paths.get(tuple(flags))
+        if known is not None:
+            return known
+        result = Result()
+
+        def inline(fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+            leaves, spec = flatten((args, kwargs))
+            pairs = zip(leaves, flags, strict=True)
+            size = next(len(leaf) for leaf, flag in pairs if flag)
+            block = Mapped(leaves, flags, size, lambda ls: unflatten(spec, ls))
+            found = self._first(recorder(), fun, block)
+            if found is None:
+                raise _DecidesError
+            result.spec = found.spec
+            return tuple(recorder().tracer(x.ref) for x in found.stacks)
+
+        program = self._program
+        one = Program(program.fun, inline, program.name, Statics(program.fun))
+        dispatcher = Dispatcher(one)
+        dispatcher.stats, dispatcher.events = main.stats, main.events
+        main.block_paths[tuple(flags)] = Examples(dispatcher, result)
+        return main.block_paths[tuple(flags)]
+
     # --- the results
 
-    def _placed(
-        self,
-        stacks: list[Any],
-        spec: Any,
-        ones: Sequence[Any] = (),
-        batched: set[int] | None = None,
-    ) -> Any:
-        """The results with their axes in place; `ones` are those of one example."""
-        shared = [batched is not None and x.ref.index not in batched for x in ones]
-        stacks, spec = moved(self.out_axes, stacks, spec, 0, list(ones), shared)
+    def _placed(self, found: _Joint) -> Any:
+        """The results with their axes in place."""
+        stacks, spec, ones, shared = found
+        stacks, spec = moved(self.out_axes, stacks, spec, 0, ones, shared)
         return unflatten(spec, stacks)
 
 
-class _One:
-    """The result of one example, where no batched one can be had."""
+class _Joint(NamedTuple):
+    """The results of all examples, as one kernel has them.
 
-    def __init__(self, leaves: list[Any], spec: Any) -> None:
-        self.leaves, self.spec = leaves, spec
+    Attributes:
+        ones: those of the first example.
+        shared: which of them are the same for all.
+    """
+
+    stacks: list[Tracer]
+    spec: Any
+    ones: list[Tracer]
+    shared: list[bool]
 
 
 def _strong(rec: Recorder, leaf: Any, owner: Vmap) -> Tracer:

@@ -1,4 +1,4 @@
-"""Ufuncs on variables, what NumPy's protocols come to, and writing in place.
+"""Ufuncs on variables, and what NumPy's protocols come to.
 
 The first call of a kind lets NumPy compute the result from the values, so that errors
 and warnings are NumPy's, at the user's line, and makes the call's template.  Later ones
@@ -24,16 +24,17 @@ from ..tracer import (
     has_error_state,
     refuse,
 )
-from .entries import held, recorded, refuse_tracer, tracked, wrapped
+from .entries import as_constant, held, recorded, refuse_tracer, tracked, wrapped
 from .failure import fail
 from .functions import function_call
 from .history import camel
 from .modes import LOCAL
-from .storage import require_fresh, touch
+from .storage import require_fresh
 from .templates import Template, kind_of, record_ufunc
 from .variable import Variable
+from .writing import snapshot, write
 
-__all__ = ["array_function", "array_ufunc", "combine", "pair", "single", "write"]
+__all__ = ["array_function", "array_ufunc", "combine", "pair", "single"]
 
 #: In these a Python number is an input of the template, beside an array of floats.
 _ARITHMETIC = {
@@ -121,8 +122,11 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
                         seen = x.storage.count
                 elif x.storage is not None:
                     require_fresh(x)
+                    made = x.fn
+                    if made is None:
+                        return combine(ufunc, compute, *inputs)  # a constant by now
             else:
-                made = x.detach() if x.level else x
+                made = as_constant(x)
                 variables = True
                 if x.storage is not None:
                     seen = x.storage.count
@@ -263,6 +267,7 @@ def _into(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict[str, Any]) -
             "Assign the result to a name",
         )
     what = f"{full_name(ufunc)}(..., out=x)"
+    inputs = tuple([snapshot(x) if x is target else x for x in inputs])
     return write(target, combine(ufunc, ufunc, *inputs), what)
 
 
@@ -285,41 +290,3 @@ def array_function(
         return found(*args, **kwargs)
 
     return function_call(func, on_tracers, name, args, kwargs, (func,))
-
-
-# --- writing in place -----------------------------------------------------------------
-
-
-def write(x: Variable, new: Any, what: str) -> Variable:
-    """Give `x` the value of `new`, in its own memory."""
-    tracks = type(new) is Variable and tracked(new)
-    if x.level and x.fn is None and LOCAL.mode >= x.level:
-        raise fail(
-            f"{what} on a leaf that requires a gradient would change it under its "
-            "history",
-            "Write inside `with autograd.no_grad():`",
-        )
-    value = new.value if type(new) is Variable else new
-    if np.may_share_memory(value, x.value):
-        value = np.array(value)
-    if np.shape(value) != x.shape:
-        raise ValueError(
-            f"non-broadcastable output operand with shape {_show(x.shape)} doesn't "
-            f"match the broadcast shape {_show(np.shape(value))}"
-        )
-    if tracks and new.dtype != x.dtype:
-        new = new.astype(x.dtype)
-    if not tracks and x.fn is not None and x.level and LOCAL.mode >= x.level:
-        new = None  # a constant takes the place of a recorded result
-    x.known = np.asarray(x.value)
-    touch(x)
-    np.copyto(x.known, value, casting="same_kind")
-    if tracks:
-        x.fn, x.level = new.fn, new.level
-    elif new is None:
-        x.fn, x.level = None, 0
-    return x
-
-
-def _show(shape: tuple[int, ...]) -> str:
-    return str(tuple(shape)).replace(" ", "")

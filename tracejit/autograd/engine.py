@@ -12,6 +12,7 @@ from .failure import fail
 from .history import GradFn
 from .modes import enable_grad
 from .segments import leading
+from .storage import renewed
 from .templates import KINDS
 from .variable import Variable
 from .walk import RecordedWalk, Walk
@@ -44,6 +45,7 @@ def _roots(
 def _cotangent(root: Any, ct: Any, verb: str) -> Any:
     if not isinstance(root, Variable) or not root.level:
         raise _no_history(root, verb)
+    renewed(root)
     if root.dtype.kind == "c":
         raise fail(
             f"{verb} of an array of complex numbers",
@@ -189,6 +191,7 @@ def grad(
                 "grad() with respect to what does not require a gradient",
                 "Make it by autograd.array(..., requires_grad=True)",
             )
+        renewed(x)
     roots, cts = _roots(outputs, grad_outputs, "grad()", create_graph)
     walk = RecordedWalk() if create_graph else Walk()
     # Entries whose gradient is asked for are cuts for the time of this call.
@@ -246,7 +249,8 @@ def _backward(
     fn = self.fn
     if gradient is None and not create_graph and type(fn) is GradFn:
         aval = KINDS[self.kind]
-        if not aval.shape and aval.dtype.kind == "f" and fn.extra is None:
+        plain = fn.extra is None and self.storage is None
+        if not aval.shape and aval.dtype.kind == "f" and plain:
             # A loss: nothing to ask, one segment.
             walk = Walk()
             walk.segment((fn,), (None,))

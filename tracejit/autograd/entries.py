@@ -15,10 +15,13 @@ from .modes import LOCAL
 from .storage import Storage, require_fresh, shared_storage
 from .templates import Template, kind_of
 from .variable import Variable, constant
+from .views import Step, note_view
 
 __all__ = [
+    "as_constant",
     "held",
     "in_memory",
+    "lies_in",
     "like",
     "operand",
     "recorded",
@@ -40,12 +43,21 @@ def tracked(x: Variable) -> bool:
 def operand(x: Variable) -> Any:
     """What the history keeps of a variable that takes part in a recorded call."""
     if 0 < x.level <= LOCAL.mode:
-        if x.fn is None:
-            return x
         if x.storage is not None:
             require_fresh(x)
-        return x.fn
-    return x.detach() if x.level else x
+        return x if x.fn is None else x.fn
+    return as_constant(x)
+
+
+def as_constant(x: Variable) -> Variable:
+    """The same memory as a variable that stays a constant, whatever `x` becomes."""
+    extra = x.extra
+    if extra is None:
+        extra = x.more()
+    twin = extra.twin
+    if twin is None or twin.known is not x.value:
+        twin = extra.twin = x.detach()
+    return twin
 
 
 def recorded(
@@ -99,8 +111,8 @@ def held(x: Any) -> Any:
     return x
 
 
-def share(out: Variable, operands: Sequence[Any]) -> None:
-    """Note whose memory a result is a view of."""
+def share(out: Variable, operands: Sequence[Any], step: Step | None = None) -> None:
+    """Note whose memory a result is a view of, and by which call if that is known."""
     value = out.value
     if not isinstance(value, np.ndarray):
         return
@@ -108,11 +120,19 @@ def share(out: Variable, operands: Sequence[Any]) -> None:
         if type(x) is not Variable or not isinstance(x.value, np.ndarray):
             continue
         if in_memory(value, x.value):
-            out.storage = shared_storage(x)
-            out.seen = out.storage.count
-            if out.fn is not None:
-                out.storage.add_alias(out.fn)
+            lies_in(out, x, step)
             return
+
+
+def lies_in(out: Variable, x: Variable, step: Step | None) -> None:
+    """Note that a result lies in the memory of `x`."""
+    storage = out.storage = shared_storage(x)
+    out.seen = storage.count
+    if out.fn is not None and out.known is not None:
+        storage.add_alias(out.fn)
+    # What `no_grad` took from something recorded stays a constant.
+    if out.fn is not None or not x.level:
+        note_view(out, x, step)
 
 
 def in_memory(value: Any, x: Any) -> bool:
@@ -127,10 +147,11 @@ def wrapped(out: Any) -> Any:
     return tuple([wrapped(o) for o in out]) if type(out) is tuple else out
 
 
-def wrap_result(out: Any, operands: Sequence[Any]) -> Any:
+def wrap_result(out: Any, operands: Sequence[Any], step: Step | None = None) -> Any:
+    """What is not recorded, as constants that know whose memory they are."""
     if isinstance(out, (np.ndarray, np.generic)):
         made = constant(out)
-        share(made, operands)
+        share(made, operands, step)
         return made
     if type(out) in (list, tuple) or hasattr(out, "_fields"):
         return like(out, [wrap_result(o, operands) for o in out])

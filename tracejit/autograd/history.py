@@ -162,10 +162,13 @@ class GradFn:
         return self.known
 
     def look(self, storage: Any) -> Any:
-        """The value of a call that gives a view, in the memory of its operand."""
+        """The value, in the memory of its operand if the call gives a view."""
         if not self.args:
             return self.known
         assert self.template is not None
+        if self.known is not None and not self.template.view:
+            storage.add_alias(self)
+            return self.known
         self.known = self.template.see([*[a.value for a in self.args], *self.numbers])
         storage.add_alias(self)
         if isinstance(base := self.args[0], GradFn):

@@ -151,6 +151,8 @@ class Variable(Differentiable):
         """Forget the history."""
         self.known = self.value
         self.fn, self.level = None, 0
+        if self.extra is not None:
+            self.extra.view = None
         return self
 
     @property

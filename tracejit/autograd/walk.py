@@ -281,7 +281,16 @@ def value_of(x: Any) -> Any:
 
 def checked_gradient(answer: Any, shape: tuple[int, ...], who: str) -> Variable:
     """What a user's function gave as a gradient, of the shape it has to have."""
-    given = answer if isinstance(answer, Variable) else Variable(np.asarray(answer))
+    if isinstance(answer, Variable):
+        given = answer
+    else:
+        array = np.asarray(answer)
+        if array.dtype.kind not in "biuf":
+            raise fail(
+                f"{who} a {type(answer).__name__} as a gradient",
+                "Return an array of the shape of the gradient, or None",
+            )
+        given = Variable(array)
     if given.shape != shape:
         raise fail(
             f"{who} a gradient of shape {list(given.shape)} for one of shape "

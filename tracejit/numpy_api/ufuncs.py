@@ -23,6 +23,7 @@ from ..tracer import (
     Tracer,
     full_name,
     refuse,
+    stamped,
 )
 from .table import as_tracer, cast, emit, enter, recorder_of, tracers_in
 
@@ -303,7 +304,7 @@ def call(ufunc: np.ufunc, *inputs: Any) -> Any:
         if implementation is None:
             name = full_name(ufunc)
             refuse(name, *([HINTS[name]] if name in HINTS else []))
-        return implementation(*inputs)
+        return stamped(implementation, inputs, {})
     if ufunc is np.power:
         power = _integer_power(rec, *inputs)
         if power is not None:
@@ -312,7 +313,7 @@ def call(ufunc: np.ufunc, *inputs: Any) -> Any:
     plan = _plans.get((ufunc, kinds))
     if plan is None:
         if ufunc in COMPLEX and _loop(ufunc, kinds)[0].kind == "c":
-            return COMPLEX[ufunc](*inputs)
+            return stamped(COMPLEX[ufunc], inputs, {})
         plan = _plan(ufunc, kinds)
     dtype, primitive = plan
     if dtype.kind in "iu" and primitive.name in _COMPARISONS:

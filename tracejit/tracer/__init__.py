@@ -31,6 +31,7 @@ from .recorder import (
 )
 from .remembered import Memory
 from .rounds import RecordAgain
+from .snippets import stamped
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
 from .warn import call_noisy, call_silent, has_error_state
 
@@ -71,6 +72,7 @@ __all__ = [
     "rewrite",
     "same_memory",
     "served",
+    "stamped",
     "steps_of",
     "user_frame",
     "user_source",

@@ -30,6 +30,7 @@ from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
 from .frames import user_frame, user_source, where
 from .memory import own_ref
+from .noting import Noting
 from .rounds import RecordAgain
 from .warn import ErrorStates, run_noisy, warn
 
@@ -74,7 +75,7 @@ class _Capture(NamedTuple):
     source: Source
 
 
-class _Computed(Ref):
+class Computed(Ref):
     """A ref that keeps its value alive, for as long as the user's code can see it."""
 
     __slots__ = ("value",)
@@ -92,11 +93,11 @@ _DROPPED = Aval((), np.dtype(np.bool_))
 #: From this many bytes on, a value is kept only by its refs.  A chain of operations on
 #: large arrays then needs the memory that NumPy needs; what a nested transform asks
 #: for again is computed again.
-_LARGE = 1 << 18
+LARGE = 1 << 18
 
 _SLICE = PRIMITIVES["slice"]
 #: A slice smaller than this part of its array has memory of its own.
-_SMALL_PART = 8
+SMALL_PART = 8
 
 
 class Recorder(Builder):
@@ -151,7 +152,8 @@ class Recorder(Builder):
         self._sources: dict[tuple[int, int], Source] = {}
         self.memory: Any = None
         self.forks: set[Any] = set()
-        self._error_states = ErrorStates()
+        self.error_states = ErrorStates()
+        self.noting: Noting | None = None
 
     # --- inputs -----------------------------------------------------------------------
 
@@ -197,6 +199,8 @@ class Recorder(Builder):
         known = self._captured.get(id(array))
         if known is not None:
             self._check_unchanged(known)
+            if self.noting is not None:
+                self.noting.captures.append((known.ref.index, array))
             return known.ref
         check_dtype(array.dtype)
         ref = self.new(Aval(array.shape, array.dtype))
@@ -206,6 +210,8 @@ class Recorder(Builder):
         self._captured[id(array)] = _Capture(
             array, ref, self.values[ref.index], user_source()
         )
+        if self.noting is not None:
+            self.noting.captures.append((ref.index, array))
         return ref
 
     def table(self, array: np.ndarray) -> Ref:
@@ -214,9 +220,12 @@ class Recorder(Builder):
         Equal tables are one: an inner loop has the same in every round.
         """
         key = array.dtype, array.shape, array.tobytes()
-        if key not in self._tables:
-            self._tables[key] = self.capture(array)
-        return self._tables[key]
+        found = self._tables.get(key)
+        if self.noting is not None:
+            self.noting.pure = False
+        if found is None:
+            found = self._tables[key] = self.capture(array)
+        return found
 
     def tables(self) -> list[tuple[Any, int]]:
         """The tables so far: what they are, and their refs."""
@@ -288,10 +297,10 @@ class Recorder(Builder):
             indices.append(index)
         frame = user_frame()
         spot = id(frame.f_code), frame.f_lasti
-        self.source = self._sources.get(spot) or self._source(frame)
+        self.source = self._sources.get(spot) or self.source_at(frame)
         if prim.family in _NOISY:
             try:
-                out = run_noisy(prim, args, params, self._error_states)
+                out = run_noisy(prim, args, params, self.error_states)
             except UnsupportedError as refusal:
                 self.refusals.append(refusal)
                 raise
@@ -301,7 +310,7 @@ class Recorder(Builder):
         if prim.n_out == 1:
             instr = Instr(prim, tuple(indices), params, (first,), self.source)
             self.instrs.append(instr)
-            if prim is _SLICE and out.nbytes * _SMALL_PART < args[0].nbytes:
+            if prim is _SLICE and out.nbytes * SMALL_PART < args[0].nbytes:
                 out = out.copy()  # else it would keep, and share, the whole array
             return self._new_value(instr, out)
         numbers = tuple(range(first, first + len(out)))
@@ -330,7 +339,7 @@ class Recorder(Builder):
         if type(value) is weakref.ref:
             value = value()
         # This name, the argument, the list and the ref have it.
-        held = 2 + small + (type(old) is _Computed and old.value is value)
+        held = 2 + small + (type(old) is Computed and old.value is value)
         if (
             type(value) is not np.ndarray
             or self.producers[old.index] is None
@@ -350,7 +359,7 @@ class Recorder(Builder):
         self.values[old.index] = None
         frame = user_frame()
         spot = id(frame.f_code), frame.f_lasti
-        self.source = self._sources.get(spot) or self._source(frame)
+        self.source = self._sources.get(spot) or self.source_at(frame)
         indices = tuple([ref.index for ref in refs])
         instr = Instr(prim, indices, params, (len(self.values),), self.source)
         self.instrs.append(instr)
@@ -362,7 +371,7 @@ class Recorder(Builder):
         """Append one instr; its value is computed when somebody asks for it."""
         frame = user_frame()
         spot = id(frame.f_code), frame.f_lasti
-        self.source = self._sources.get(spot) or self._source(frame)
+        self.source = self._sources.get(spot) or self.source_at(frame)
         out = self.emit(prim, refs, params)
         self._deferred.update(self.instrs[-1].outs)
         return out
@@ -380,13 +389,13 @@ class Recorder(Builder):
         if aval is None:
             aval = self._avals_of[key] = Aval(*key)
         values = self.values
-        ref = _Computed(self, len(values), aval, value)
-        values.append(value if value.nbytes < _LARGE else weakref.ref(value))
+        ref = Computed(self, len(values), aval, value)
+        values.append(value if value.nbytes < LARGE else weakref.ref(value))
         self.producers.append(instr)
         self.avals.append(aval)
         return ref
 
-    def _source(self, frame: FrameType) -> Source:
+    def source_at(self, frame: FrameType) -> Source:
         """One object for each instruction of the user's code: rolling tells by that."""
         spot = id(frame.f_code), frame.f_lasti
         if spot not in self._sources:
@@ -404,6 +413,8 @@ class Recorder(Builder):
 
     def warn(self, text: str, category: type[Warning] = RuntimeWarning) -> None:
         """Issue a warning at the user's line."""
+        if self.noting is not None:
+            self.noting.pure = False
         warn(text, category)
 
     def constant(self, value: Any, dtype: np.dtype) -> Ref:
@@ -412,7 +423,7 @@ class Recorder(Builder):
             self._refuse_late()
         frame = user_frame()
         spot = id(frame.f_code), frame.f_lasti
-        self.source = self._sources.get(spot) or self._source(frame)
+        self.source = self._sources.get(spot) or self.source_at(frame)
         scalar = dtype.type(value)
         params = {"value": scalar.item(), "dtype": dtype}
         instr = Instr(const, (), params, (len(self.values),), self.source)
@@ -424,14 +435,24 @@ class Recorder(Builder):
         number = len(self.guards)
         frame = user_frame()
         self.exits.visit(frame, expected)
-        self.source = self._source(frame)
+        self.source = self.source_at(frame)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
+        if self.noting is not None:
+            self.noting.guards.append((expected, note))
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))
+
+    def producer(self, index: int) -> Instr | None:
+        """The instr that made a ref; None of an input."""
+        if self.noting is not None and index < self.noting.first:
+            self.noting.pure = False
+        return self.producers[index]
 
     # --- values -----------------------------------------------------------------------
 
     def value(self, ref: Ref) -> Any:
         """The NumPy value of a ref; what transforms emitted is computed now."""
+        if self.noting is not None:
+            self.noting.looks.append(ref.index)
         found = self._known(ref.index)
         if found is None:
             with np.errstate(all="ignore"):
@@ -470,7 +491,7 @@ class Recorder(Builder):
             outs = (out,) if instr.prim.n_out == 1 else out
             for i, value in zip(instr.outs, outs, strict=True):
                 done[i] = value
-                if value.nbytes < _LARGE:
+                if value.nbytes < LARGE:
                     self.values[i] = value
         return done[wanted]
 

@@ -37,6 +37,13 @@ class Memory:
 
     def __init__(self) -> None:
         self._entries: dict[Hashable, list[_Entry]] = {}
+        self._rows: dict[Hashable, list[list[Any]]] = {}
+
+    def rows(self, call: Hashable) -> list[list[Any]]:
+        """Examples of the paths that a batch took: a list to be added to."""
+        if call not in self._rows and len(self._rows) == _LOOPS:
+            self._rows.clear()
+        return self._rows.setdefault(call, [])
 
     def add(
         self, loop: Hashable, state: State, outside: Any, tree: Block, way: int

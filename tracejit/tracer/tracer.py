@@ -27,6 +27,7 @@ from .loop_items import rows
 from .memory import derive
 from .recorder import Recorder, _tracer_class, active_recorder
 from .shown import is_shown
+from .snippets import stamped
 
 __all__ = ["FUNCTIONS", "HINTS", "UFUNC_METHODS", "Tracer", "full_name", "refuse"]
 
@@ -170,7 +171,7 @@ class Tracer:
         if serve is None:
             name = full_name(func)
             refuse(name, _hint(name) or _WAY_OUT)
-        return serve(*args, **kwargs)
+        return stamped(serve, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         _refuse_concrete(self, "an ordinary array")

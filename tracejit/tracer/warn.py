@@ -22,6 +22,7 @@ __all__ = [
     "ErrorStates",
     "call_noisy",
     "call_silent",
+    "goes_quietly",
     "has_error_state",
     "run_noisy",
     "warn",
@@ -218,6 +219,53 @@ def call_silent(function: Any, *args: Any) -> Any:
         return function(*args)
     finally:
         _error_state.reset(token)
+
+
+#: The user's error states -> ours for `goes_quietly`; None where that cannot tell.
+_quiet: dict[Any, Any] = {}
+
+
+def _note_warning(kind: str, flag: int) -> None:
+    _running.warned = True
+
+
+def _noting_state() -> Any:
+    """The user's error state, with a note where it would warn."""
+    modes: dict[str, Any] = dict(np.geterr())
+    if not {"warn", "ignore", "raise"}.issuperset(modes.values()):
+        return None
+    ours: dict[str, Any] = {k: "call" if m == "warn" else m for k, m in modes.items()}
+    with np.errstate(call=_note_warning, **ours):
+        return _error_state.get()
+
+
+def goes_quietly(states: ErrorStates, function: Any, *args: Any) -> bool:
+    """Call a function; whether it neither raised nor would have warned the user.
+
+    False, too, where the user is called back, or has changed what errors do since the
+    last primitive was computed: then `run_noisy` is to look at it.
+    """
+    users = _error_state.get(None)
+    if users not in states.ours:
+        return False
+    if warnings.filters is not states.filters or states.first is not _first_filter():
+        return False
+    if users not in _quiet:
+        if len(_quiet) > 64:
+            _quiet.clear()
+        _quiet[users] = _noting_state()
+    ours = _quiet[users]
+    if ours is None:
+        return False
+    _running.warned = False
+    token = _error_state.set(ours)
+    try:
+        function(*args)
+    except Exception:
+        return False
+    finally:
+        _error_state.reset(token)
+    return not _running.warned
 
 
 def has_error_state() -> bool:

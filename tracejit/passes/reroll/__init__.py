@@ -25,8 +25,9 @@ Why on the tape and not on the user's source: helpers, comprehensions, recursion
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -120,23 +121,26 @@ class _Rolling:
         producers: Sequence[Instr | None] | None,
     ) -> None:
         self.builder, self.start, self.live = builder, start, live
-        self.table, self.exits, self.producers = table, exits, producers
         self.tokens = Tokens(builder.avals)
+        self.table, self.exits, self.producers = table, exits, producers
         self.done = 0
         self.hopeless: set[tuple[Instr, int]] = set()
-        self.columns = self.recorded = Columns(builder.instrs[start:], start)
+        self.columns = self.recorded = Columns(
+            builder.instrs[start:], start, self.tokens
+        )
         self.reads = Reads(self.columns, 0, ())
         self.loops: list[tuple[int, Rolled]] = []
         self.dropped: list[tuple[int, int]] = []
+        self.bodies: dict[Hashable, Tape] = {}
 
     def round(self) -> bool:
         """Replace the innermost runs; whether there were any."""
         builder, start, exits = self.builder, self.start, self.exits
-        words, idle = self.columns.words(self.tokens)
-        runs = find(words, idle, self.is_hopeless)
+        words = self.columns.words
+        runs = find(words, self.columns.idle, self.is_hopeless)
         short: set[Run] = set()
         if exits is not None:
-            found = short_runs(builder, self.columns, words, exits)
+            found = short_runs(builder, self.columns, exits)
             short = {run for run in found if not self.is_hopeless(run)}
             runs, short = _disjoint(runs, short)
         both = sorted([*runs, *short])
@@ -162,7 +166,7 @@ class _Rolling:
         if exits is not None and self.dropped:
             renumber(builder, start, self.dropped)
             exits.drop(sorted(self.dropped))
-        self.columns = Columns(builder.instrs[start:], start)
+        self.columns = Columns(builder.instrs[start:], start, self.tokens)
         return True
 
     def key(self, run: Run) -> tuple[Instr, int]:
@@ -205,30 +209,58 @@ class _Rolling:
         wanted = proof.places.among(read.tolist())
         builder = self.builder
         rolled = rewrite(builder, proof, wanted, self.constant, self.table, ending)
+        self.share_body(rolled.instrs[-1])
         builder.replace(start, rolled.instrs, end)
         self.reads.replaced(start, rolled.instrs)
         self.loops.append((start, rolled))
 
+    def share_body(self, instr: Instr) -> None:
+        """Give equal bodies one tape: an inner loop's in every repetition."""
+        body = instr.params.get("body")
+        if body is not None and (key := _key(body)) is not None:
+            instr.params["body"] = self.bodies.setdefault(key, body)
+
     def constant(self, ref: int) -> Instr | None:
         """The instr that makes a constant, None for other refs."""
         if self.producers is None:
-            return self.columns.constants.get(ref) or self.front.constants.get(ref)
+            return self.columns.constant(ref) or self.front.constant(ref)
         instr = self.producers[ref]
         return instr if instr is not None and instr.prim is const else None
 
     def is_made(self, ref: int, before: int) -> bool:
         """Whether an instr in front of a position makes a ref."""
-        columns = self.columns
-        if ref in columns.makers:
-            return columns.first + columns.makers[ref] < before
+        at = self.columns.maker(ref)
+        if at is not None:
+            return at < before
         if self.producers is None:
-            return ref in self.front.makers
-        return ref not in self.recorded.makers and self.producers[ref] is not None
+            return self.front.maker(ref) is not None
+        # What was removed in the last rounds has its producer still.
+        return self.recorded.maker(ref) is None and self.producers[ref] is not None
 
     @cached_property
     def front(self) -> Columns:
         """What is in front of all that is rolled."""
         return Columns(self.builder.instrs[: self.start])
+
+
+def _key(body: Tape) -> Hashable:
+    """Equal for bodies that are equal in all; None if that cannot be told."""
+    found: list[Hashable] = [body.inputs, body.outputs]
+    for instr in body.instrs:
+        params = [(name, type(v), _exact(v)) for name, v in instr.params.items()]
+        found.append((instr.prim, instr.args, instr.outs, instr.source, *params))
+    avals = [(aval.shape, aval.dtype) for aval in body.avals]
+    try:
+        key = (*found, *avals)
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _exact(value: Any) -> Any:
+    # Zeros may differ in their sign, and True is equal to 1.
+    return repr(value) if isinstance(value, (float, complex, tuple)) else value
 
 
 def _end(run: Run, short: set[Run]) -> int:

@@ -183,16 +183,14 @@ def ending_of(
     return None
 
 
-def short_runs(
-    builder: Builder, columns: Columns, words: np.ndarray, exits: Exits
-) -> list[Run]:
+def short_runs(builder: Builder, columns: Columns, exits: Exits) -> list[Run]:
     """Runs from test to test that are too short for `find`, in order, disjoint.
 
     That rounds are alike is known from the code of a loop with a run-time exit, so one
     is enough; another recording for each number of rounds would cost far more.
 
     Args:
-        columns: the stretch of the tape that the runs are in, and its words.
+        columns: the stretch of the tape that the runs are in.
     """
     instrs, start = builder.instrs, columns.first
     visits: dict[Any, list[int]] = {}
@@ -204,7 +202,7 @@ def short_runs(
         known = visits.setdefault(exits.place(instr.source), [])
         ends = _is_end(builder, instrs[known[-1]], instr, exits) if known else False
         if ends:
-            run = _backwards(builder, known, at, start, words)
+            run = _backwards(builder, known, at, start, columns.words)
             if run is not None and (not runs or runs[-1].end < run.start):
                 runs.append(run)
             known.clear()
