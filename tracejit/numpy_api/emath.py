@@ -44,10 +44,17 @@ def _enter(ufunc: np.ufunc, is_outside: Callable[[Tracer], Any]) -> None:
         return call(ufunc, _wider(of(x), is_outside))
 
 
-for _ufunc in (np.sqrt, np.log, np.log2, np.log10):
-    _enter(_ufunc, _negative)
-for _ufunc in (np.arccos, np.arcsin, np.arctanh):
-    _enter(_ufunc, _large)
+_DOMAINS: tuple[tuple[np.ufunc, Callable[[Tracer], Any]], ...] = (
+    (np.sqrt, _negative),
+    (np.log, _negative),
+    (np.log2, _negative),
+    (np.log10, _negative),
+    (np.arccos, _large),
+    (np.arcsin, _large),
+    (np.arctanh, _large),
+)
+for _ufunc, _is_outside in _DOMAINS:
+    _enter(_ufunc, _is_outside)
 
 
 @implements(np.emath.logn)

@@ -363,10 +363,10 @@ def _ufunc_into(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:
     rec = next(x.rec for x in targets if x is not None)
     if where is not True:
         mask = as_tracer(rec, where, np.dtype(np.bool_))
-        asked = [rest.get(k) for k in ("dtype", "signature")]
+        dtype, signature = rest.get("dtype"), rest.get("signature")
         operands = (as_tracer(rec, inputs[0]), *inputs[1:])
-        if asked != [None, None]:
-            operands = in_loop(ufunc, operands, *asked, casting)
+        if dtype is not None or signature is not None:
+            operands = in_loop(ufunc, operands, dtype, signature, casting)
         found = call_masked(ufunc, operands, mask)
     elif next(iter(tracers_in(inputs)), None) is None:
         found = ufunc(*inputs, **rest)
