@@ -41,6 +41,7 @@ from . import (
     ufunc_calls,
     ufunc_methods,
     ufuncs,
+    writable,
     writes,
 )
 
@@ -85,5 +86,6 @@ __all__ = [
     "ufunc_calls",
     "ufunc_methods",
     "ufuncs",
+    "writable",
     "writes",
 ]
