@@ -470,3 +470,50 @@ def test_in_the_manner_of_mxnet():
     y[0] = 0.0  # outside of record(): not recorded
     with autograd.record():
         refused(BEHIND, lambda: y * y)
+
+
+def test_what_no_rule_reads_may_change():
+    """A kernel would compute y from k again; y itself is known."""
+    for _ in range(3):
+        x = autograd.array(X, requires_grad=True)
+        k = autograd.array(np.ones(4))
+        y = x + k
+        z = np.exp(y) * y
+        k[1:] = 7.0
+        with autograd.no_grad():
+            x *= 2.0
+        z.sum().backward()
+        np.testing.assert_allclose(x.grad, np.exp(X + 1) * (X + 2), rtol=1e-13)
+
+
+def test_what_a_rule_reads_may_not():
+    x = autograd.array(X, requires_grad=True)
+    k = autograd.array(np.ones(4))
+    y = (x + k) * k
+    k[1:] = 7.0
+    refused(
+        "an array of shape [4] that the gradient needs was changed in place after it "
+        "was used. Change it after backward(), or use a copy: x.clone().",
+        y.sum().backward,
+    )
+
+
+def test_changes_of_what_was_written():
+    """Values that were let go are computed before what they come from changes."""
+    for when in (0, 1, 2):
+        x = autograd.array(X, requires_grad=True)
+        y = autograd.array(np.zeros(4))
+        y[:] = x
+
+        def change(now, x=x, when=when):
+            if when == now:
+                with autograd.no_grad():
+                    x += 1.0
+
+        change(0)
+        y[0] = 5.0
+        change(1)
+        y[1] = 6.0
+        change(2)
+        (y * y).sum().backward()
+        assert x.grad.tolist() == [0.0, 0.0, 6.0, 8.0]

@@ -19,7 +19,7 @@ from .failure import fail
 from .functions import Arguments, recording
 from .history import Constant, GradFn
 from .modes import LOCAL
-from .storage import require_fresh, touch, version
+from .storage import require_fresh, shared_storage, touch, version
 from .templates import Template, kind_of
 from .variable import Variable
 from .views import root_of
@@ -151,8 +151,14 @@ def _drop(before: Any) -> None:
     variable, by the new entry, by `first` and here, twice.
     """
     ours = type(before) is GradFn and before.label == "Setitem"
-    if ours and before.extra is None and before.args and sys.getrefcount(before) <= 5:
-        before.known = None
+    if not ours or before.extra is not None or sys.getrefcount(before) > 5:
+        return
+    pairs = list(zip(before.args, before.versions, strict=True))
+    variables = [(a, seen) for a, seen in pairs if type(a) is Variable]
+    if pairs and all(version(a) == seen for a, seen in variables):
+        before.known = None  # computed again if need be, before these change
+        for a, _ in variables:
+            shared_storage(a).add_user(before)
 
 
 def _settled(root: Variable, before: GradFn | None) -> None:
