@@ -110,6 +110,7 @@ class _Each:
         self.ways: dict[tuple, None] = {}
         self.rows: list[list[Any]] = []
         self.redo = False
+        self.rolls = True
 
     def record(self) -> tuple[list[Tracer], Any]:
         rec = self.rec
@@ -164,22 +165,32 @@ class _Each:
         """
         self.redo = True
         self.trees = Trees(self.trees.rows, self.rec)
+        self.root = None
         for rows in reversed(self.rows):
             run = self.one(rows)
+            self.root = self.root or run
             self.check(run)
             self.trees.add(run.path)
         for rows in self.rows:
             self.require(rows, None)
 
     def require(self, rows: list[Any], run: _Run | None) -> None:
-        """Give up unless the loop so far does what was recorded for an example."""
+        """See that the loop so far does what was recorded for an example.
+
+        Where rounds of a loop in it go the same way in one example and not in another,
+        and the loop cannot have branches, its rounds become decisions of their own.
+        """
         rec = self.rec
         body, outside, _ = self.body()
         shared = [rec.value(rec.ref(index)) for index in outside]
         try:
             outs = interpret(body, [np.int64(0), *shared, *rows])
         except GuardFailed:
-            raise ManyPathsError from None
+            if not self.rolls:
+                raise ManyPathsError from None
+            self.rolls = False
+            self.again()
+            return
         for out, value in zip(outs, run.values if run else (), strict=run is not None):
             if not np.allclose(out, value, rtol=1e-6, equal_nan=True):
                 raise ManyPathsError
@@ -195,7 +206,8 @@ class _Each:
         marks.require_no_writes(
             "a function under vmap", "Return the value instead", ones
         )
-        rec.roll(at, outs)
+        if self.rolls:
+            rec.roll(at, outs)
         instrs = rec.instrs[at:]
         values = [rec.value(out) for out in outs]
         rec.replace(at, [])
