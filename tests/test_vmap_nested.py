@@ -354,8 +354,13 @@ def test_errors_come_from_the_example():
     stack = np.stack([-np.eye(2), np.eye(2), np.ones((2, 2))])
     g = grad(lambda s: np.sum(vmap(f)(s)))
     g(np.stack([-np.eye(2), np.eye(2), np.eye(2)]))
-    with pytest.raises(np.linalg.LinAlgError, match="Singular matrix"):
+    with pytest.raises(np.linalg.LinAlgError, match="Singular matrix") as caught:
         g(stack)
+    assert any(entry.name == "f" for entry in caught.traceback)
+    fresh = grad(lambda s: np.sum(vmap(f)(2.0 * s)))
+    with pytest.raises(np.linalg.LinAlgError, match="Singular matrix") as caught:
+        fresh(stack)
+    assert any(entry.name == "f" for entry in caught.traceback)
 
 
 def test_other_shapes_on_other_paths_are_refused():
@@ -533,3 +538,27 @@ def test_random_programs(xs, parts):
     expected = [grad(f)(x) for x in xs]
     close(g(xs), expected)
     close(g(xs), expected)
+
+
+def test_what_is_remembered_may_fail_with_other_shared_values():
+    """An example of a former path raises now: it is forgotten, and nothing else."""
+
+    def f(x, a):
+        if x > 0:
+            return np.linalg.inv(a * x)[0, 0] + a[1, 1]
+        return x * a[0, 1] if x > -5.0 else x * a[1, 0]
+
+    g = grad(lambda xs, a: np.sum(vmap(f, in_axes=(0, None))(xs, a)))
+    regular = np.array([[2.0, 1.0], [0.5, 3.0]])
+    singular = np.array([[2.0, 1.0], [4.0, 2.0]])
+    np.testing.assert_allclose(
+        g(np.array([1.0, -1.0]), regular),
+        [-np.linalg.inv(regular)[0, 0], 1.0],
+        rtol=1e-12,
+    )
+    found = g(np.array([-6.0, -1.0]), singular)
+    np.testing.assert_array_equal(found, [4.0, 1.0])
+    for a in (regular, singular):
+        np.testing.assert_array_equal(g(np.array([-1.0, -6.0]), a), [a[0, 1], a[1, 0]])
+    with pytest.raises(np.linalg.LinAlgError):
+        g(np.array([1.0, -1.0]), singular)

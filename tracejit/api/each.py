@@ -44,6 +44,10 @@ _COMPILED = 20_000
 _KEPT = 32
 
 
+#: What NumPy raises.
+_ERRORS = (ArithmeticError, LookupError, ValueError)
+
+
 class ManyPathsError(Exception):
     """There are too many paths for one loop; not for the user."""
 
@@ -127,6 +131,8 @@ class _Each:
                 if not len(pending):
                     break
             self.add_kept()
+            if self.redo and len(self.left(np.arange(self.count))):
+                raise ManyPathsError
         except ManyPathsError:
             self.kept.clear()
             rec.replace(self.start, [])
@@ -291,17 +297,20 @@ class _Each:
             try:
                 interpret(body, inputs)
                 continue
+            except _ERRORS:
+                continue  # its path is known; here it would raise
             except GuardFailed:
                 pass
             at, guards = len(rec.instrs), len(rec.guards)
             try:
                 with np.errstate(all="ignore"):
                     self.add(rows, True)
-            except (TracejitError, ArithmeticError, LookupError, ValueError):
+            except (TracejitError, *_ERRORS):
                 # Not with what is shared now.
                 rec.replace(at, [])
                 rec.exits.drop([(guards, len(rec.guards))])
                 self.rows = [other for other in self.rows if other is not rows]
+                self.again()
                 self.kept[:] = [other for other in self.kept if other is not rows]
 
     # --- examples
@@ -324,8 +333,8 @@ class _Each:
             rows = [value[k] for value in self.values]
             try:
                 outs = interpret(body, [np.int64(k), *shared, *rows])
-            except GuardFailed:
-                return pending[place:]
+            except (GuardFailed, *_ERRORS):
+                return pending[place:]  # what NumPy raises comes from the user's line
             for array, value in zip(self.arrays, outs, strict=True):
                 array[k] = value
         return pending[:0]
