@@ -563,6 +563,87 @@ def test_more_rounds_than_there_is_room_for() -> None:
     assert slope.stats().traces == 1
 
 
+def kept_argument(a):
+    b = a
+    while b.sum() < 50:
+        if b[0] > 3:
+            b = b * 2
+        else:
+            b = b * 3
+    b += 1
+    return a.sum() * 1000 + b.sum()
+
+
+def kept_name(a):
+    b = a * 1.0
+    c = b
+    while c.sum() < 50:
+        c = c * 2
+    b += 1
+    return b.sum() * 1000 + c.sum()
+
+
+def best_so_far(a):
+    x, best = a * 1.0, a * 2.0
+    t = 0.0 * a[0]
+    while t < 4:
+        t = t + 1
+        x = x * 0.9
+        if np.sin(t * a[0]) > 0.5:
+            best = x
+    best[0] = 7.0
+    return best.sum() + 10 * x.sum()
+
+
+def window(a):
+    y = a * 1.0
+    v = y[:2]
+    t = 0.0 * a[0]
+    while t < 5:
+        t = t + 1
+        if a[0] > t:
+            v = y[1:3]
+    v[0] = 7.0
+    return y.sum() + v[1]
+
+
+def written_under_a_window(a):
+    y = a * 1.0
+    v = y[:2]
+    t = 0.0 * a[0]
+    while t < 5:
+        t = t + 1
+        if a[0] > t:
+            v = y[1:3]
+    y[2] = 9.0
+    return v.sum()
+
+
+def in_a_for(a):
+    y, best = a * 1.0, a * 2.0
+    for u in a:
+        if u > 2:
+            best = y
+        y = y * 0.5
+    best[1] = 5.0
+    return y.sum() + best.sum()
+
+
+@pytest.mark.parametrize(
+    "fun",
+    [kept_argument, kept_name, best_so_far, window, written_under_a_window, in_a_for],
+    ids=by_name,
+)
+def test_writes_behind_a_loop_that_decides_who_shares_memory(fun: Callable) -> None:
+    f = jit(fun)
+    for scale in (100.0, 0.1, 3.0, 1.0, 5.0, 0.5, 30.0, 2.0, 0.01, 1.5):
+        given = np.array([1.0, 2.0, 3.0, 4.0, 0.5]) * scale
+        plain = given.copy()
+        expected = fun(plain)
+        assert f(given) == pytest.approx(expected, rel=1e-12)
+        np.testing.assert_array_equal(given, plain)
+
+
 @pytest.mark.parametrize(
     ("fun", "reason"),
     [

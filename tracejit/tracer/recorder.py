@@ -116,6 +116,7 @@ class Recorder(Builder):
         buffers: ordinary arrays that the function made, by the id of their memory.
         may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
             often they did.
+        may_end: whether loops may have run-time exits.
         may_fork: whether `forks` may put branches into loops, and `memory`: what it
             knows of them from former recordings, if anything.  `forks` are those
             that there are.
@@ -143,6 +144,7 @@ class Recorder(Builder):
         self.buffers: dict[int, list[weakref.ref]] = {}
         self.written: set[int] = set()
         self.may_skip = self.may_fork = False
+        self.may_end = True
         self.skips = 0
         self.holes: set[int] = set()
         self._deferred: set[int] = set()
@@ -520,7 +522,8 @@ class Recorder(Builder):
         live.update(ref.index for ref in wanted)
         self._join(start, live)
         recorded = self.instrs[start:]
-        if reroll(self, start, live, self.table, self.exits, self.producers):
+        exits = self.exits if self.may_end else None
+        if reroll(self, start, live, self.table, exits, self.producers):
             self._drop(recorded, start)
             self._join(start, live)
 
