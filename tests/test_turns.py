@@ -669,3 +669,15 @@ def test_explain_says_why(fun: Callable, reason: str) -> None:
         f(np.full(8, scale))
     line = fun.__code__.co_firstlineno + 4
     assert f"keeps its {reason.format(line)}" in str(f.explain())
+
+
+def test_rows_that_no_round_took_have_no_gradient() -> None:
+    slope = grad(lambda x: counted(x))
+    full = slope(np.full(8, 0.1))
+    np.testing.assert_allclose(full, 0.2 * np.arange(1, 9))
+    for large in (3, 0, 6):
+        x = np.full(8, 0.1)
+        x[large] = 50.0
+        got = slope(x)
+        want = np.where(np.arange(8) <= large, 2 * x * np.arange(1, 9), 0.0)
+        np.testing.assert_array_equal(got, want)
