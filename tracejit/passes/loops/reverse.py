@@ -155,7 +155,9 @@ class _Body:
             for part in (found.consts, found.xs)
         )
         count = count_of(instr)
-        if count is not None:
+        params = instr.params
+        # Others have no xs but stacks, of which no further row is read, and may grow.
+        if count is not None and params.get("most") == params["trip"]:
             run = builder.ref(count)
             xs = [ct and ct._replace(ref=_run_rows(ct.ref, run)) for ct in xs]
         return [*consts, *map(back.get, range(len(scratch.carries))), *xs]
