@@ -1,5 +1,7 @@
 """`vmap` of deciding functions inside other transforms: one loop, own paths."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from tracejit import (
     scan,
     value_and_grad,
     vmap,
+    while_loop,
 )
 from tracejit.api import each
 
@@ -379,3 +382,85 @@ def test_very_many_paths_are_right_all_the_same(monkeypatch):
     value, gradient = g(signs)
     assert value == pytest.approx(sum(digits(x) for x in signs))
     np.testing.assert_allclose(gradient, (signs > 0) * [4.0, 2.0, 1.0])
+
+
+# --- programs -------------------------------------------------------------------------
+
+
+def rounds(x):
+    y = x * x + 0.5
+    while y < 50.0:
+        y = y * 1.7
+    return y if x > 0 else 2 * y
+
+
+def explicit(x):
+    if x > 0:
+        return while_loop(lambda y: y < 50.0, lambda y: y * 1.7, x * x + 0.5)
+    return x
+
+
+def turns(x):
+    s = 0.0 * x
+    for k in range(6):
+        s = s + x if x * k > 1.0 else s - x * x
+    return s
+
+
+def bounds(x):
+    return max(x, 0.5) * min(x, 2.0) + abs(x)
+
+
+def power(x):
+    n = int(np.floor(abs(x) * 3))
+    return x**n if n > 1 else x
+
+
+def masked(x):
+    v = np.array([x, 0.5 - x, 0.3 * x - 0.1])
+    return (v[v > 0] ** 2).sum()
+
+
+def picked(x):
+    v = np.array([np.sin(x), np.cos(x), 0.1 * x])
+    return v[int(np.argmax(v))]
+
+
+def ordered(x):
+    v = sorted([x, x * x, 0.3])
+    return v[0] * v[2]
+
+
+def stored(x):
+    out = np.zeros(3)
+    out[0] = x
+    out[1] = x * x if x > 0 else -x
+    out[2] = out[0] * out[1]
+    return out.sum()
+
+
+@pytest.mark.parametrize(
+    "f", [rounds, explicit, turns, bounds, power, masked, picked, ordered, stored]
+)
+def test_programs_against_a_python_loop(f):
+    xs = np.array([0.7, -1.9, 2.6, 0.31, -0.2, 4.0, -3.1])
+    values, slopes = np.array([f(x) for x in xs]), np.array([grad(f)(x) for x in xs])
+    both, rows = np.stack([xs, xs[::-1]]), np.stack([slopes, slopes[::-1]])
+    close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-12)
+    for _ in range(2):  # recorded, and from the kernel
+        close(jit(vmap(f))(xs), values)
+        close(grad(total(f))(xs), 2 * values * slopes)
+        close(vmap(grad(lambda v: np.sum(vmap(f)(v))))(both), rows)
+        close(jit(vmap(vmap(f)))(both), np.stack([values, values[::-1]]))
+    close(jacobian(vmap(f))(xs), np.diag(slopes))
+
+
+def test_a_loop_is_learned_from_later_examples():
+    """The first example goes one way in all rounds, the others both ways."""
+    g = value_and_grad(lambda v: np.sum(vmap(turns)(v)))
+    xs = np.array([-1.1, 0.7, 0.3, 3.0])
+    value, slope = g(xs)
+    assert value == pytest.approx(sum(turns(x) for x in xs))
+    np.testing.assert_allclose(slope, slopes(turns, xs), rtol=1e-6)
+    np.testing.assert_allclose(g(-xs)[1], slopes(turns, -xs), rtol=1e-6)
+    assert g.stats().traces == 1

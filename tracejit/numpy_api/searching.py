@@ -24,6 +24,8 @@ __all__ = ["lookup"]
 
 def lookup(a: Tracer, v: Tracer, side: str) -> Tracer:
     """`np.searchsorted` in one sorted vector; any shape of `v`."""
+    if "c" in (a.dtype.kind, v.dtype.kind):
+        refuse("looking up complex numbers", "Use np.abs or a part")
     a, v = common([a, v])
     flat = v if v.ndim == 1 else emit("reshape", v, shape=(v.size,))
     found = emit("searchsorted", a, flat, side=side)
