@@ -178,3 +178,17 @@ def test_two_threads_record_at_once():
         t.join()
     for k in range(4):
         assert found[k] == [3 * (k + 1.0) ** 2 + k] * 3
+
+
+def test_partition_in_place():
+    def program(x):
+        y = x * 1.0
+        y.partition(2)
+        x.partition((0, 1), axis=0)
+        return y[:, 2] + x[1]
+
+    x = np.random.default_rng(8).normal(size=(3, 3))
+    kept, ours = x.copy(), x.copy()
+    expected = program(kept)
+    np.testing.assert_allclose(jit(program)(ours), expected)
+    np.testing.assert_array_equal(ours[:2], kept[:2])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import UFUNC_METHODS, Tracer, rewrite
+from ..tracer import FUNCTIONS, UFUNC_METHODS, Tracer, rewrite
 from .indexing import clipped, getitem, wrapped
 from .joining import sort
 from .reductions import axis_of, cumsum
@@ -183,9 +183,23 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
 
 
 @in_place
-def _sort(self: Tracer, axis: Any = -1, kind: Any = None, order: Any = None) -> None:
+def _sort(
+    self: Tracer,
+    axis: Any = -1,
+    kind: Any = None,
+    order: Any = None,
+    *,
+    stable: Any = None,
+) -> None:
     x = writable(np.sort, self)
-    assign(x, sort(fresh(x), axis, kind, order))
+    assign(x, sort(fresh(x), axis, kind, order, stable=stable))
+
+
+def _partition(
+    self: Tracer, kth: Any, axis: Any = -1, kind: Any = "introselect", order: Any = None
+) -> None:
+    x = writable(np.partition, self)
+    assign(x, FUNCTIONS[np.partition](fresh(x), kth, axis, kind, order))
 
 
 @in_place
@@ -203,7 +217,12 @@ def _put(self: Tracer, indices: Any, values: Any, mode: str = "raise") -> None:
     put(self, indices, values, mode)
 
 
-_METHODS: dict[str, Callable[..., None]] = {"sort": _sort, "fill": _fill, "put": _put}
+_METHODS: dict[str, Callable[..., None]] = {
+    "sort": _sort,
+    "partition": _partition,
+    "fill": _fill,
+    "put": _put,
+}
 for _name, _method in _METHODS.items():
     setattr(Tracer, _name, _method)
     enter(f"ndarray.{_name}", "method", _method)
