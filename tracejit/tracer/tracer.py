@@ -22,10 +22,11 @@ from scipy import special
 from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
 from ..primitive import PRIMITIVES
 from ..tape import Ref
+from .active import active_recorder
 from .frames import Concretized, outermost_library_call, where
 from .loop_items import rows
 from .memory import derive
-from .recorder import Recorder, _tracer_class, active_recorder
+from .recorder import Recorder, _tracer_class
 from .shown import is_shown
 from .snippets import stamped
 
