@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 
 from .composed import _tracers
-from .table import as_tracer, emit, recorder_of, refuse
+from .table import as_tracer, emit, recorder_of
 from .ufuncs import call, composed, loop_dtypes
 
 __all__: list[str] = []
@@ -98,7 +98,7 @@ def _gammasgn(x: Any) -> Any:
 def _loggamma(x: Any) -> Any:
     (x,) = _tracers(special.loggamma, x)
     if x.dtype.kind == "c":
-        refuse(f"scipy.special.loggamma of {x.dtype}", "Pass real numbers")
+        return emit("complex_loggamma", x)
     inside = x >= 0
     value = call(special.gammaln, np.where(inside, x, np.ones_like(x)))
     return np.where(inside, value, np.nan)

@@ -2,6 +2,7 @@
 
 from . import (
     branch,
+    complete_qr,
     complex,
     contraction,
     control,
@@ -9,6 +10,7 @@ from . import (
     elementwise,
     factorised,
     fourier,
+    holomorphic,
     host,
     indexing,
     least_squares,
@@ -26,6 +28,7 @@ from . import (
 
 __all__ = [
     "branch",
+    "complete_qr",
     "complex",
     "contraction",
     "control",
@@ -33,6 +36,7 @@ __all__ = [
     "elementwise",
     "factorised",
     "fourier",
+    "holomorphic",
     "host",
     "indexing",
     "least_squares",

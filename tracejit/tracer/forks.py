@@ -10,7 +10,7 @@ the rounds left on the tape, `passes.reroll.branches` makes a tree of the rounds
 `weave` a loop.  That other sequences of outcomes would do what this loop does holds
 under these conditions, which are all checked; else each sequence stays a path.
 
-1. Untraced state at the head of each round is one of a few (`_MODES`), but for names
+1. Untraced state at the head of each round is one of a few (`MODES`), but for names
    that each round binds before it reads them.  Which one it is the loop carries.
 2. The code of a round only computes (`purity`).  So what a round puts on the tape, and
    the state behind it, is decided by the state, by the outcomes of its guards, and by
@@ -48,12 +48,12 @@ from .purity.values import Value, abstract, join
 from .remembered import State
 from .watch import Describe, local_names
 
-__all__ = ["FEW", "Forks"]
+__all__ = ["FEW", "MODES", "PEELED", "Forks", "Head", "loop_of"]
 
 #: First rounds that may differ.
-_PEELED = 3
+PEELED = 3
 #: So many kinds of values one name may hold, and so many states there may be.
-_KINDS, _MODES = 6, 4
+_KINDS, MODES = 6, 4
 #: A loop without a guard in so many rounds is not watched any longer.
 _PATIENCE = 8
 #: Fewer rounds than this stay as they are.
@@ -62,7 +62,7 @@ FEW = 4
 Var = tuple[str, int]
 
 
-class _Head(NamedTuple):
+class Head(NamedTuple):
     """What there was at the head of a round.
 
     Attributes:
@@ -94,7 +94,7 @@ class Forks:
         self.rec, self.kind, self.numbers = rec, kind, numbers
         self.takes_rows = takes_rows
         self.guards = len(rec.guards)
-        self.heads: list[_Head] = []
+        self.heads: list[Head] = []
         self.kinds: dict[str, list[tuple[Any, Value]]] = {}
         self.reason = ""
         self.mixed: dict[str, Any] = {}
@@ -102,13 +102,14 @@ class Forks:
         self.inside: dict[Var, int] = {}
         self.active = self.hopeful = True
         self.behind: Callable[[Var], bool] = lambda var: True
+        self.head: Source | None = None
 
     # --- at each head -----------------------------------------------------------------
 
     def look(self, frame: FrameType) -> None:
         """Note what the names hold."""
         code = code_of(frame.f_code)
-        loop = _loop_of(code, frame)
+        loop = loop_of(code, frame)
         if loop is None:
             self.active = self.hopeful = False
             return
@@ -146,7 +147,7 @@ class Forks:
             for place, tracer in enumerate(seen):
                 before[name, place] = tracer.ref.index
         alias = tuple(describe.alias)
-        self.heads.append(_Head(len(rec.instrs), before, after, state, alias))
+        self.heads.append(Head(len(rec.instrs), before, after, state, alias))
 
     def _note_fixed(
         self,
@@ -196,7 +197,8 @@ class Forks:
     def finish(self, frame: FrameType) -> None:
         """Put a loop on the tape, if the rounds are one."""
         code = code_of(frame.f_code)
-        loop = _loop_of(code, frame)
+        loop = loop_of(code, frame)
+        self.head = Source(code.code, frame.f_lasti)
         if self.active:
             self.look(frame)
         if loop is None or not self.heads:
@@ -208,8 +210,7 @@ class Forks:
                 raise Differ(self.reason)
             self._weave(frame, code, loop)
         except Differ as differ:
-            place = Source(code.code, frame.f_lasti)
-            self.rec.exits.note(f"the loop at {place} keeps its branches: {differ}")
+            self.rec.exits.note(f"the loop at {self.head} keeps its branches: {differ}")
 
     def _rounds(self, peeled: int) -> list[Round]:
         """The rounds, but for the first ones; untraced states are numbered as modes."""
@@ -225,7 +226,7 @@ class Forks:
         for head in heads:
             state = tuple([head.state.get(name, -1) for name in several])
             numbers.append(modes.setdefault(state, len(modes)))
-        if len(modes) > _MODES:
+        if len(modes) > MODES:
             raise Differ(f"the untraced value of {several[0]} changes in the loop")
         return [
             Round(a.at, b.at, a.before, b.after, m, n)
@@ -233,11 +234,31 @@ class Forks:
         ]
 
     def _weave(self, frame: FrameType, code: Code, loop: Loop) -> None:
-        rec = self.rec
         rest = self._rest(frame, code, loop)
         self._check_exit(code, loop)
         self.behind = lambda var: code.reads_behind(loop, var[0])
-        fixes = Fixed(rec, Source(frame.f_code, frame.f_lasti), not rest.heap)
+        fixes, formulas = self._knowledge(rest)
+        last = self._most_peeled()
+        for peeled in range(last + 1):
+            try:
+                if rest.in_place:
+                    self._check_memory(frame, peeled)
+                rounds = self._rounds(peeled)
+                tree = self._tree(rounds, fixes, peeled)
+                self._united(frame, loop, rounds, tree, formulas, fixes, peeled)
+                return
+            except Differ:
+                if peeled == last:
+                    raise
+
+    def _tree(self, rounds: list[Round], fixes: Fixed, first: int) -> Block:
+        return read_rounds(self.rec, rounds, fixes, first)
+
+    def _knowledge(self, rest: Rest) -> tuple[Fixed, Any]:
+        """What is known about values from before the loop, and about numbers."""
+        rec = self.rec
+        assert self.head is not None
+        fixes = Fixed(rec, self.head, not rest.heap)
         others = in_all_rounds(rest, self.numbers)
 
         def formulas(step: Step, seen: dict[int, Any]) -> Any:
@@ -248,18 +269,19 @@ class Forks:
                 return [(k, *place) for k in range(len(self.numbers))]
             return others(step, seen)
 
-        last = min(_PEELED, len(self.heads) - 1 - FEW)
-        for peeled in range(last + 1):
-            try:
-                if rest.in_place:
-                    self._check_memory(frame, peeled)
-                rounds = self._rounds(peeled)
-                tree = read_rounds(rec, rounds, fixes, peeled)
-                self._united(frame, loop, rounds, tree, formulas, fixes, peeled)
-                return
-            except Differ:
-                if peeled == last:
-                    raise
+        return fixes, formulas
+
+    def _most_peeled(self) -> int:
+        return min(PEELED, len(self.heads) - 1 - FEW)
+
+    def _key(self, frame: FrameType, loop: Loop) -> Any:
+        """What loop it is to other recordings."""
+        place = frame.f_code, loop.head, self.kind, self.takes_rows
+        return *place, self.numbers.start, self.numbers.step
+
+    def _is_worth(self, tree: Block) -> bool:
+        """Whether a loop is to be made of the tree."""
+        return forks(tree) > 0
 
     def _united(
         self,
@@ -273,8 +295,7 @@ class Forks:
     ) -> None:
         """Put the loop on the tape, with the sides that are known from elsewhere."""
         memory, outside = self.rec.memory, fixes.outside
-        place = frame.f_code, loop.head, self.kind, self.takes_rows
-        key = *place, self.numbers.start, self.numbers.step
+        key = self._key(frame, loop)
         states = self._states(first)
         whole = tree
         if memory is not None:
@@ -284,10 +305,10 @@ class Forks:
             }
             whole = Block((), modes=parts) if tree.modes else parts[0]
         try:
-            if forks(whole):
+            if self._is_worth(whole):
                 self._put(rounds, whole, formulas, fixes, first)
         except Differ:
-            if not forks(tree):
+            if not self._is_worth(tree):
                 return
             self._put(rounds, tree, formulas, fixes, first)
             whole = tree
@@ -373,7 +394,7 @@ class Forks:
                 raise Differ("an array is written in place")
 
 
-def _loop_of(code: Code, frame: FrameType) -> Loop | None:
+def loop_of(code: Code, frame: FrameType) -> Loop | None:
     """The `for` loop of which a frame asks for the next item, if it can be read."""
     head = code.index(frame.f_lasti)
     if code.ops[head].name != "FOR_ITER" or not code.is_plain or code.uses_locals:

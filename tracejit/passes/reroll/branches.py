@@ -94,6 +94,7 @@ class Round(NamedTuple):
 
     `before` are the names that may be read; `after` all of them.  `mode` numbers the
     untraced state at the head, which decides what the round does; `next` that behind.
+    `exit` says where a round that leaves the loop goes on (see `left`).
     """
 
     start: int
@@ -102,6 +103,7 @@ class Round(NamedTuple):
     after: Mapping[Var, int]
     mode: int = 0
     next: int = 0
+    exit: Hashable = None
 
 
 class Spot(NamedTuple):
@@ -170,6 +172,7 @@ class Block:
         place: the word of the fork's guard, its instr: as for steps.
         after: at the end of the round, what each name holds; None if that differs.
         next: at the end of the round, the mode of the next one.
+        exit: at the end of a round that leaves the loop, where it goes on.
     """
 
     way: Way
@@ -181,6 +184,7 @@ class Block:
     modes: dict[int, Block] = field(default_factory=dict)
     after: dict[Var, Operand | None] = field(default_factory=dict)
     next: Any = 0
+    exit: Hashable = None
 
     def walk(self) -> Iterator[Block]:
         """This block and all behind it."""
@@ -259,10 +263,10 @@ class _Reader:
                 if len(over) < len(at):
                     raise Differ("its rounds differ")
                 found.after = self.afterwards(at)
-                following = {self.rounds[k].next for k in at}
+                following = {(self.rounds[k].next, self.rounds[k].exit) for k in at}
                 if len(following) > 1:
                     raise Differ("untraced state differs behind equal rounds")
-                (found.next,) = following
+                ((found.next, found.exit),) = following
                 return found
             here = {k: instrs[start + offset] for k, start in at.items()}
             offset += 1
