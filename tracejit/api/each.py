@@ -44,6 +44,10 @@ _COMPILED = 20_000
 _KEPT = 32
 
 
+#: What NumPy raises.
+_ERRORS = (ArithmeticError, LookupError, ValueError)
+
+
 class ManyPathsError(Exception):
     """There are too many paths for one loop; not for the user."""
 
@@ -110,6 +114,7 @@ class _Each:
         self.ways: dict[tuple, None] = {}
         self.rows: list[list[Any]] = []
         self.redo = False
+        self.rolls = True
 
     def record(self) -> tuple[list[Tracer], Any]:
         rec = self.rec
@@ -126,6 +131,8 @@ class _Each:
                 if not len(pending):
                     break
             self.add_kept()
+            if self.redo and len(self.left(np.arange(self.count))):
+                raise ManyPathsError
         except ManyPathsError:
             self.kept.clear()
             rec.replace(self.start, [])
@@ -164,22 +171,32 @@ class _Each:
         """
         self.redo = True
         self.trees = Trees(self.trees.rows, self.rec)
+        self.root = None
         for rows in reversed(self.rows):
             run = self.one(rows)
+            self.root = self.root or run
             self.check(run)
             self.trees.add(run.path)
         for rows in self.rows:
             self.require(rows, None)
 
     def require(self, rows: list[Any], run: _Run | None) -> None:
-        """Give up unless the loop so far does what was recorded for an example."""
+        """See that the loop so far does what was recorded for an example.
+
+        Where rounds of a loop in it go the same way in one example and not in another,
+        and the loop cannot have branches, its rounds become decisions of their own.
+        """
         rec = self.rec
         body, outside, _ = self.body()
         shared = [rec.value(rec.ref(index)) for index in outside]
         try:
             outs = interpret(body, [np.int64(0), *shared, *rows])
         except GuardFailed:
-            raise ManyPathsError from None
+            if not self.rolls:
+                raise ManyPathsError from None
+            self.rolls = False
+            self.again()
+            return
         for out, value in zip(outs, run.values if run else (), strict=run is not None):
             if not np.allclose(out, value, rtol=1e-6, equal_nan=True):
                 raise ManyPathsError
@@ -195,7 +212,8 @@ class _Each:
         marks.require_no_writes(
             "a function under vmap", "Return the value instead", ones
         )
-        rec.roll(at, outs)
+        if self.rolls:
+            rec.roll(at, outs)
         instrs = rec.instrs[at:]
         values = [rec.value(out) for out in outs]
         rec.replace(at, [])
@@ -279,17 +297,20 @@ class _Each:
             try:
                 interpret(body, inputs)
                 continue
+            except _ERRORS:
+                continue  # its path is known; here it would raise
             except GuardFailed:
                 pass
             at, guards = len(rec.instrs), len(rec.guards)
             try:
                 with np.errstate(all="ignore"):
                     self.add(rows, True)
-            except (TracejitError, ArithmeticError, LookupError, ValueError):
+            except (TracejitError, *_ERRORS):
                 # Not with what is shared now.
                 rec.replace(at, [])
                 rec.exits.drop([(guards, len(rec.guards))])
                 self.rows = [other for other in self.rows if other is not rows]
+                self.again()
                 self.kept[:] = [other for other in self.kept if other is not rows]
 
     # --- examples
@@ -312,8 +333,8 @@ class _Each:
             rows = [value[k] for value in self.values]
             try:
                 outs = interpret(body, [np.int64(k), *shared, *rows])
-            except GuardFailed:
-                return pending[place:]
+            except (GuardFailed, *_ERRORS):
+                return pending[place:]  # what NumPy raises comes from the user's line
             for array, value in zip(self.arrays, outs, strict=True):
                 array[k] = value
         return pending[:0]
