@@ -623,7 +623,10 @@ REFUSED = {
     ),
     "attribute": (
         lambda x: x.ctypes,
-        f"the attribute 'ctypes' of a traced array cannot be recorded. {OUT}.",
+        (
+            "the attribute 'ctypes' of a traced array cannot be recorded. Ask about "
+            "the ordinary array outside the function."
+        ),
     ),
     "resize": (
         lambda x: x.resize(4),

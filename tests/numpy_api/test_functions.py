@@ -69,6 +69,50 @@ def test_polynomials_of_conjugate_zeros_are_real():
         check_complex(np.poly, x)
 
 
+def test_histograms():
+    sample = np.array([0.0, 0.5, 1.0, 1.0, 2.0, 3.0, -1.0, 7.5])
+    for x in (sample, sample.astype("f4"), sample.astype(int), sample > 0):
+        for bins in (3, [0, 1, 2, 3], np.array([0.0, 1.0, 1.0, 7.5])):
+            check(lambda x, b=bins: np.histogram(x, b), x)
+            check(lambda x, b=bins: np.histogram(x, b, weights=np.arange(8)), x)
+            check(lambda x, b=bins: np.histogram(x, b, density=True), x)
+        check(lambda x: np.histogram(x, 4, range=(0, 3)), x)
+    check(lambda x: np.histogram(x), np.ones(3))
+    check(lambda x: np.histogram(x), sample[:0])
+    check(lambda x: np.histogram(x, [0.0, 1.0, 9.0]), np.append(sample, np.nan))
+    for bins, text in (
+        ([2.0, 1.0], "`bins` must increase monotonically"),
+        (0, "`bins` must be positive"),
+        (np.ones((1, 1)), "`bins` must be 1d"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            record(lambda x, b=bins: np.histogram(x, b), sample)
+    with pytest.raises(ValueError, match="max must be larger than min in range"):
+        record(lambda x: np.histogram(x, 3, (1.0, 0.0)), sample)
+    with pytest.raises(TypeError, match="`bins` must be an integer, a string, or"):
+        record(lambda x: np.histogram(x, 1.5), sample)
+    with pytest.raises(UnsupportedError) as caught:
+        record(lambda x: np.histogram(x, weights=x > 0), sample)
+    assert str(caught.value).endswith(
+        "np.histogram with bools as weights cannot be recorded. Convert them with "
+        ".astype(int)."
+    )
+    with pytest.raises(UnsupportedError) as caught:
+        record(lambda x: np.histogram(x, "auto"), sample)
+    assert str(caught.value).endswith(
+        "np.histogram with bins='auto' cannot be recorded. Give the number of bins, or "
+        "their edges."
+    )
+
+
+def test_unique_rows():
+    rows = np.array([[1, 2], [0, 5], [1, 2], [1, 1]])
+    for x in (rows, rows * 0.5, rows > 1, rows[:1]):
+        for axis in (0, 1, -1):
+            check(lambda x, a=axis: np.unique(x, True, True, True, a), x)
+    check(lambda x: np.unique(x, axis=1), C)
+
+
 def test_integer_powers_of_arrays():
     bases = np.array([0, 1, -1, 2, -3, 7])
     for dtype in ("i1", "u1", "i4", "i8"):

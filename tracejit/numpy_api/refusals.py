@@ -13,7 +13,6 @@ __all__ = ["PLAIN", "REFUSALS"]
 
 _DATES = "Convert dates to numbers outside the function"
 _FILES = "Return the array and write it outside the function"
-_HISTOGRAM = "Use np.searchsorted for the bins and np.bincount for the counts"
 _MEMORY = "Ask about the ordinary array outside the function"
 _NO_UFUNC = "Call the function on a whole array, or declare it with tracejit.primitive"
 _WINDOW = "Make the window outside the function"
@@ -34,10 +33,6 @@ REFUSALS: dict[str, str] = {
     "np.frombuffer": "Use x.astype for another dtype",
     "np.fromiter": "Use np.array([...])",
     "np.frompyfunc": _NO_UFUNC,
-    "np.histogram": _HISTOGRAM,
-    "np.histogram2d": _HISTOGRAM,
-    "np.histogram_bin_edges": "Use np.linspace(x.min(), x.max(), bins + 1)",
-    "np.histogramdd": _HISTOGRAM,
     "np.is_busday": _DATES,
     "np.isfortran": _MEMORY,
     "np.isnat": _DATES,

@@ -265,7 +265,8 @@ class Tracer:
         if name.startswith("__") or not hasattr(self.__class__, name):
             kind = self.__class__.__name__
             raise AttributeError(f"{kind!r} object has no attribute {name!r}")
-        return refuse(f"the attribute {name!r} of a traced array")
+        way_out = _OF_ATTRIBUTES.get(name, _WAY_OUT)
+        return refuse(f"the attribute {name!r} of a traced array", way_out)
 
     # --- leaving the trace ------------------------------------------------------------
 
@@ -412,6 +413,13 @@ def _way_out(name: str, seen: Concretized) -> str:
         return _ONE_ARRAY
     return _WAY_OUT
 
+
+_MEMORY = "Ask about the ordinary array outside the function"
+_OF_ATTRIBUTES = {
+    "view": "Use x.astype for another dtype, and x[...] for a view",
+    "tobytes": "Return the array and write it outside the function",
+    **dict.fromkeys(("base", "ctypes", "data", "flags", "strides"), _MEMORY),
+}
 
 _ONE_ARRAY = "Give it one array: np.array([...]) makes one of traced values"
 
