@@ -61,11 +61,11 @@ def head(text: str) -> str:
             tree = tree.func
             found = ast.unparse(tree)
         elif isinstance(tree, ast.Subscript):
-            tree = tree.concrete
+            tree = tree.value
             found = f"{ast.unparse(tree)}.__getitem__"
         else:
             found = found or ast.unparse(tree)
-            tree = tree.concrete
+            tree = tree.value
         root = found.split(".")[0]
         if root == "np" and not any(isinstance(p, ast.Call) for p in ast.walk(tree)):
             return found.removesuffix(".__getitem__")

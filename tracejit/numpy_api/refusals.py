@@ -57,7 +57,6 @@ REFUSALS: dict[str, str] = {
     "np.polynomial": "Use np.polyval, with the highest coefficient first",
     "np.testing": "Write assert np.allclose(a, b)",
     "np.char": "Handle text outside the function",
-    "np.fft": "Write the transform as a product with a matrix",
     "np.ma": "Use np.where with a mask of your own",
     "np.random": "Draw outside the function and pass the numbers as an argument",
     "np.rec": "Use one array for each field",
