@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import config
 from ..signature import Call, leaf_names, parameter_names
-from ..tracer import Memory, Owner, RecordAgain, recording
+from ..tracer import Memory, Owner, Promoted, RecordAgain, RecordPaths, recording
 from .effects import effects_of
 from .fast import RECORDINGS
 from .outputs import Outputs
@@ -24,23 +24,34 @@ class Recordings:
         self.program = program
         self._memories: dict[tuple, Memory] = {}
 
-    def record(self, call: Call, may_skip: bool = True) -> tuple[Session, Outputs, Any]:
+    def record(
+        self, call: Call, may_skip: bool = True, may_fork: bool = True
+    ) -> tuple[Session, Outputs, Any]:
         """Run the function on tracers; everything is put back if it raises.
 
         Args:
             may_skip: whether rounds of loops may be left out (`tracer.rounds`).
+            may_fork: whether loops may get branches (`tracer.forks`).
         """
         session = Session(self.program.name)
-        session.may_skip, session.may_fork = may_skip, True
+        session.may_skip, session.may_fork = may_skip, may_fork
         session.memory = self._memory(call.key)
         try:
             outputs, checks = self._run(call, session)
+        except Promoted:
+            return self.record(call, may_skip, may_fork)
+        except RecordPaths:
+            return self.record(call, may_skip, may_fork=False)
         except RecordAgain:
-            return self.record(call, may_skip=False)
+            return self.record(call, False, may_fork)
         except Exception:
+            # It may be about an array that is an ordinary one on other paths.
+            if session.promoted:
+                session.memory.give_up_arrays()
+                return self.record(call, may_skip, may_fork)
             # It may be about values that are those of another round.
             if session.skips:
-                return self.record(call, may_skip=False)
+                return self.record(call, False, may_fork)
             raise
         return session, outputs, checks
 
@@ -75,6 +86,7 @@ class Recordings:
                 session.effects = effects_of(session, tracers, call.raw, delivers)
                 if session.effects is not None:
                     outputs.add([tracers[i].ref for i in session.effects.delivered])
+                session.check_floats()
                 session.roll(0, outputs.refs)
         finally:
             RECORDINGS.remove(session)

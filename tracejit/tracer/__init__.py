@@ -1,6 +1,7 @@
 """Recording: tracers that stand for the arguments, and the recorder they write to."""
 
 from .. import ops as ops  # registers the rows
+from .forks import Promoted, RecordAgain, RecordPaths
 from .frames import is_calling, is_inside, user_frame, user_source, where
 from .loop_items import LOOPS, served
 from .memory import (
@@ -30,7 +31,6 @@ from .recorder import (
     recording,
 )
 from .remembered import Memory
-from .rounds import RecordAgain
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
 from .warn import call_noisy, call_silent, has_error_state
 
@@ -44,7 +44,9 @@ __all__ = [
     "GuardInfo",
     "Memory",
     "Owner",
+    "Promoted",
     "RecordAgain",
+    "RecordPaths",
     "Recorder",
     "Tracer",
     "View",

@@ -17,21 +17,27 @@ under these conditions, which are all checked; else each sequence stays a path.
    the loop's variable.
 3. Python numbers that the variable decides are known by formula.
 4. A name that is read behind the loop holds a traced value, or the loop's last item.
-5. Nothing is written in place into arrays that have other owners.
+5. An array that is written in place has the same names all the time, and a list that
+   grows has one; each round appends equally much to it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import gc
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..passes.reroll import (
+    APPENDED,
     Block,
     Differ,
     Round,
     Step,
+    Var,
     forks,
     guards_in,
     moved,
@@ -41,43 +47,39 @@ from ..passes.reroll import (
 from ..tape import Source
 from .differing import in_all_rounds
 from .fixed import Fixed
+from .heads import Heads, buffers
+from .memory import note_written, replaced
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Code, Loop, code_of
 from .purity.counted import COUNTER
-from .purity.values import Value, abstract, join
+from .purity.values import Known, Value, join
 from .remembered import State
-from .watch import Describe, local_names
+from .watch import local_names
 
-__all__ = ["FEW", "Forks"]
+__all__ = ["FEW", "Forks", "Promoted", "RecordAgain", "RecordPaths"]
 
 #: First rounds that may differ.
 _PEELED = 3
-#: So many kinds of values one name may hold, and so many states there may be.
-_KINDS, _MODES = 6, 4
+#: So many states there may be.
+_MODES = 4
+#: Who holds a list that has one name: the frame, tables of names, the question.
+_HOLDERS = 5
 #: A loop without a guard in so many rounds is not watched any longer.
 _PATIENCE = 8
 #: Fewer rounds than this stay as they are.
 FEW = 4
 
-Var = tuple[str, int]
+
+class RecordAgain(BaseException):
+    """Rounds were left out that are needed after all; record without."""
 
 
-class _Head(NamedTuple):
-    """What there was at the head of a round.
+class RecordPaths(RecordAgain):
+    """Branches were put into loops that are not right; record without."""
 
-    Attributes:
-        at: how many instrs there were.
-        before: refs in names that the round may read.
-        after: refs in all names.
-        state: for each name that may be read, the number of what it holds (`_kind`).
-        alias: for each traced value, where it came first.
-    """
 
-    at: int
-    before: Mapping[Var, int]
-    after: Mapping[Var, int]
-    state: Mapping[str, int]
-    alias: tuple[int, ...]
+class Promoted(RecordAgain):
+    """An array is known to get traced values; record with that."""
 
 
 class Forks:
@@ -94,12 +96,8 @@ class Forks:
         self.rec, self.kind, self.numbers = rec, kind, numbers
         self.takes_rows = takes_rows
         self.guards = len(rec.guards)
-        self.heads: list[_Head] = []
-        self.kinds: dict[str, list[tuple[Any, Value]]] = {}
-        self.reason = ""
-        self.mixed: dict[str, Any] = {}
-        self.fixed: State = []
-        self.inside: dict[Var, int] = {}
+        self.heads = Heads(rec)
+        self.begun: dict[str, weakref.ref] = {}
         self.active = self.hopeful = True
         self.behind: Callable[[Var], bool] = lambda var: True
 
@@ -112,84 +110,37 @@ class Forks:
         if loop is None:
             self.active = self.hopeful = False
             return
-        rec, number = self.rec, len(self.heads)
+        rec, number = self.rec, len(self.heads.all)
         if len(rec.guards) > self.guards and self._may_have_loops(code, loop):
-            rec.roll(self.heads[-1].at)
+            rec.roll(self.heads.all[-1].at)
         if number == _PATIENCE and len(rec.guards) == self.guards:
             self.active = self.hopeful = False
             return
-        dead = code.overwritten(loop)
-        seen: list[Any] = []
-
-        def look(value: Any) -> Any:
-            seen.append(value)
-            return value.ref.aval, value.weak
-
-        describe = Describe(type(rec).tracer_class(), look)
         names = local_names(frame)
         if not number:
-            self._note_fixed(code, loop, names, describe, seen)
-        before: dict[Var, int] = dict(self.inside)
-        after: dict[Var, int] = dict(self.inside)
-        state: dict[str, int] = {}
-        for name, value in names.items():
-            if name not in loop.rebound and type(value) is not describe.traced:
-                continue
-            seen.clear()
-            what = describe(value)
-            for place, tracer in enumerate(seen):
-                after[name, place] = tracer.ref.index
-            if name in dead:
-                self._note_dead(name, what, type(value) is describe.traced)
-                continue
-            state[name] = self._kind(name, what, value)
-            for place, tracer in enumerate(seen):
-                before[name, place] = tracer.ref.index
-        alias = tuple(describe.alias)
-        self.heads.append(_Head(len(rec.instrs), before, after, state, alias))
+            rec.watching.append(weakref.ref(self))
+            self.begun = self._prepared(frame, loop, names)
+        self.heads.add(code, loop, names)
+        if self.heads.reason:
+            self.active = False
 
-    def _note_fixed(
-        self,
-        code: Code,
-        loop: Loop,
-        names: dict[str, Any],
-        describe: Describe,
-        seen: list[Any],
-    ) -> None:
-        """Note untraced names that the loop leaves alone, and traced values in them."""
-        shared = {*code.code.co_cellvars, *code.code.co_freevars}
-        read = shared.union(*[code.ops[i].read for i in loop.body])
-        for name in sorted(read & names.keys()):
-            if name in loop.rebound or type(names[name]) is describe.traced:
-                continue
-            seen.clear()
-            self.fixed.append((name, describe(names[name])))
-            for place, tracer in enumerate(seen):
-                self.inside[name, place] = tracer.ref.index
+    def _prepared(
+        self, frame: FrameType, loop: Loop, names: dict[str, Any]
+    ) -> dict[str, weakref.ref]:
+        """Arrays without traced values; not those that are known to get some here."""
+        found = buffers(names)
+        memory = self.rec.memory
+        for name in list(found) if memory is not None else ():
+            if (frame.f_code, loop.head, name) in memory.arrays:
+                if name in buffers(names):  # not yet by another name
+                    names[name].promote()
+                self.rec.promoted = True
+                del found[name]
+        return found
 
     def _may_have_loops(self, code: Code, loop: Loop) -> bool:
         inner = any(o is not loop and o.head in loop.body for o in code.loops)
-        return inner or len(self.rec.instrs) - self.heads[-1].at >= 64
-
-    def _note_dead(self, name: str, what: Any, traced: bool) -> None:
-        """Whether a name that is bound anew is always the same kind of traced value."""
-        if not self.heads:
-            return
-        known = self.mixed.setdefault(name, (what, traced))
-        if known != (what, traced):
-            self.mixed[name] = (None, False)
-
-    def _kind(self, name: str, what: Any, value: Any) -> int:
-        """The number of what a name holds, apart from traced data."""
-        known = self.kinds.setdefault(name, [])
-        for number, (other, _) in enumerate(known):
-            if other == what:
-                return number
-        if len(known) == _KINDS:
-            self.active = False
-            self.reason = f"the untraced value of {name} changes in the loop"
-        known.append((what, abstract(value, type(self.rec).tracer_class())))
-        return len(known) - 1
+        return inner or len(self.rec.instrs) - self.heads.all[-1].at >= 64
 
     # --- behind the loop --------------------------------------------------------------
 
@@ -199,21 +150,38 @@ class Forks:
         loop = _loop_of(code, frame)
         if self.active:
             self.look(frame)
-        if loop is None or not self.heads:
+        heads = self.heads.all
+        if loop is None or not heads:
             return
-        if not any(guards_in(self.rec.instrs[self.heads[0].at :])):
+        if not any(guards_in(self.rec.instrs[heads[0].at :])):
             return
         try:
+            self._begin_traced(frame, loop)
             if not self.active:
-                raise Differ(self.reason)
+                raise Differ(self.heads.reason)
             self._weave(frame, code, loop)
         except Differ as differ:
             place = Source(code.code, frame.f_lasti)
             self.rec.exits.note(f"the loop at {place} keeps its branches: {differ}")
 
+    def _begin_traced(self, frame: FrameType, loop: Loop) -> None:
+        """Record again if an array has become a traced one in one of the rounds.
+
+        It is one from the beginning then, so that rounds do not differ in that.
+        """
+        memory, traced = self.rec.memory, type(self.rec).tracer_class()
+        sites = {
+            (frame.f_code, loop.head, name)
+            for name, known in self.begun.items()
+            if type(known()) is traced
+        }
+        if sites and memory is not None and memory.begin_traced(sites):
+            raise Promoted
+
     def _rounds(self, peeled: int) -> list[Round]:
         """The rounds, but for the first ones; untraced states are numbered as modes."""
-        heads = self.heads[peeled:]
+        heads = self.heads.all[peeled:]
+        lists = self.heads.grown(peeled)
         kinds: dict[str, set[int]] = {}
         for head in heads:
             for name, kind in head.state.items():
@@ -227,8 +195,23 @@ class Forks:
             numbers.append(modes.setdefault(state, len(modes)))
         if len(modes) > _MODES:
             raise Differ(f"the untraced value of {several[0]} changes in the loop")
+
+        def own(held: Mapping[Var, int]) -> dict[Var, int]:
+            # What a list held before is not read.
+            return {var: ref for var, ref in held.items() if var[0] not in lists}
+
         return [
-            Round(a.at, b.at, a.before, b.after, m, n)
+            Round(
+                a.at,
+                b.at,
+                own(a.before),
+                own(b.after),
+                m,
+                n,
+                b.written,
+                b.rebound,
+                b.together,
+            )
             for a, b, m, n in zip(heads, heads[1:], numbers, numbers[1:], strict=False)
         ]
 
@@ -248,11 +231,9 @@ class Forks:
                 return [(k, *place) for k in range(len(self.numbers))]
             return others(step, seen)
 
-        last = min(_PEELED, len(self.heads) - 1 - FEW)
+        last = min(_PEELED, len(self.heads.all) - 1 - FEW)
         for peeled in range(last + 1):
             try:
-                if rest.in_place:
-                    self._check_memory(frame, peeled)
                 rounds = self._rounds(peeled)
                 tree = read_rounds(rec, rounds, fixes, peeled)
                 self._united(frame, loop, rounds, tree, formulas, fixes, peeled)
@@ -276,6 +257,8 @@ class Forks:
         place = frame.f_code, loop.head, self.kind, self.takes_rows
         key = *place, self.numbers.start, self.numbers.step
         states = self._states(first)
+        has_guards = any(guards_in(self.rec.instrs[rounds[0].start :]))
+        inside = has_guards and self._is_inside()
         whole = tree
         if memory is not None:
             parts = {
@@ -284,29 +267,44 @@ class Forks:
             }
             whole = Block((), modes=parts) if tree.modes else parts[0]
         try:
-            if forks(whole):
+            if forks(whole) or inside:
                 self._put(rounds, whole, formulas, fixes, first)
         except Differ:
-            if not forks(tree):
+            if not forks(tree) and not inside:
                 return
             self._put(rounds, tree, formulas, fixes, first)
-            whole = tree
+            has_guards = any(guards_in(self.rec.instrs[rounds[0].start :]))
+        inside = has_guards and self._is_inside()
+        whole = tree
         if memory is None:
             return
         for mode, part in (whole.modes or {0: whole}).items():
             portable = fixes.portable(moved(part, 0, part.way[:0], states.__getitem__))
             memory.add(key, states[mode], outside, portable, len(part.way))
 
+    def _is_inside(self) -> bool:
+        """Whether a round of another loop runs, which may be one with branches."""
+        alive = [known() for known in self.rec.watching]
+        return any(one is not None and one is not self and one.active for one in alive)
+
     def _states(self, first: int) -> list[State]:
         """What the names hold in each mode of the rounds from `first` on."""
         rounds = self._rounds(first)
         modes = [*[r.mode for r in rounds], rounds[-1].next]
+        lists = self.heads.grown(first)
+        fixed = [pair for pair in self.heads.fixed if pair[0] not in lists]
+        fixed.append((APPENDED, sorted(self.heads.items.items())))
+        behind = (n for n in self.heads.mixed if self.behind((n, 0)))
+        fixed.append(("", [(n, self.heads.mixed[n]) for n in sorted(behind)]))
         found: dict[int, dict[str, int]] = {}
-        for mode, head in zip(modes, self.heads[first:], strict=True):
+        for mode, head in zip(modes, self.heads.all[first:], strict=True):
             known = found.setdefault(mode, dict(head.state))
             found[mode] = {n: k for n, k in known.items() if n in head.state}
         return [
-            [*self.fixed, *[(n, self.kinds[n][k][0]) for n, k in sorted(state.items())]]
+            [
+                *fixed,
+                *[(n, self.heads.kinds[n][k][0]) for n, k in sorted(state.items())],
+            ]
             for _, state in sorted(found.items())
         ]
 
@@ -314,6 +312,7 @@ class Forks:
         self, rounds: list[Round], tree: Block, formulas: Any, fixes: Fixed, first: int
     ) -> None:
         rec = self.rec
+        self._check_memory(tree, first)
         start = rounds[0].start
         recorded = rec.instrs[start:]
         own = set(guards_in(recorded))
@@ -337,17 +336,56 @@ class Forks:
         rec.exits.keep(exit, woven.guards, own, more)
         ways = frozenset([b.way for b in tree.walk() if b.is_leaf])
         rec.forks.add((recorded[0].source, ways))
+        self._own_memory(woven.memory)
+        self._fill(woven.stacks, first)
         rec.forget(recorded, start)
+
+    def _own_memory(self, memory: Mapping[Var, int]) -> None:
+        """Give arrays that the loop may write into what it makes of them."""
+        rec = self.rec
+        for var, base in self.heads.owners(memory).items():
+            before, ref = base.ref, rec.ref(memory[var])
+            if before.index != ref.index:
+                rec.values[ref.index] = rec.value(before)
+                replaced(base, ref)
+            elif base.memory is not None:
+                note_written(base)
+
+    def _fill(self, stacks: Mapping[Var, int], first: int) -> None:
+        """Have lists hold rows of what the loop stacks."""
+        rec, heads = self.rec, self.heads.all[first:]
+        lists = self.heads.grown(first)
+        for (name, place), stack in stacks.items():
+            items = lists[name.removesuffix(APPENDED)]
+            for k, head in enumerate(heads[:-1]):
+                at = head.lists[name.removesuffix(APPENDED)] + place
+                row = rec.row(stack, k)
+                given = rec.ref(heads[k + 1].after[name, place])
+                rec.values[row.index] = rec.value(given)
+                if row.aval.shape:
+                    items[at].ref = row
+                else:
+                    _, weak, *_ = self.heads.items[name, place]
+                    items[at] = rec.tracer(row, weak)
+        rec.mixed_floats = rec.mixed_floats or self.heads.mixed_floats
 
     def _rest(self, frame: FrameType, code: Code, loop: Loop) -> Rest:
         dead = code.overwritten(loop)
         names = {n: v for n, v in local_names(frame).items() if n not in dead}
+        lists = self.heads.grown(0)
+        for name in lists:
+            more = sys.getrefcount(names[name]) - _HOLDERS
+            if more > 0:
+                holders = gc.get_referrers(names[name])
+                more -= sum(type(holder) is Known for holder in holders)
+            if more > 0:
+                raise Differ(f"the list {name} may have other names")
         info = Info.of(frame, type(self.rec).tracer_class(), names)
-        for name, kinds in self.kinds.items():
+        for name, kinds in self.heads.kinds.items():
             if len(kinds) == 1:
                 continue
             info.names[name] = functools.reduce(join, [value for _, value in kinds])
-        rest = read_rest(info, frame.f_lasti, self.kind)
+        rest = read_rest(info, frame.f_lasti, self.kind, lists)
         if not isinstance(rest, Rest):
             raise Differ(rest)
         if self.takes_rows:
@@ -358,19 +396,30 @@ class Forks:
     def _check_exit(self, code: Code, loop: Loop) -> None:
         """What is read behind the loop follows from the last round's outcomes."""
         items = code.items(loop)
-        for name, (_, traced) in self.mixed.items():
+        for name, (_, traced) in self.heads.mixed.items():
             if not traced and name not in items and code.reads_behind(loop, name):
                 raise Differ(f"{name} is read behind the loop and may be untraced")
 
-    def _check_memory(self, frame: FrameType, first: int) -> None:
-        if len({head.alias for head in self.heads[first:]}) > 1:
-            raise Differ("an array that has several names is written in place")
-        traced = type(self.rec).tracer_class()
-        for value in local_names(frame).values():
-            if type(value) is not traced or not value.ref.shape:
-                continue
-            if getattr(value, "memory", None) is not None or value.shared:
-                raise Differ("an array is written in place")
+    def _check_memory(self, tree: Block, first: int) -> None:
+        """An array that is written into is one object all the time, by the same names.
+
+        Else which object that is, in another sequence, would not be known.
+        """
+        leaves = [block for block in tree.walk() if block.is_leaf]
+        written = frozenset().union(*[leaf.written for leaf in leaves])
+        for leaf in leaves:
+            if not written.isdisjoint(leaf.rebound):
+                raise Differ("an array is written in place, and bound anew")
+        begin = self.heads.all[first]
+        if not written <= begin.memory.keys():
+            raise Differ("an array is written in place that the loop has made")
+
+        def shared(groups: Iterable[frozenset[Var]]) -> set[frozenset[Var]]:
+            return {group for group in groups if not written.isdisjoint(group)}
+
+        for leaf in leaves:
+            if shared(leaf.together) != shared(begin.together):
+                raise Differ("an array that has several names is written in place")
 
 
 def _loop_of(code: Code, frame: FrameType) -> Loop | None:

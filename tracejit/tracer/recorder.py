@@ -28,9 +28,9 @@ from ..passes.reroll import Proof, join_rows, reroll, rewrite
 from ..primitive import PRIMITIVES, Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
+from .forks import RecordAgain, RecordPaths
 from .frames import user_frame, user_source, where
 from .memory import own_ref
-from .rounds import RecordAgain
 from .warn import run_noisy, warn
 
 __all__ = [
@@ -120,6 +120,11 @@ class Recorder(Builder):
         may_fork: whether `forks` may put branches into loops, and `memory`: what it
             knows of them from former recordings, if anything.  `forks` are those
             that there are.
+        watching: the loops that run (`forks.Forks`), by weak references.
+        mixed_floats: whether a traced value stands for a float of Python or of NumPy,
+            depending on the path.
+        promoted: whether an array is a traced one before it has traced values, as it
+            gets some in a loop.
         holes: refs whose values are those of a round that was left out.
 
     Example:
@@ -146,6 +151,8 @@ class Recorder(Builder):
         self.written: set[int] = set()
         self.may_skip = self.may_fork = False
         self.skips = 0
+        self.promoted = self.mixed_floats = False
+        self.watching: list[weakref.ref] = []
         self.holes: set[int] = set()
         self._deferred: set[int] = set()
         self._row_of: dict[int, tuple[int, int]] = {}
@@ -562,6 +569,15 @@ class Recorder(Builder):
     def forget(self, recorded: list[Instr], start: int) -> None:
         """Forget what instrs computed that stood behind instr `start` and are gone."""
         self._drop(recorded, start)
+
+    def check_floats(self) -> None:
+        """Record without branches in loops if it matters whose float a value is.
+
+        It does where a dtype follows from it.
+        """
+        wide = {np.dtype(t) for t in (np.float64, np.int64, np.bool_, np.complex128)}
+        if self.mixed_floats and not {a.dtype for a in self.avals} <= wide:
+            raise RecordPaths
 
     def finish_trace(self, outputs: Iterable[Ref]) -> Tape:
         """The tape: argument inputs first, then the hidden inputs of `captures`."""

@@ -38,7 +38,7 @@ import numpy as np
 
 from ..passes.reroll import Formula, Proof, prove_rounds, stretch
 from .differing import differing
-from .forks import FEW, Forks
+from .forks import FEW, Forks, RecordAgain
 from .grown import Grown, grown_list
 from .memory import own_ref
 from .purity import Info, Rest, read_rest
@@ -57,10 +57,6 @@ _HOLDERS = 3
 MANY = 500_000
 #: Leaving out fewer instrs than this is not worth the reading.
 MIN_SAVED = 1000
-
-
-class RecordAgain(BaseException):
-    """Rounds were left out that are needed after all; record without."""
 
 
 class _Visit(NamedTuple):

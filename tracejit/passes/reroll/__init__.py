@@ -32,12 +32,14 @@ import numpy as np
 from ...avals import aval_of
 from ...tape import Builder, Instr, Ref, Tape
 from .branches import (
+    APPENDED,
     Block,
     Differ,
     Formulas,
     Outer,
     Round,
     Step,
+    Var,
     forks,
     guards_in,
     read_rounds,
@@ -52,9 +54,10 @@ from .unstack import join_rows
 from .weave import weave
 
 __all__ = [
-    "Block", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Outer", "Proof",
-    "Round", "Step", "forks", "guards_in", "join_rows", "moved", "prove_rounds",
-    "read_rounds", "reroll", "reroll_tape", "rewrite", "stretch", "united", "weave",
+    "APPENDED", "Block", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Outer",
+    "Proof", "Round", "Step", "Var", "forks", "guards_in", "join_rows", "moved",
+    "prove_rounds", "read_rounds", "reroll", "reroll_tape", "rewrite", "stretch",
+    "united", "weave",
 ]  # fmt: skip
 
 MAX_ROUNDS = 8
