@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tracejit import autograd, value_and_grad
+from tracejit import autograd, cond, value_and_grad
 
 OUTPUT = Path(__file__).parent / "output"
 
@@ -22,9 +22,25 @@ def save(name, drawing):
     path = OUTPUT / f"{name}.svg"
     path.write_text(drawing.svg, encoding="utf-8")
     (OUTPUT / f"{name}.dot").write_text(drawing.dot, encoding="utf-8")
-    ET.fromstring(drawing.svg)  # it is well-formed
-    print(f"{path.name}: {len(drawing.boxes)} boxes, {len(drawing.edges)} arrows")
-    return len(drawing.boxes)
+    root = ET.fromstring(drawing.svg)  # it is well-formed
+    # What is counted is what is in the texts.
+    texts = [element.text for element in root.iter() if element.tag.endswith("}text")]
+    assert {box.label for box in drawing.boxes} <= {text.strip() for text in texts}
+    boxes, arrows = count(drawing)
+    assert drawing.dot.count('" -> "') == arrows
+    assert drawing.dot.count("[label=") == boxes
+    print(f"{path.name}: {boxes} boxes, {arrows} arrows")
+    return boxes
+
+
+def count(drawing):
+    """Return the number of boxes and arrows, those inside of loops too."""
+    boxes, arrows = len(drawing.boxes), len(drawing.edges)
+    for box in drawing.boxes:
+        if box.inner is not None:
+            inside, between = count(box.inner)
+            boxes, arrows = boxes + inside, arrows + between
+    return boxes, arrows
 
 
 def line():
@@ -86,11 +102,35 @@ def loops_and_guards():
     save("loop", drawing)
 
 
+def a_branch():
+    """What depends on a value: both sides are there, beside each other."""
+
+    @value_and_grad
+    def smooth(x):
+        return cond(x > 0.0, np.sin, lambda x: x * x, x)
+
+    drawing = smooth.draw(0.5)
+    sides = {
+        side.label: [part.label for part in side.inner.boxes]
+        for box in drawing.boxes
+        if box.role == "branch"
+        for side in box.inner.boxes
+        if "cos" in str(side.inner) or "add" in str(side.inner)
+    }
+    print(sides)
+    assert sides == {
+        "yes": ["%0: f64[]", "cos", "return"],
+        "no": ["%0: f64[]", "add", "return"],
+    }
+    save("branch", drawing)
+
+
 def main():
     """Draw all."""
     line()
     network()
     loops_and_guards()
+    a_branch()
 
 
 if __name__ == "__main__":

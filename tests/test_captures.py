@@ -829,11 +829,6 @@ def test_a_refusal_that_is_caught_still_fails(body):
         f(2.0)
 
 
-def test_text_of_a_traced_value_is_not_returned():
-    with pytest.raises(tj.UnsupportedError, match="format it outside"):
-        tj.jit(lambda x: (x, f"{x:.2f}"))(1.0)
-
-
 WARNING = """
 import numpy as np
 from tracejit import jit, grad

@@ -296,6 +296,15 @@ def test_alternating_paths_hit_with_one_failure_each():
     assert f.stats().guard_failures - before == 10
 
 
+def test_what_an_interpreted_path_leaves_for_the_backward_kernel(monkeypatch):
+    """Residuals of a path that is not compiled lie as the kernel reads them."""
+    monkeypatch.setattr(config, "MAX_EAGER_PATHS", 0)
+    x, w = np.arange(1.0, 13.0).reshape(3, 4), np.array([1.0, -2.0, 0.5])
+    out, pull = tj.vjp(lambda x: np.hypot.reduce(x, axis=1), x)
+    np.testing.assert_allclose(out, np.linalg.norm(x, axis=1))
+    np.testing.assert_allclose(pull(w)[0], x / out[:, None] * w[:, None])
+
+
 def test_many_paths_are_interpreted_first_and_compiled_when_they_return():
     f = tj.jit(from_source("def f(x):\n    return x * int(x)"))
     n = config.MAX_EAGER_PATHS

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1] / "tracejit"
 # A name stands for a module or for a whole package.  Modules of one package may import
 # each other as long as no cycle arises.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "config <- threads"),
+    ("errors", "config"),
     ("avals",),
     ("primitive", "signature"),
     ("tape", "program"),
@@ -33,7 +33,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ),
     ("ops",),
     ("passes",),
-    ("captures", "tracer <- numpy_api", "codegen <- kernel <- batches"),
+    ("captures", "tracer <- numpy_api", "codegen <- kernel <- threads <- batches"),
     ("dispatch",),
     ("api",),
     ("autograd", "scipy", "testing"),

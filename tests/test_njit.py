@@ -376,11 +376,103 @@ def test_refusals():
 def test_batches_without_decisions():
     step = vmap(grad(lambda x: np.sin(x) * x))
     assert np.allclose(step.njit(X)(X), step(X), rtol=1e-14)
-    decides = vmap(jit(lambda x: x if x > 0.5 else 2 * x))
-    assert text_of(decides.njit, X) == (
-        "njit: <lambda> decides on its example, so that there is no one path for a "
-        "batch. Use njit of the function without vmap, in a loop."
+
+
+def test_batches_that_decide():
+    """Each example takes its own path in compiled code, too."""
+    batch = vmap(value_and_grad(lambda x: x * x if x > 0.5 else np.sin(x)))
+    x = np.linspace(-1.0, 2.0, 7)
+    inside = batch.njit(x)
+
+    @njit
+    def twice(x):
+        values, slopes = inside(x)
+        return values + slopes
+
+    for given in (x, x[::-1].copy(), np.full(7, 3.0), np.full(7, -3.0)):
+        values, slopes = batch(given)
+        np.testing.assert_allclose(twice(given), values + slopes, rtol=1e-14)
+    assert "branch" in repr(batch.tape(x))
+    # A path that no example has taken is a miss, for the whole batch.
+    large = vmap(jit(lambda x: x if x > 0.5 else 2 * x))
+    one = large.njit(np.ones(3))
+    np.testing.assert_array_equal(one(np.full(3, 2.0)), np.full(3, 2.0))
+    with pytest.raises(tj.UnknownPathError, match="no recorded path fits"):
+        one(np.array([1.0, 0.0, 1.0]))
+    status, result = large.njit(np.ones(3), on_miss="status")(np.zeros(3))
+    assert status == 1
+    assert np.isnan(result).all()
+    both = large.njit(np.ones(3), more=[(np.array([1.0, 0.0, 1.0]),)])
+    np.testing.assert_array_equal(both(np.zeros(3)), np.zeros(3))
+    np.testing.assert_array_equal(both(np.array([2.0, 0.1, 1.0])), [2.0, 0.2, 1.0])
+    mean = jit(lambda x: np.mean(large(x))).cfunc(x)
+    expected = np.mean(np.where(x > 0.5, x, 2 * x))
+    assert mean.ctypes(7, pointer(x)) == pytest.approx(expected)
+
+
+class Model:
+    scale = 3.0
+
+    @jit
+    def scaled(self, x):
+        return self.scale * x
+
+    @vmap
+    def bent(self, x):
+        return self.scale * x if x > 0 else x
+
+
+def test_methods_need_their_object():
+    model = Model()
+    assert Model.scaled.njit(model, 2.0)(4.0) == 12.0
+    assert model.scaled.njit(model, 2.0)(4.0) == 12.0
+    x = np.array([-1.0, 2.0])
+    np.testing.assert_array_equal(model.bent(x), [-1.0, 6.0])
+    np.testing.assert_array_equal(Model.bent.njit(model, x)(x), [-1.0, 6.0])
+    missing = "scaled is a method, and missing a required argument: 'x'. "
+    assert text_of(model.scaled.njit, 2.0) == (
+        f"njit: {missing}Give the object in front: njit(object, ...)."
     )
+    assert text_of(model.scaled.cfunc, 2.0) == (
+        f"cfunc: {missing}Give the object in front: cfunc(object, ...)."
+    )
+    assert text_of(model.scaled.tape, 2.0) == (
+        f"tape: {missing}Give the object in front: tape(object, ...)."
+    )
+    assert text_of(model.bent.njit, x).startswith("njit: bent is a method, and ")
+
+
+def test_loops_writes_and_branches_inside():
+    def walked(x):
+        y = np.zeros(5)
+        for k in range(5):
+            if x[k] > 0:
+                y[k] = x[k] * x[k]
+            else:
+                y[k] = -x[k]
+        return y.sum()
+
+    mixed = np.array([1.0, -2.0, 3.0, -4.0, 0.5])
+    f = value_and_grad(walked)
+    inside = f.njit(mixed, more=[(-mixed,)])
+    for x in (mixed, -mixed):
+        value, slope = inside(x)
+        np.testing.assert_allclose(value, f(x)[0])
+        np.testing.assert_allclose(slope, f(x)[1])
+
+    def rounds(x):
+        while x < 100.0:
+            x = x * 2.0
+        return x
+
+    many = value_and_grad(rounds).njit(1.0)
+    assert many(3.0) == (192.0, 64.0)
+    assert many(1e-3) == (131.072, 131072.0)
+    # More rounds than there is room for what the derivative needs of each: a miss.
+    tiny = value_and_grad(lambda x: rounds(np.sin(x) * x))
+    one = tiny.njit(0.5)
+    with pytest.raises(tj.UnknownPathError):
+        one(1e-200)
 
 
 def test_other_types_are_refused_when_compiled():

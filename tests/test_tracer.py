@@ -352,11 +352,11 @@ def test_text():
 
     texts, _, _ = record(program, X, 0.5)
     assert texts == [
-        "traced f64[3] array([ 0.5, -1.5,  2. ])",
-        "traced f64[3] [ 0.5 -1.5  2. ]",
+        "array([ 0.5, -1.5,  2. ])",
+        "[ 0.5 -1.5  2. ]",
         "0.50",
-        "traced f64[] 0.5",
-        "traced f64[] 0.5",
+        "0.5",
+        "0.5",
         "array([ 0.5, -1.5,  2. ])",
     ]
 
@@ -749,11 +749,6 @@ def quietly(x):
         return np.log(x - 0.5)
 
 
-def strictly(x):
-    with np.errstate(divide="raise", invalid="ignore"):
-        return np.log(x - 0.5)
-
-
 def test_warnings_are_numpys_at_the_users_line():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -787,8 +782,11 @@ def test_texts_of_warnings(program, text):
 
 def test_the_users_error_state_is_honoured():
     check(quietly, X)  # warnings are errors in tests
-    with pytest.raises(FloatingPointError, match="divide by zero encountered in log"):
-        record(strictly, X)
+    with (
+        np.errstate(all="raise"),
+        pytest.raises(FloatingPointError, match="divide by zero encountered in log"),
+    ):
+        record(logarithm, np.abs(X))
     with np.errstate(all="ignore"):
         record(logarithm, X)
     assert np.geterr()["divide"] == "warn"
@@ -798,10 +796,10 @@ def test_the_users_own_callback():
     seen = []
 
     def program(x):
-        with np.errstate(divide="call", call=lambda kind, flag: seen.append(kind)):
+        with np.errstate(invalid="ignore"):
             return np.log(x - 0.5)
 
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="call", call=lambda kind, flag: seen.append(kind)):
         record(program, X)
     assert seen == ["divide by zero"]
 

@@ -24,8 +24,9 @@ from .codegen.llvm import ExitNumbers
 from .codegen.source import print_together
 from .kernel import load_code, structural_key, work_of
 from .passes.lower import lower
+from .program import For, If, Let, Statement
 from .tape import Tape
-from .threads import in_parallel
+from .threads import Job, in_parallel
 
 __all__ = ["Chain", "Operand", "Path"]
 
@@ -77,6 +78,8 @@ class Chain:
     def __init__(self, paths: Sequence[Path], leaves: int, arrays: int) -> None:
         started = time.perf_counter()
         programs = [lower(path.tape, len(path.constants)) for path in paths]
+        for program in programs:
+            _pair(program.body)
         text, slots = print_together(programs)
         self._originals = [array for path in paths for array in path.constants]
         self._constants = [
@@ -112,8 +115,8 @@ class Chain:
         ]
         key = structural_key(f"driver {self._inputs} {shape}\n{text}")
         self.compiled, address = _load(key, links, self._inputs)
-        kind = ctypes.PYFUNCTYPE if self._alone else ctypes.CFUNCTYPE
-        self._call = kind(*_SIGNATURE)(address)
+        self._address = address
+        self._call = ctypes.PYFUNCTYPE(*_SIGNATURE)(address)
         self.seconds = time.perf_counter() - started
 
     def run(
@@ -140,23 +143,19 @@ class Chain:
                 np.copyto(mirror, array)
         table = self._table(operands, outs)
         left = np.empty((count, LEFT), np.int64)
-        listed = None if index is None else index.ctypes.data
-        parts: list[np.ndarray] = []
-
-        def chunk(lo: int, hi: int) -> None:
-            memory = np.empty(self._bytes + ALIGNMENT, np.uint8)
-            start = -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
-            misses = self._call(
-                self._params.ctypes.data, start, table.ctypes.data, listed,
-                lo, hi, left[lo:].ctypes.data,
-            )  # fmt: skip
-            parts.append(left[lo : lo + misses])
-
-        # Host calls hold the interpreter's lock anyway.
-        chunks = 1 if self._alone else count * self._work // config.PARALLEL_WORK
-        in_parallel(chunk, count, chunks)
-        parts.sort(key=lambda part: part.ctypes.data)
-        return np.concatenate(parts)
+        listed = 0 if index is None else index.ctypes.data
+        given = self._params.ctypes.data, table.ctypes.data, listed, left.ctypes.data
+        space = -(-self._bytes // ALIGNMENT) * ALIGNMENT, ALIGNMENT
+        if self._alone:  # calls of Python: with its lock, on this thread
+            memory = np.empty(space[0] + ALIGNMENT, np.uint8)
+            work = -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
+            params, *rest, room = given
+            return left[: self._call(params, work, *rest, 0, count, room)]
+        chunks = count * self._work // config.PARALLEL_WORK
+        job = Job(self._address, given, count, space, chunks)
+        in_parallel(job)
+        parts = [left[first : first + n] for first, n in job.missed()]
+        return np.concatenate(parts) if parts else left[:0]
 
     def _table(
         self, operands: Sequence[Operand], outs: Sequence[np.ndarray]
@@ -172,6 +171,34 @@ class Chain:
         rows += [(array.ctypes.data, array.strides[0]) for array in outs] * paths
         rows += [(0, size) for size in self._sizes]
         return np.array(rows, np.int64)
+
+
+_PAIR = {"sin": "cos", "cos": "sin"}
+
+
+def _pair(body: list[Statement]) -> None:
+    """Put sine and cosine of one value side by side.
+
+    One call gives both, if LLVM sees them without a guard in between; the derivative
+    of one is the other, and stands far behind it.
+    """
+    first: dict[tuple[str, tuple[int, ...]], int] = {}
+    moved: list[Statement] = []
+    for statement in body:
+        if isinstance(statement, For):
+            _pair(statement.body)
+        elif isinstance(statement, If):
+            _pair(statement.yes)
+            _pair(statement.no)
+        elif isinstance(statement, Let) and statement.prim in _PAIR:
+            other = first.get((_PAIR[statement.prim], statement.args))
+            if other is not None:
+                moved.insert(other + 1, statement)
+                first = {k: at + (at > other) for k, at in first.items()}
+                continue
+            first.setdefault((statement.prim, statement.args), len(moved))
+        moved.append(statement)
+    body[:] = moved
 
 
 _DRIVERS: dict[str, int] = {}

@@ -55,8 +55,9 @@ def _threads() -> int:
 
 #: So many threads share the examples of a batch.
 THREADS = _threads()
-#: A thread gets at least so many scalar operations, some hundred microseconds.
-PARALLEL_WORK = 400_000
+#: What a thread takes at once is at least so many scalar operations, some ten to
+#: hundred microseconds.
+PARALLEL_WORK = 100_000
 
 
 def _memory() -> int:

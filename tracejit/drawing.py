@@ -1,8 +1,9 @@
 """Pictures of tapes: the computational graph as DOT and as SVG.
 
 Rectangles are operations, ellipses variables (inputs and constants), a guard is an
-octagon, a loop a frame around its body.  DOT is for graphviz; the SVG has a layout of
-its own, rows by depth, so that nothing has to be installed to see a small graph.
+octagon, a loop a frame around its body, a branch one around both sides.  DOT is for
+graphviz; the SVG has a layout of its own, rows by depth, so that nothing has to be
+installed to see a small graph.
 """
 
 from __future__ import annotations
@@ -11,17 +12,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
 
-from .tape import Instr, Tape, _drawer, const, guard, inner_tapes
+from .tape import Instr, Tape, _drawer, const, guard
 
 __all__ = ["Box", "Drawing", "draw_tape"]
 
 #: Shape of a box in DOT by its role.
-_DOT = {"variable": "ellipse", "operation": "box", "guard": "octagon", "loop": "box3d"}
+_DOT = {
+    "variable": "ellipse",
+    "operation": "box",
+    "guard": "octagon",
+    "loop": "box3d",
+    "branch": "diamond",
+    "side": "folder",
+}
 _FILL = {
     "variable": "#e8f0fe",
     "operation": "#fef7e0",
     "guard": "#fce8e6",
     "loop": "#e6f4ea",
+    "branch": "#f3e8fd",
+    "side": "#faf5ff",
 }
 _WIDTH, _HEIGHT, _GAP, _CHAR = 28, 34, 22, 7
 
@@ -33,8 +43,8 @@ class Box:
     Attributes:
         key: names it; unique in a drawing.
         label: the text in it.
-        role: `variable`, `operation`, `guard` or `loop`.
-        inner: what is inside, for a loop.
+        role: `variable`, `operation`, `guard`, `loop`, `branch`, or `side` of a branch.
+        inner: what is inside, for the last three.
     """
 
     key: str
@@ -217,16 +227,17 @@ def _quoted(text: str) -> str:
 # --- tapes ----------------------------------------------------------------------------
 
 
-def draw_tape(tape: Tape, prefix: str = "") -> Drawing:
-    """The graph of a tape, with guards and loops.
+def draw_tape(tape: Tape, prefix: str = "", counts: bool = False) -> Drawing:
+    """The graph of a tape, with guards, loops and branches.
 
     Args:
         prefix: in front of all keys, so that bodies of loops have keys of their own.
+        counts: whether the first input is the number of a loop's round.
     """
     drawing = Drawing(tape.name)
     for i, ref in enumerate(tape.inputs):
         label = f"%{ref}: {tape.avals[ref]!r}"
-        if prefix and i == 0:
+        if counts and i == 0:
             label = f"%{ref}: round"
         drawing.boxes.append(Box(f"{prefix}%{ref}", label, "variable"))
     for number, instr in enumerate(tape.instrs):
@@ -261,19 +272,27 @@ def _draw_instr(
         drawing.boxes.append(Box(key, label, "guard"))
     else:
         key = f"{prefix}%{instr.outs[0]}"
-        tapes = inner_tapes(instr)
-        inner, role, label = None, "operation", name
-        if tapes:
-            inner, role = draw_tape(tapes[0], f"{key} "), "loop"
-            for i, other in enumerate(tapes[1:]):  # the other sides of a branch
-                side = draw_tape(other, f"{key} {i} ")
-                inner.boxes += side.boxes
-                inner.edges += side.edges
+        inner, role, label = _inner(instr, key), "operation", name
+        if inner is not None:
+            role = "branch" if name == "branch" else "loop"
             trip = instr.params.get("trip")
             label = name if trip is None else f"{name}, {trip} rounds"
         drawing.boxes.append(Box(key, label, role, inner))
     for arg in dict.fromkeys(instr.args):
         drawing.edges.append((f"{prefix}{_maker(tape, arg)}", key))
+
+
+def _inner(instr: Instr, key: str) -> Drawing | None:
+    """The body of a loop, the sides of a branch beside each other."""
+    tapes = {k: tape for k, tape in instr.params.items() if isinstance(tape, Tape)}
+    counts = "trip" in instr.params
+    if len(tapes) < 2:
+        return next((draw_tape(t, f"{key} ", counts) for t in tapes.values()), None)
+    drawing = Drawing(instr.prim.name)
+    for name, tape in tapes.items():
+        side = draw_tape(tape, f"{key} {name} ", counts)
+        drawing.boxes.append(Box(f"{key} {name}", name, "side", side))
+    return drawing
 
 
 _drawer.append(draw_tape)

@@ -248,9 +248,9 @@ class Builder:
         instr.outs = (*instr.outs, *[ref.index for ref in refs])
         return refs
 
-    def replace(self, start: int, instrs: list[Instr]) -> None:
-        """Put `instrs` in the place of all from `start` on."""
-        self.instrs[start:] = instrs
+    def replace(self, start: int, instrs: list[Instr], stop: int | None = None) -> None:
+        """Put `instrs` in the place of those from `start` to `stop`, or to the end."""
+        self.instrs[start:stop] = instrs
 
     def as_refs(self, args: Iterable[Any]) -> list[Ref]:
         args = list(args)

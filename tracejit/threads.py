@@ -1,52 +1,152 @@
-"""Threads for work that is done without the interpreter.
+"""A pool of threads for drivers (`codegen.driver`), which need no interpreter.
 
-The threads are Python's own: what they run lets go of the GIL at once, and a call of
-some hundred microseconds does not notice the handing over.  So no threading layer has
-to be chosen, nested and concurrent use are harmless, and a forked process starts anew.
+The threads are Python's, so that it knows of them, but each has gone into compiled
+code for good and holds no lock of the interpreter (`codegen.workers`): a batch of some
+hundred microseconds is worth sharing.  Callers at the same time are harmless, the
+second one works alone; a forked process starts anew; where the system has no POSIX
+threads the caller does all work.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from . import config
+from .codegen import engine, workers
+from .kernel import load_code, structural_key
 
-__all__ = ["in_parallel"]
+__all__ = ["Job", "in_parallel"]
+
+#: Chunks per thread at most, so that one that is late leaves little to wait for.
+_CHUNKS = 16
+
+
+class Job:
+    """Examples for a driver.
+
+    Args:
+        address: of the driver.
+        operands: addresses of its parameters, its table, its index (or 0), and the
+            room for examples that got no answer.
+        count: of the examples.
+        space: bytes of a workspace, a multiple of `alignment`, and `alignment`.
+        chunks: so many at most.
+    """
+
+    def __init__(
+        self,
+        address: int,
+        operands: tuple[int, int, int, int],
+        count: int,
+        space: tuple[int, int],
+        chunks: int,
+    ) -> None:
+        self.threads = max(1, min(config.THREADS, chunks))
+        wanted = 1 if self.threads == 1 else min(chunks, _CHUNKS * self.threads)
+        self.size = -(-count // max(1, wanted))
+        self.chunks = -(-count // self.size)
+        self.misses = np.zeros(self.chunks, np.int64)
+        size, alignment = space
+        self._memory = np.empty(size * self.threads + alignment, np.uint8)
+        start = -(-self._memory.ctypes.data // alignment) * alignment
+        fields = {
+            **dict(zip(("params", "table", "index", "left"), operands, strict=True)),
+            "function": address,
+            "count": count,
+            "size": self.size,
+            "chunks": self.chunks,
+            "next": 0,
+            "misses": self.misses.ctypes.data,
+            "work": start,
+            "bytes": size,
+            "came": 0,
+            "threads": self.threads,
+        }
+        self._words = np.array([fields[name] for name in workers.JOB], np.int64)
+        self.address: int = self._words.ctypes.data
+
+    def missed(self) -> list[tuple[int, int]]:
+        """Where in the room misses stand: first row and number, in order."""
+        found = np.flatnonzero(self.misses)
+        return [(int(c) * self.size, int(self.misses[c])) for c in found]
+
+
+class _Code(NamedTuple):
+    """What `codegen.workers` defines; the last two are None without threads."""
+
+    work: Any
+    run: Any
+    worker: Any
+
+
+class _Pool:
+    """Threads, and the memory by which they are told of a job."""
+
+    def __init__(self) -> None:
+        # Never given back: threads sleep in it to the end.
+        words = ctypes.create_string_buffer(8 * workers.POOL_WORDS + 64)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(words))
+        self.address = -(-ctypes.addressof(words) // 64) * 64
+        workers.initialise(self.address)
+        self.count = 0
+
+    def grow(self, wanted: int, worker: Any) -> None:
+        """Have so many threads beside the caller's."""
+        while self.count < wanted:
+            name = f"tracejit-{self.count}"
+            thread = threading.Thread(
+                target=worker, args=(self.address,), name=name, daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads: fewer do as well
+                return
+            self.count += 1
+
 
 _lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
+_pool: _Pool | None = None
+_code: _Code | None = None
 
 
-def in_parallel(work: Callable[[int, int], object], count: int, chunks: int) -> None:
-    """Call `work(lo, hi)` for ranges that make up `range(count)`, at the same time.
+def in_parallel(job: Job) -> None:
+    """Do a job, at the same time on as many threads as it may have.
 
-    The first range is done by the calling thread.  An error of any is raised.
+    Compiled code only: the driver must not call back into Python.
     """
-    chunks = max(1, min(chunks, count, config.THREADS))
-    if chunks == 1:
-        work(0, count)
-        return
-    bounds = [count * i // chunks for i in range(chunks + 1)]
-    pool = _threads()
-    others = [pool.submit(work, bounds[i], bounds[i + 1]) for i in range(1, chunks)]
-    try:
-        work(bounds[0], bounds[1])
-    finally:
-        errors = [other.exception() for other in others]
-    for error in errors:
-        if error is not None:
-            raise error
-
-
-def _threads() -> ThreadPoolExecutor:
-    global _pool
+    global _code, _pool
     with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(max(config.THREADS - 1, 1), "tracejit")
-        return _pool
+        code = _code = _code or _load()
+        if job.threads > 1 and code.run is not None:
+            pool = _pool = _pool or _Pool()
+            pool.grow(job.threads - 1, code.worker)
+        else:
+            pool = None
+    if pool is None:
+        code.work(job.address)
+    else:
+        code.run(pool.address, job.address)
+
+
+def _load() -> _Code:
+    system = workers.functions()
+    shared = system is not None
+    engine.name_symbols(system or {})
+    key = structural_key(workers.assembly("workers", shared))
+    name = f"tracejit_workers_{key[:40]}"
+    load_code(key, lambda: workers.assembly(name, shared), level=1)
+    one = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    two = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+    work = one(engine.address(f"{name}_work"))
+    if not shared:
+        return _Code(work, None, None)
+    run, worker = engine.address(f"{name}_run"), engine.address(f"{name}_worker")
+    return _Code(work, two(run), one(worker))
 
 
 def _forget() -> None:

@@ -137,3 +137,27 @@ def test_control_flow_reuses_kernels_across_trip_counts():
     assert stats.kernels_compiled + stats.kernels_reused == stats.plans
     kernels = {plan.kernel.key for plan in autograd.plans()}
     assert len(kernels) <= 3  # counts of up to nine rounds are part of the code
+
+
+def test_grad_goes_no_further_than_what_is_asked_for():
+    x = autograd.array([1.0, 2.0], requires_grad=True)
+    called = []
+    x.register_hook(called.append)
+    u = np.exp(x)
+    for create_graph in (False, True, False):
+        (by_u,) = autograd.grad((u * u).sum(), u, create_graph=create_graph)
+        np.testing.assert_allclose(by_u.detach(), 2 * u.detach())
+    assert not called
+    u.sum().backward()  # its history was not freed
+    np.testing.assert_allclose(x.grad, np.exp([1.0, 2.0]))
+    assert len(called) == 1
+
+
+def test_grad_goes_through_one_input_to_another():
+    x = autograd.array([1.0, 2.0], requires_grad=True)
+    u = x * x
+    v = u * 3.0
+    by_x, by_v, by_u = autograd.grad((v * v).sum(), [x, v, u])
+    assert by_v.tolist() == [6.0, 24.0]
+    assert by_u.tolist() == [18.0, 72.0]
+    assert by_x.tolist() == [36.0, 288.0]

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from tracejit import autograd, jit, value_and_grad
+from tracejit import autograd, cond, jit, value_and_grad
 from tracejit.errors import AutogradError
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -144,3 +144,40 @@ def test_draw_of_a_transform():
         assert a in keys
         assert b in keys
     ET.fromstring(drawing.svg)
+
+
+def test_the_sides_of_a_branch_are_beside_each_other():
+    @value_and_grad
+    def smooth(x):
+        return cond(x > 0.0, np.sin, lambda x: x * x, x)
+
+    drawing = smooth.draw(0.5)
+    branches = [box for box in drawing.boxes if box.role == "branch"]
+    sides = [
+        {
+            side.label: [part.label for part in side.inner.boxes]
+            for side in box.inner.boxes
+        }
+        for box in branches
+    ]
+    assert {
+        "yes": ["%0: f64[]", "cos", "return"],
+        "no": ["%0: f64[]", "add", "return"],
+    } in sides
+    assert {side.role for box in branches for side in box.inner.boxes} == {"side"}
+    assert drawing.dot.count('[label="yes"') == len(branches)
+    ET.fromstring(drawing.svg)
+    assert drawing.svg.count(">yes</text>") == len(branches)
+
+
+def test_a_branch_in_a_loop():
+    @value_and_grad
+    def grown(x):
+        for _ in range(20):
+            x = x * 0.5 if x > 1.0 else x + 0.3
+        return x
+
+    grown(0.5)
+    (loop, *_) = [box for box in grown.draw(0.5).boxes if box.role == "loop"]
+    assert loop.label == "loop, 20 rounds"
+    assert loop.inner.boxes[0].label == "%0: round"

@@ -228,3 +228,23 @@ def test_globals_of_a_rule_are_looked_up_anew(monkeypatch):
     assert slope(1.0) == 2.0
     monkeypatch.setitem(globals(), "SCALE", 5.0)
     assert slope(1.0) == 5.0
+
+
+def test_constants_have_no_gradient_to_check():
+    class Line(autograd.Function):
+        @staticmethod
+        def forward(ctx, w, x, b):
+            ctx.save_for_backward(w, x)
+            return w * x + b
+
+        @staticmethod
+        def backward(ctx, g):
+            w, x = ctx.saved_tensors
+            return g * x, g * w, g  # not the shape of a number b
+
+    a, b = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    w = autograd.array(a, requires_grad=True)
+    Line.apply(w, b, 1.0).sum().backward()
+    assert w.grad.tolist() == [3.0, 4.0]
+    traced = grad(lambda w: Line.apply(w, b, 1.0).sum())
+    assert traced(a).tolist() == [3.0, 4.0]

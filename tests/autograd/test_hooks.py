@@ -113,3 +113,15 @@ def test_hooks_of_recorded_gradients():
     assert first.tolist() == [4, 16]  # 2 * x * 2x
     (second,) = autograd.grad(first.sum(), x)
     assert second.tolist() == [8, 16]
+
+
+def test_what_is_no_gradient_is_refused():
+    x = autograd.array([1.0, 2.0], requires_grad=True)
+    x.register_hook(lambda g: "twice")
+    with pytest.raises(AutogradError) as caught:
+        x.sum().backward()
+    assert str(caught.value).partition(": ")[2] == (
+        "a hook returned a str as a gradient. Return an array of the shape of the "
+        "gradient, or None."
+    )
+    assert x.grad is None

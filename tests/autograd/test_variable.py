@@ -351,21 +351,6 @@ def test_in_place_on_a_recorded_result():
         assert z.tolist() == [4, 16]
 
 
-def test_views_of_what_changed_are_refused():
-    for _ in range(2):
-        x = leaf(1, 2)
-        y = x * 2
-        y.tolist()
-        v = y[1:]
-        y += 1
-        with raises(
-            "a recorded array of shape [1] shares memory with one that was changed in "
-            "place, so its history does not give its value any more. Use a copy, "
-            "x.copy(), or make the change before."
-        ):
-            v * 2
-
-
 def test_copies():
     x = leaf(1, 2)
     x.grad = autograd.array([1.0, 1.0])

@@ -119,3 +119,21 @@ def test_gradients():
 def test_the_body_of_a_scan_has_numpys_rules():
     body = jit(lambda n: tj.fori_loop(1, 5, lambda i, p: p * i, n))
     assert body(1) == 24
+
+
+def test_round():
+    f = jit(lambda a: (round(a, 1), round(a, 0), round(a)))
+    for value in (3, True, -(2**40), np.float64(2.55), np.int32(-7)):
+        expected = round(value, 1), round(value, 0), round(value)
+        assert f(value) == expected
+        assert [*map(type, f(value))] == [*map(type, expected)]
+
+
+@pytest.mark.parametrize(("value", "digits"), [(2.675, 2), (2.5, 0), (1234, -2)])
+def test_round_in_decimals_is_refused(value, digits):
+    with pytest.raises(
+        tj.UnsupportedError,
+        match=r"in <lambda>: round\(\) of a Python number to digits cannot be "
+        r"recorded\. Use np\.round\(x, n\)\.$",
+    ):
+        jit(lambda a: round(a, digits))(value)

@@ -98,8 +98,140 @@ def test_many_roots_at_once():
     np.testing.assert_allclose(vmap(cubic)(a), [1.0, 2.0, 3.0], rtol=1e-9)
 
 
-def test_what_is_refused():
-    with pytest.raises(UnsupportedError, match="root: method='hybr' is not supported"):
-        optimize.root(lambda x: x, np.ones(1), method="hybr")
-    with pytest.raises(UnsupportedError, match="minimize: method='powell'"):
-        optimize.minimize(lambda x: x @ x, np.ones(1), method="powell")
+def test_a_decision_inside_of_the_search_is_refused():
+    def solve(a):
+        def kinked(x):
+            return x - a if x[0] > 0 else 2 * x - a
+
+        return optimize.root(kinked, np.zeros(1), method="hybr").x[0]
+
+    with pytest.raises(UnsupportedError) as caught:
+        jit(solve)(1.0)
+    assert str(caught.value).partition(": ")[2] == (
+        "Python code in a root decides on a value that differs between iterations. "
+        "Write cond(condition, f, g) or np.where(condition, a, b) instead of if."
+    )
+
+
+def equations(x, a):
+    return np.stack([x[0] + 0.5 * (x[0] - x[1]) ** 3 - a, x[1] - np.tanh(x[0])])
+
+
+@pytest.mark.parametrize("method", ["hybr", "lm", "krylov"])
+def test_scipys_own_search_of_a_root(method):
+    def solve(a, method=method):
+        return optimize.root(equations, np.zeros(2), (a,), method, tol=1e-9)
+
+    found = jit(solve)(1.0)
+    own = solve(1.0, None)
+    np.testing.assert_allclose(found.x, own.x, rtol=1e-9)
+    np.testing.assert_allclose(solve(1.0).x, own.x, rtol=1e-9)
+    assert found.success
+    first, second = (
+        [order(lambda a, m=m: solve(a, m).x[0])(1.0) for m in (method, None)]
+        for order in (grad, lambda f: grad(grad(f)))
+    )
+    np.testing.assert_allclose(first[0], first[1], rtol=1e-9)
+    np.testing.assert_allclose(second[0], second[1], rtol=1e-8)
+
+
+def test_a_search_outside_is_one_host_call_for_all_values():
+    def solve(a):
+        return optimize.root(
+            lambda x: (x**3 - a, 3 * x[:, None] ** 2), np.ones(1), method="hybr",
+            jac=True,
+        ).x[0]  # fmt: skip
+
+    f = grad(solve)
+    for a in (8.0, 27.0, 64.0):
+        np.testing.assert_allclose(f(a), a ** (-2 / 3) / 3, rtol=1e-9)
+    stats = f.stats()
+    assert (stats.traces, stats.kernels_compiled, stats.host_calls) == (1, 1, 1)
+    a = np.array([1.0, 8.0, 27.0])
+    np.testing.assert_allclose(vmap(solve)(a), [1.0, 2.0, 3.0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["Nelder-Mead", "L-BFGS-B", "trust-exact"])
+def test_scipys_own_search_of_a_minimum(method):
+    def place(b, method=method):
+        return optimize.minimize(rosenbrock, np.array([-1.2, 1.0]), (b,), method).x
+
+    np.testing.assert_allclose(jit(place)(1.0), place(1.0, None), rtol=1e-8)
+    for order in (jacobian, lambda f: grad(grad(lambda b: f(b)[1]))):
+        got, own = order(place)(1.0), order(lambda b: place(b, None))(1.0)
+        np.testing.assert_allclose(got, own, rtol=1e-6)
+
+
+def test_what_is_on_its_bound_stays():
+    start, bounds = np.array([-1.2, 1.0]), [(-2.0, 0.5), (None, None)]
+
+    def solve(b, bounds=bounds):
+        return optimize.minimize(rosenbrock, start, (b,), bounds=bounds)
+
+    found = jit(solve)(1.0)
+    expected = scipy.optimize.minimize(rosenbrock, start, (1.0,), bounds=bounds)
+    np.testing.assert_allclose(found.x, expected.x, rtol=1e-6)
+    slope = jacobian(lambda b: solve(b).x)(1.0)
+    # The other one is where its own derivative, 200 (x1 - 1/4) + b**2 / 10, is zero.
+    np.testing.assert_allclose(slope, [0.0, -0.001], rtol=1e-9)
+    same = solve(1.0, scipy.optimize.Bounds([-2.0, -np.inf], [0.5, np.inf]))
+    np.testing.assert_allclose(same.x, found.x, rtol=1e-9)
+
+
+def test_what_is_found_reads_like_scipys():
+    found = jit(lambda a: optimize.minimize(lambda x: np.sum((x - a) ** 2), [0.0]))(2.0)
+    np.testing.assert_allclose(found["x"], [2.0])
+    np.testing.assert_allclose(found.jac, [0.0], atol=1e-12)
+    assert found["success"]
+    assert found.nit >= 1
+    assert found.message == "Optimization terminated successfully."
+    failed = optimize.root(lambda x: x**3 - 1, np.full(1, 1e6), options={"maxiter": 2})
+    assert failed.message == "The search ended before it converged."
+
+
+REFUSALS = [
+    (
+        lambda: optimize.root(equations, np.zeros(2), (1.0,), "newton-raphson"),
+        (
+            "root: method='newton-raphson' is not supported. Leave it out, or use "
+            "'anderson', 'broyden1', 'broyden2', 'df-sane', 'diagbroyden', "
+            "'excitingmixing', 'hybr', 'krylov', 'linearmixing', 'lm'."
+        ),
+    ),
+    (
+        lambda: optimize.root(equations, np.zeros(2), (1.0,), callback=print),
+        ("root: callback= is not supported. Leave it out."),
+    ),
+    (
+        lambda: optimize.root(equations, np.zeros(2), (1.0,), options={"xtol": 1e-3}),
+        (
+            "root: the option 'xtol' of this method is not supported. Known are "
+            "maxiter; or name one of SciPy's methods."
+        ),
+    ),
+    (
+        lambda: optimize.minimize(rosenbrock, np.zeros(2), (1.0,), "steepest"),
+        (
+            "minimize: method='steepest' is not supported. Leave it out, or use "
+            "'bfgs', 'cg', 'cobyla', 'cobyqa', 'dogleg', 'l-bfgs-b', 'nelder-mead', "
+            "'newton-cg', 'powell', 'slsqp', 'tnc', 'trust-constr', 'trust-exact', "
+            "'trust-krylov', 'trust-ncg'."
+        ),
+    ),
+    (
+        lambda: optimize.minimize(
+            rosenbrock, np.zeros(2), (1.0,), constraints={"type": "eq", "fun": sum}
+        ),
+        (
+            "minimize: constraints= is not supported. Write the function of parameters "
+            "that satisfy them, or add a penalty."
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "text"), REFUSALS)
+def test_what_is_refused(call, text):
+    with pytest.raises(UnsupportedError) as caught:
+        call()
+    assert str(caught.value).partition(": ")[2] == text

@@ -43,8 +43,10 @@ def keys(draw, shape, advanced=True):
     key: list[Any] = []
     masked = advanced and draw(st.integers(0, 5)) == 0
     if masked:
-        bits = draw(st.lists(st.booleans(), min_size=shape[0], max_size=shape[0]))
-        return np.array(bits)
+        over = shape[: draw(st.integers(1, len(shape)))]
+        size = int(np.prod(over))
+        bits = draw(st.lists(st.booleans(), min_size=size, max_size=size))
+        return np.array(bits).reshape(over)
     arrays = False
     for n in shape:
         kind = draw(st.sampled_from("isssaen" if advanced else "issse"))
@@ -68,7 +70,7 @@ def keys(draw, shape, advanced=True):
 
 STEPS = (
     "view set set update scalar inplace transpose reshape copy overlap row put sort"
-    " fill where at out".split()
+    " fill where at out masked".split()
 )
 
 
@@ -165,6 +167,10 @@ def _whole(kind, a, other, factor):
             a[...] = np.take_along_axis(a, order, 0)
     elif kind == "fill":
         a.fill(other.ravel()[0] * factor)
+    elif kind == "masked":
+        a[a.real > 0.3] *= factor
+        chosen = a.real < 0.1
+        a[chosen] = like(other, (np.count_nonzero(chosen),), 0.25)
     elif kind == "where":
         np.copyto(a, like(other, a.shape, factor), where=a.real > 0.3)
     else:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tracejit import grad, jit, value_and_grad
+from tracejit.testing import check_grads
 
 RNG = np.random.default_rng(5)
 TWO = [np.array(x) for x in ([1.0, -1.0, 2.0], [-3.0, 1.0, 2.5], [0.5, 0.1, -1.0])]
@@ -63,3 +64,45 @@ def test_a_masked_update_is_a_path_for_each_count():
     for x in (*TWO, ONE, TWO[0]):
         np.testing.assert_allclose(compiled(x), f(x.copy()))
     assert compiled.stats().traces == 2
+
+
+def over_all_axes(c):
+    c[c > 0.2] *= 2.0
+    return c
+
+
+def over_two_axes(c):
+    chosen = c[..., 0] > 0.0
+    c[chosen] = c[chosen][:, ::-1] + 1.0
+    return c
+
+
+def behind_an_axis(c):
+    c[:, c[0] > 0.0] += np.arange(2.0)[:, None]
+    return c
+
+
+def of_a_view(c):
+    plane = c[1].T
+    plane[plane < 0.0] = 1.0 + np.arange(np.count_nonzero(plane < 0.0))
+    return c
+
+
+def into_a_new_array(c):
+    out = np.zeros_like(c)
+    out[c > 0] = np.sqrt(c[c > 0])
+    return out
+
+
+@pytest.mark.parametrize(
+    "function",
+    [over_all_axes, over_two_axes, behind_an_axis, of_a_view, into_a_new_array],
+)
+def test_masks_of_several_axes(function):
+    """In arrays of which nobody knows how they lie in memory."""
+    c = np.random.default_rng(3).normal(size=(2, 3, 4))
+    expected = function(c.copy())
+    found = jit(function)(c.copy())
+    np.testing.assert_allclose(found, expected, rtol=1e-15)
+    assert found.shape == c.shape
+    check_grads(lambda c: function(c * 1.0), (c,), order=1)

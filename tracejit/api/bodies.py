@@ -13,7 +13,7 @@ import numpy as np
 
 from ..avals import Aval
 from ..errors import ArgumentError, UnsupportedError, message
-from ..interpret import GuardFailed
+from ..interpret import GuardFailed, interpret
 from ..numpy_api.table import as_tracer
 from ..ops.branch import branch
 from ..ops.loop import loop
@@ -24,7 +24,7 @@ from ..tape import Builder, Instr, Ref, Tape, guard, inner_tapes
 from ..tracer import Recorder, Tracer, base_of, own_ref, where
 from .leaves import cast, shape_text
 
-__all__ = ["Marks", "record_loop", "require_structure"]
+__all__ = ["Marks", "given", "record_function", "record_loop", "require_structure"]
 
 
 class _Leaf(NamedTuple):
@@ -52,6 +52,18 @@ class _Run(NamedTuple):
     ys_spec: Any
 
 
+class _Values(NamedTuple):
+    """What an iteration is given: its number, the carry, a row of each array."""
+
+    counter: int
+    state: list[Any]
+    rows: list[Any]
+
+
+#: So often a body is recorded with the values of another iteration.
+_ATTEMPTS = 16
+
+
 def record_loop(
     rec: Recorder,
     what: str,
@@ -73,31 +85,60 @@ def record_loop(
     stacks = [as_tracer(rec, x).ref for x in xs]
     marks = Marks(rec)
     first = max(trip - 1, 0) if reverse else 0
-    while True:
-        run = _run(rec, step, state, spec, stacks, first, trip)
-        wanted = _promoted(rec, what, state, leaves, spec, run, marks, test)
-        if wanted is None:
+    values: _Values | None = None
+    for attempt in range(_ATTEMPTS):
+        while True:
+            run = _run(rec, step, state, spec, stacks, first, trip, values)
+            wanted = _promoted(rec, what, state, leaves, spec, run, marks, test)
+            if wanted is None:
+                break
+            state = wanted
+        inside = marks.cut(what, [run.counter, *run.state, *run.rows])
+        body, consts = _body_tape(rec, what, run, inside)
+        args = [*consts, *(leaf.ref for leaf in state), *stacks]
+        params = {
+            "body": body,
+            "trip": trip,
+            "consts": len(consts),
+            "carries": len(state),
+            "reverse": reverse,
+        }
+        if test:
+            params |= {"test": True, "family": rec.new(run.counter.aval).index}
+        try:
+            outs = _apply(rec, args, params)
             break
-        state = wanted
-    inside = marks.cut(what, [run.counter, *run.state, *run.rows])
-    body, consts = _body_tape(rec, what, run, inside)
-    args = [*consts, *(leaf.ref for leaf in state), *stacks]
-    params = {
-        "body": body,
-        "trip": trip,
-        "consts": len(consts),
-        "carries": len(state),
-        "reverse": reverse,
-    }
-    if test:
-        params |= {"test": True, "family": rec.new(run.counter.aval).index}
-    outs = _apply(rec, args, params)
+        except GuardFailed:
+            # A batch in the body takes paths there that its first iteration has not.
+            values = _failing(rec, args, params)
+            if values is None or attempt == _ATTEMPTS - 1:
+                raise
+            marks.undo()
     marks.forget()
     if test:
         _end(rec, outs[0], int(rec.value(outs[1])))
     final = [rec.tracer(o, leaf.weak) for o, leaf in zip(outs, state, strict=False)]
     stacked = [rec.tracer(o) for o in outs[len(state) :]]
     return unflatten(spec, final), unflatten(run.ys_spec, stacked)
+
+
+def record_function(
+    rec: Recorder, what: str, fun: Callable, x: Tracer
+) -> tuple[Tape, list[Tracer]]:
+    """A function of one array as a tape, with the traced values that it uses.
+
+    Returns:
+        The tape, its inputs an integer that means nothing, the values from outside and
+        last `x`; and those values.
+    """
+    state = [_leaf(rec, x)]
+    _, spec = flatten(x)
+    marks = Marks(rec)
+    run = _run(rec, lambda _, x, rows: (fun(x), ()), state, spec, [], 0, 1)
+    inside = marks.cut(what, [run.counter, *run.state], "")
+    tape, consts = _body_tape(rec, what, run, inside)
+    marks.forget()
+    return tape, [rec.tracer(ref) for ref in consts]
 
 
 def _apply(rec: Recorder, args: list[Ref], params: dict[str, Any]) -> tuple[Ref, ...]:
@@ -113,6 +154,25 @@ def _apply(rec: Recorder, args: list[Ref], params: dict[str, Any]) -> tuple[Ref,
             if body is None:
                 raise
             params = {**params, "body": body}
+
+
+def _failing(rec: Recorder, args: list[Ref], params: dict[str, Any]) -> _Values | None:
+    """What an iteration is given that leaves at a guard of the body; None if none."""
+    first = params["consts"]
+    behind = first + params["carries"]
+    values = [rec.value(ref) for ref in args]
+    consts, state, xs = values[:first], values[first:behind], values[behind:]
+    order = range(params["trip"])
+    for k in reversed(order) if params["reverse"] else order:
+        if params.get("test") and not state[0]:
+            break
+        rows = [x[k] for x in xs]
+        try:
+            outs = interpret(params["body"], [np.int64(k), *consts, *state, *rows])
+        except GuardFailed:
+            return _Values(k, state, rows)
+        state = outs[: params["carries"]]
+    return None
 
 
 def _end(rec: Recorder, go: Ref, rounds: int) -> None:
@@ -140,14 +200,16 @@ def _run(
     stacks: list[Ref],
     first: int,
     trip: int,
+    values: _Values | None = None,
 ) -> _Run:
-    """Run the body with the values of the first iteration."""
-    counter = _given(rec, np.int64(first))
-    before = [_given(rec, rec.value(leaf.ref)) for leaf in state]
-    rows = []
-    for x in stacks:
-        empty = np.zeros(x.shape[1:], x.dtype)[()]
-        rows.append(_given(rec, rec.value(x)[first] if trip else empty))
+    """Run the body with these values, or those of the first iteration."""
+    if values is None:
+        empty = [np.zeros(x.shape[1:], x.dtype)[()] for x in stacks]
+        begin = [rec.value(x)[first] for x in stacks] if trip else empty
+        values = _Values(first, [rec.value(leaf.ref) for leaf in state], begin)
+    counter = given(rec, np.int64(values.counter))
+    before = [given(rec, value) for value in values.state]
+    rows = [given(rec, row) for row in values.rows]
     tracers = [
         rec.tracer(ref, leaf.weak) for ref, leaf in zip(before, state, strict=True)
     ]
@@ -188,8 +250,8 @@ def _settled(after: _Leaf, before: _Leaf | None) -> _Leaf:
     return _Leaf(cast(after.ref, before.ref.dtype), before.weak)
 
 
-def _given(rec: Recorder, value: Any) -> Ref:
-    """A ref of the body alone, with a value."""
+def given(rec: Recorder, value: Any) -> Ref:
+    """A ref that no instr defines, of a body alone, with a value."""
     ref = rec.new(Aval(np.shape(value), value.dtype))
     rec.values[ref.index] = value
     return ref
@@ -258,9 +320,14 @@ class Marks:
     def undo(self) -> None:
         """Forget a run of the body."""
         self.rec.replace(self.instrs, [])
-        del self.rec.guards[self.guards :]
+        self.rec.exits.drop([(self.guards, len(self.rec.guards))])
 
-    def cut(self, what: str, inputs: list[Ref]) -> list[Instr]:
+    def cut(
+        self,
+        what: str,
+        inputs: list[Ref],
+        otherwise: str = ", or a Python loop instead of the scan",
+    ) -> list[Instr]:
         """Take off what depends on `inputs`; the rest stays, in front of the loop."""
         rec = self.rec
         varying = {ref.index for ref in inputs}
@@ -278,7 +345,7 @@ class Marks:
                         "between iterations",
                         where=where(instr.source),
                         way_out="Write cond(condition, f, g) or np.where(condition, a,"
-                        " b) instead of if, or a Python loop instead of the scan",
+                        f" b) instead of if{otherwise}",
                     )
                 )
         self.require_no_writes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -104,6 +105,7 @@ class Transform:
         self._inline = inline
         self._as_method = as_method
         self._method: Transform | None = None
+        self._is_method = False
         name = getattr(fun, "__name__", type(fun).__name__)
         self._program = Program(
             fun,
@@ -150,7 +152,25 @@ class Transform:
             return self
         if self._method is None:
             self._method = self._as_method()
+            self._method._is_method = True
         return self._method
+
+    def _require_object(self, what: str, args: tuple, kwargs: dict[str, Any]) -> None:
+        """What Python finds through a method is not bound to the object."""
+        if not self._is_method:
+            return
+        try:
+            inspect.signature(self._program.fun).bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(
+                message(
+                    f"{what}: {self._program.name} is a method, and {error}",
+                    where=caller(),
+                    way_out=f"Give the object in front: {what}(object, ...)",
+                )
+            ) from None
+        except ValueError:  # no signature to be had
+            return
 
     def __reduce__(self) -> Any:
         # By reference, like functions: the name leads to the decorated object.
@@ -175,6 +195,7 @@ class Transform:
 
     def tape(self, *args: Any, **kwargs: Any) -> Tape:
         """The tape of the path that these arguments take; it prints as a program."""
+        self._require_object("tape", args, kwargs)
         return self._used().tape(args, kwargs)
 
     def draw(self, *args: Any, **kwargs: Any) -> Any:
@@ -234,6 +255,7 @@ class Transform:
                     way_out="Use 'raise' or 'status'",
                 )
             )
+        self._require_object("njit", example, {})
         examples = [example, *map(tuple, more)]
         miss = "no recorded path fits the arguments. Give an example of it to njit"
         face = face_of("njit", self._used(), examples, miss)
@@ -273,6 +295,7 @@ class Transform:
             >>> round(area**2, 12) == round(np.pi, 12)
             True
         """
+        self._require_object("cfunc", example, {})
         return callback_of(self, example, more, signature, user_data)
 
 

@@ -7,17 +7,16 @@ one kernel    No Python decision depends on the example.  The function is record
               and large matrix products instead of a loop over small ones.
 paths         An `if` or `while` depends on it.  Each example takes its own path, with
               its own trip counts (`dispatch.examples`).  Inside another transform,
-              where one tape holds all examples, they are recorded one after the other
-              and rolled into a loop.
+              where one tape holds all examples, they are a loop with branches (`each`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
-import optree
 
 from ..dispatch import (
     MISS,
@@ -33,29 +32,36 @@ from ..numpy_api.table import as_tracer, fresh, in_dtype
 from ..ops.structural import broadcast_to, reshape
 from ..passes.batching import BatchedDecisionError, batch
 from ..signature import (
-    NAMESPACE,
     Statics,
     caller,
     flatten,
-    leaf_names,
-    prepare,
     read_call,
     unflatten,
 )
-from ..tape import Ref
+from ..tape import Ref, Tape
 from ..tracer import Recorder, Tracer, active_recorder
+from .axes import Axes, InAxes, flat, moved
+from .blocks import block_size, in_blocks
 from .bodies import Marks
-from .gradients import recorder
-from .leaves import function_name, shape_text
+from .each import ManyPathsError, record_each
+from .gradients import jit, recorder
+from .leaves import function_name
 from .transform import Transform, decorator
 
 __all__ = ["vmap"]
 
-Axes = Any  #: an int, None, or a container of these; a prefix of the tree it is for
-
 
 class _DecidesError(Exception):
     """The function decides on its example; not for the user."""
+
+
+class _Outer(threading.local):
+    """Whether what is being recorded is a `vmap` of a `vmap` and nothing else."""
+
+    is_vmap = False
+
+
+_OUTER = _Outer()
 
 
 def vmap(fun: Callable | None = None, in_axes: Axes = 0, out_axes: Axes = 0) -> Any:
@@ -107,10 +113,15 @@ class Vmap(Transform):
     ) -> None:
         axes = (repr(in_axes), repr(out_axes), shift)
         super().__init__(fun, "vmap", self._batched, axes, as_method=as_method)
-        self.in_axes, self.out_axes, self.shift = in_axes, out_axes, shift
+        self.out_axes = out_axes
+        self._axes = InAxes(self._program.fun, in_axes, shift)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         dispatcher = self._found or self._dispatcher
+        if dispatcher.blocks and active_recorder() is None:
+            size = dispatcher.blocks.get(self._key_of(args, kwargs), 0)
+            if size:
+                return self._in_blocks(args, kwargs, size)
         if not kwargs:
             answer = dispatcher.fast(*args)
             if answer is not MISS:
@@ -121,141 +132,125 @@ class Vmap(Transform):
             fun = session_function(rec, program.fun)
             return self._nested(fun, args, kwargs)
         by_path = dispatcher.by_path
-        if by_path:
-            key = read_call(args, kwargs, program.statics, program.fun).key
-            if key in by_path:
-                return self._by_example(args, kwargs)
+        if by_path and self._key_of(args, kwargs) in by_path:
+            return self._by_example(args, kwargs)
+        before = dispatcher.stats.traces
         try:
-            return dispatcher.call(args, kwargs)
+            answer = dispatcher.call(args, kwargs)
         except _DecidesError:
-            key = read_call(args, kwargs, program.statics, program.fun).key
-            by_path.add(key)
-        return self._by_example(args, kwargs)
+            by_path.add(self._key_of(args, kwargs))
+            return self._by_example(args, kwargs)
+        if dispatcher.stats.traces > before:
+            trace, count = dispatcher.traces[-1], self._axes.map(args, kwargs).size
+            if size := block_size(trace.tape, len(trace.constants), count):
+                dispatcher.blocks[self._key_of(args, kwargs)] = size
+        return answer
+
+    def _key_of(self, args: tuple, kwargs: dict[str, Any]) -> tuple:
+        program = self._program
+        return read_call(args, kwargs, program.statics, program.fun).key
+
+    # Compiled code has all examples on one tape, as another transform has.
+
+    def tape(self, *args: Any, **kwargs: Any) -> Tape:
+        """See `Transform.tape`; each example's decisions are branches in a loop."""
+        try:
+            return super().tape(*args, **kwargs)
+        except _DecidesError:
+            return self._inside.tape(*args, **kwargs)
 
     def njit(self, *example: Any, **options: Any) -> Any:
-        """See `Transform.njit`; the function must not decide on its example."""
+        """See `Transform.njit`; each example takes its own path there too."""
         try:
             return super().njit(*example, **options)
         except _DecidesError:
-            raise UnsupportedError(
-                message(
-                    f"njit: {self._program.name} decides on its example, so that there "
-                    "is no one path for a batch",
-                    where=caller(),
-                    way_out="Use njit of the function without vmap, in a loop",
-                )
-            ) from None
+            return self._inside.njit(*example, **options)
 
-    # --- the arguments
+    def cfunc(self, *example: Any, **options: Any) -> Any:
+        """See `Transform.cfunc`; each example takes its own path there too."""
+        try:
+            return super().cfunc(*example, **options)
+        except _DecidesError:
+            return self._inside.cfunc(*example, **options)
 
-    def _map(self, args: tuple, kwargs: dict[str, Any]) -> Mapped:
-        """The arguments, mapped axes in front."""
-        axes = self._axes(args, kwargs)
-        leaves, spec = flatten((args, kwargs))
-        counts: dict[int, str] = {}
-        fronts, mapped = [], []
-        for i, (leaf, axis) in enumerate(zip(leaves, axes, strict=True)):
-            array = isinstance(leaf, (np.ndarray, Tracer)) and leaf.ndim > 0
-            if axis is None or not (array or (np.ndim(leaf) == 0 and _number(leaf))):
-                fronts.append(leaf)
-                mapped.append(False)
-                continue
-            name = leaf_names(spec, self._program.fun)[i]
-            if not array:
-                raise ArgumentError(
-                    message(
-                        f"vmap: argument {name} is {shape_text(leaf)} and has no axis "
-                        f"{axis}",
-                        where=caller(),
-                        way_out="Set its in_axes to None if all examples share it",
-                    )
-                )
-            if not -leaf.ndim <= axis < leaf.ndim:
-                raise ArgumentError(
-                    message(
-                        f"vmap: argument {name} is {shape_text(leaf)} and has no axis "
-                        f"{axis}",
-                        where=caller(),
-                        way_out=f"Its axes are 0 to {leaf.ndim - 1}",
-                    )
-                )
-            front = np.moveaxis(leaf, axis, 0) if axis else leaf
-            fronts.append(front if type(front) is Tracer else prepare(front))
-            mapped.append(True)
-            counts.setdefault(leaf.shape[axis], name)
-        return Mapped(fronts, mapped, self._count(counts), _builder(spec))
-
-    def _axes(self, args: tuple, kwargs: dict[str, Any]) -> list[int | None]:
-        """The axis of each leaf."""
-        axes = self.in_axes
-        if axes is None or _integer(axes):
-            axes = (axes,) * (len(args) - self.shift)
-        wrong = not isinstance(axes, (tuple, list))
-        if wrong or len(axes) != len(args) - self.shift:
-            raise ArgumentError(
-                message(
-                    f"vmap: in_axes={self.in_axes!r}, but "
-                    f"{function_name(self._program.fun)} was called with "
-                    f"{len(args) - self.shift} positional arguments",
-                    where=caller(),
-                    way_out="Give an int, None, or one of these for each argument",
-                )
-            )
-        axes = (*(None,) * self.shift, *axes)
-        found: list[int | None] = []
-        for prefix, arg in zip(axes, args, strict=True):
-            found += _spread(prefix, arg, "in_axes", self.in_axes)
-        return found + _spread(0, kwargs, "in_axes", self.in_axes)
-
-    def _count(self, counts: dict[int, str]) -> int:
-        if len(counts) == 1 and (count := next(iter(counts))) > 0:
-            return count
-        if not counts:
-            what, way_out = (
-                "no argument is mapped",
-                "Set in_axes of at least one of them",
-            )
-        elif len(counts) > 1:
-            (n, one), (m, other) = list(counts.items())[:2]
-            what = f"{one} has {n} examples and {other} has {m}"
-            way_out = "Mapped axes must have one length"
-        else:
-            what, way_out = "there are no examples", "Call it with at least one"
-        raise ArgumentError(message(f"vmap: {what}", where=caller(), way_out=way_out))
+    @property
+    def _inside(self) -> Transform:
+        """This as a function that another transform runs."""
+        inside: Transform = jit(self._method or self)
+        return inside
 
     # --- one kernel
 
     def _batched(self, fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         """On a recorder, for all examples at once, if that can be."""
         rec = recorder()
-        mapped = self._map(args, kwargs)
-        found = self._first(rec, fun, mapped)
-        if isinstance(found, _One):
+        mapped = self._axes.map(args, kwargs)
+        before, _OUTER.is_vmap = _OUTER.is_vmap, isinstance(self._program.fun, Vmap)
+        try:
+            found = self._first(rec, fun, mapped)
+        finally:
+            _OUTER.is_vmap = before
+        if found is None:
             raise _DecidesError
-        return found
+        return self._placed(found)
 
     def _nested(self, fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Inside another transform."""
         rec = recorder()
-        mapped = self._map(args, kwargs)
+        mapped = self._axes.map(args, kwargs)
+        instrs, guards = len(rec.instrs), len(rec.guards)
         found = self._first(rec, fun, mapped)
-        if not isinstance(found, _One):
-            return found
-        results: list[list[Any]] = [found.leaves]
-        for k in range(1, mapped.size):
-            out = fun(*(given := mapped.example(k))[0], **given[1])
-            leaves, spec = flatten(out)
-            if spec != found.spec:
-                raise ArgumentError(_differ(self, found.spec, spec))
+        if found is not None:
+            return self._placed(found)
+        if _OUTER.is_vmap:  # all pairs of examples are one batch for the driver
+            raise _DecidesError
+        rec.replace(instrs, [])
+        rec.exits.drop([(guards, len(rec.guards))])
+        innermost, mapped, levels = self._flat(mapped)
+        one = session_function(rec, innermost._program.fun)
+        fronts = [
+            as_tracer(rec, leaf) if flag else leaf
+            for leaf, flag in zip(mapped.leaves, mapped.mapped, strict=True)
+        ]
+        places = [k for k, flag in enumerate(mapped.mapped) if flag]
+
+        def run(rows: list[Tracer]) -> Any:
+            leaves = list(fronts)
+            for k, row in zip(places, rows, strict=True):
+                leaves[k] = row
+            args, kwargs = mapped.build(leaves)
+            results, spec = flatten(one(*args, **kwargs))
+            return unflatten(spec, [_strong(rec, x, innermost) for x in results])
+
+        given = [fronts[k] for k in places]
+        name = function_name(innermost._program.fun)
+        key = name, tuple(front.ref.aval for front in given)
+        try:
+            stacks, spec = record_each(rec, run, given, name, key)
+        except ManyPathsError:
+            stacks, spec = self._one_by_one(rec, run, given, innermost)
+        return self._unflat(stacks, spec, levels)
+
+    def _one_by_one(
+        self, rec: Recorder, run: Callable, fronts: list[Tracer], owner: Vmap
+    ) -> tuple[list[Tracer], Any]:
+        """Record example after example; what repeats is rolled afterwards."""
+        results: list[list[Any]] = []
+        first: Any = None
+        for k in range(len(fronts[0])):
+            leaves, spec = flatten(run([fresh(front[k]) for front in fronts]))
+            first = spec if first is None else first
+            if spec != first:
+                raise ArgumentError(_differ(owner, first, spec))
             results.append(leaves)
         columns = zip(*results, strict=True)
         stacks: list[Any] = [
             np.stack([as_tracer(rec, x) for x in column]) for column in columns
         ]
-        return self._placed(stacks, found.spec)
+        return stacks, first
 
-    def _first(self, rec: Recorder, fun: Callable, mapped: Mapped) -> Any:
-        """Record the first example; batch what it did, or give its result, a `_One`.
+    def _first(self, rec: Recorder, fun: Callable, mapped: Mapped) -> _Joint | None:
+        """Record the first example and batch what it did; None if it decides.
 
         What the first example did stays on the tape: its guards on what all examples
         share hold, and the rest is dead or the first row.
@@ -295,7 +290,7 @@ class Vmap(Transform):
             env, batched = batch(rec, fragment, env, differing & set(env))
         except BatchedDecisionError:
             del rec.instrs[end:]
-            return _One(leaves, spec)
+            return None
         outs = []
         for leaf in leaves:
             x = as_tracer(rec, leaf)
@@ -305,23 +300,32 @@ class Vmap(Transform):
                 shape = (mapped.size, *x.shape)
                 row = reshape(x.ref, shape=(1, *x.shape))
                 outs.append(rec.tracer(broadcast_to(row, shape=shape)))
-        return self._placed(outs, spec, [as_tracer(rec, x) for x in leaves], batched)
+        ones = [as_tracer(rec, x) for x in leaves]
+        return _Joint(outs, spec, ones, [x.ref.index not in batched for x in ones])
 
     # --- paths
 
     def _by_example(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Each example on its own path; an inner `vmap` makes more examples."""
-        innermost, mapped = self, self._map(args, kwargs)
-        levels = [(self, mapped.size)]
+        innermost, mapped, levels = self._flat(self._axes.map(args, kwargs))
+        arrays, spec = self._examples(innermost).call(mapped)
+        return self._unflat(arrays, spec, levels)
+
+    def _flat(self, mapped: Mapped) -> tuple[Vmap, Mapped, list[tuple[Vmap, int]]]:
+        """The examples of all levels of nested `vmap`s, and the levels."""
+        innermost, levels = self, [(self, mapped.size)]
         while isinstance(inner := innermost._program.fun, Vmap):
-            mapped, count = _flat(inner, mapped)
+            mapped, count = flat(inner._axes, mapped)
             innermost = inner
             levels.append((inner, count))
-        arrays, spec = self._examples(innermost).call(mapped)
+        return innermost, mapped, levels
+
+    def _unflat(self, arrays: Any, spec: Any, levels: list[tuple[Vmap, int]]) -> Any:
+        """The results with the axes of all levels in place."""
         counts = tuple(count for _, count in levels)
         stacks: list[Any] = [a.reshape((*counts, *a.shape[1:])) for a in arrays]
         for depth in range(len(levels) - 1, -1, -1):
-            stacks, spec = levels[depth][0]._moved(stacks, spec, depth)
+            stacks, spec = moved(levels[depth][0].out_axes, stacks, spec, depth)
         return unflatten(spec, stacks)
 
     def _examples(self, innermost: Vmap) -> Examples:
@@ -345,129 +349,65 @@ class Vmap(Transform):
             main.examples = Examples(dispatcher, result)
         return main.examples
 
-    # --- the results
+    # --- blocks
 
-    def _placed(
-        self,
-        stacks: list[Any],
-        spec: Any,
-        ones: Sequence[Any] = (),
-        batched: set[int] | None = None,
-    ) -> Any:
-        """The results with their axes in place; `ones` are those of one example."""
-        shared = [batched is not None and x.ref.index not in batched for x in ones]
-        stacks, spec = self._moved(stacks, spec, 0, list(ones), shared)
+    def _in_blocks(self, args: tuple, kwargs: dict[str, Any], size: int) -> Any:
+        """So many examples at a time, by the driver, which has several threads."""
+        whole = self._axes.map(args, kwargs)
+        blocks = self._blocks(whole.mapped)
+        arrays, spec = in_blocks(blocks, whole, size)
+        # The first call has refused a None in `out_axes` where results differ.
+        ones, shared = [a[0] for a in arrays], [True] * len(arrays)
+        stacks, spec = moved(self.out_axes, arrays, spec, 0, ones, shared)
         return unflatten(spec, stacks)
 
-    def _moved(
-        self,
-        stacks: list[Any],
-        spec: Any,
-        depth: int,
-        ones: Sequence[Any] = (),
-        shared: Sequence[bool] = (),
-    ) -> tuple[list[Any], Any]:
-        """The axis `depth` of each result moved to where `out_axes` says."""
-        axes = _spread(
-            self.out_axes, unflatten(spec, stacks), "out_axes", self.out_axes
-        )
-        moved = []
-        for i, (stack, axis) in enumerate(zip(stacks, axes, strict=True)):
-            if axis is None:
-                if not shared or not shared[i]:
-                    raise ArgumentError(
-                        message(
-                            "vmap: out_axes is None for a result that differs between "
-                            "the examples",
-                            where=caller(),
-                            way_out="Give the axis that runs over the examples",
-                        )
-                    )
-                moved.append(ones[i])
-                continue
-            rank = stack.ndim - depth
-            if not -rank <= axis < rank:
-                raise ArgumentError(
-                    message(
-                        f"vmap: out_axes={self.out_axes!r}, but a result has "
-                        f"{rank} axes",
-                        where=caller(),
-                        way_out=f"Give an axis from {-rank} to {rank - 1}",
-                    )
-                )
-            to = axis % rank + depth
-            moved.append(np.moveaxis(stack, depth, to) if to != depth else stack)
-        return moved, spec
+    def _blocks(self, flags: list[bool]) -> Examples:
+        """The path trees of blocks, which are one kernel each."""
+        main = self._dispatcher
+        known: Examples | None = main.block_paths.get(tuple(flags))
+        if known is not None:
+            return known
+        result = Result()
+
+        def inline(fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+            leaves, spec = flatten((args, kwargs))
+            pairs = zip(leaves, flags, strict=True)
+            size = next(len(leaf) for leaf, flag in pairs if flag)
+            block = Mapped(leaves, flags, size, lambda ls: unflatten(spec, ls))
+            found = self._first(recorder(), fun, block)
+            if found is None:
+                raise _DecidesError
+            result.spec = found.spec
+            return tuple(recorder().tracer(x.ref) for x in found.stacks)
+
+        program = self._program
+        one = Program(program.fun, inline, program.name, Statics(program.fun))
+        dispatcher = Dispatcher(one)
+        dispatcher.stats, dispatcher.events = main.stats, main.events
+        main.block_paths[tuple(flags)] = Examples(dispatcher, result)
+        return main.block_paths[tuple(flags)]
+
+    # --- the results
+
+    def _placed(self, found: _Joint) -> Any:
+        """The results with their axes in place."""
+        stacks, spec, ones, shared = found
+        stacks, spec = moved(self.out_axes, stacks, spec, 0, ones, shared)
+        return unflatten(spec, stacks)
 
 
-class _One:
-    """The result of one example, where no batched one can be had."""
+class _Joint(NamedTuple):
+    """The results of all examples, as one kernel has them.
 
-    def __init__(self, leaves: list[Any], spec: Any) -> None:
-        self.leaves, self.spec = leaves, spec
+    Attributes:
+        ones: those of the first example.
+        shared: which of them are the same for all.
+    """
 
-
-def _builder(spec: Any) -> Callable[[list[Any]], tuple[tuple, dict[str, Any]]]:
-    return lambda leaves: unflatten(spec, leaves)
-
-
-def _integer(x: Any) -> bool:
-    return isinstance(x, (int, np.integer)) and not isinstance(x, bool)
-
-
-def _number(leaf: Any) -> bool:
-    return isinstance(leaf, (int, float, complex, np.generic, np.ndarray, Tracer))
-
-
-def _spread(prefix: Axes, tree: Any, name: str, whole: Axes) -> list[int | None]:
-    """The axis of each leaf of `tree`."""
-    if prefix is None or _integer(prefix):
-        return [prefix] * len(flatten(tree)[0])
-    one = optree.tree_flatten_one_level
-    try:
-        parts, _, keys, _ = one(prefix, none_is_leaf=True, namespace=NAMESPACE)
-        children, _, entries, _ = one(tree, none_is_leaf=True, namespace=NAMESPACE)
-    except ValueError:
-        parts, keys, children, entries = [], (), [], (None,)
-    if tuple(keys) != tuple(entries):
-        raise ArgumentError(
-            message(
-                f"vmap: {name}={whole!r} has not the structure of what it is for",
-                where=caller(),
-                way_out="Give an int or None, or containers of them as in the "
-                + ("arguments" if name == "in_axes" else "results"),
-            )
-        )
-    found: list[int | None] = []
-    for part, child in zip(parts, children, strict=True):
-        found += _spread(part, child, name, whole)
-    return found
-
-
-def _flat(inner: Vmap, outer: Mapped) -> tuple[Mapped, int]:
-    """One batch of all pairs of an outer and an inner example; the inner count."""
-    mapped = inner._map(*outer.example(0))
-    axes = inner._axes(*outer.example(0))
-    fronts = []
-    for k, leaf in enumerate(outer.leaves):
-        both = (outer.size, mapped.size)
-        if outer.mapped[k] and mapped.mapped[k]:
-            axis = axes[k] or 0
-            rank = leaf.ndim - 1
-            leaf = np.moveaxis(leaf, axis % rank + 1, 1)
-        elif outer.mapped[k]:
-            leaf = np.broadcast_to(leaf[:, None], (*both, *leaf.shape[1:]))
-        elif mapped.mapped[k]:
-            leaf = np.broadcast_to(
-                mapped.leaves[k], (outer.size, *mapped.leaves[k].shape)
-            )
-        else:
-            fronts.append(leaf)
-            continue
-        fronts.append(prepare(leaf.reshape((both[0] * both[1], *leaf.shape[2:]))))
-    flags = [a or b for a, b in zip(outer.mapped, mapped.mapped, strict=True)]
-    flat = Mapped(fronts, flags, outer.size * mapped.size, outer.build)
-    return flat, mapped.size
+    stacks: list[Tracer]
+    spec: Any
+    ones: list[Tracer]
+    shared: list[bool]
 
 
 def _strong(rec: Recorder, leaf: Any, owner: Vmap) -> Tracer:

@@ -1,4 +1,4 @@
-"""Ufuncs on variables, what NumPy's protocols come to, and writing in place.
+"""Ufuncs on variables, and what NumPy's protocols come to.
 
 The first call of a kind lets NumPy compute the result from the values, so that errors
 and warnings are NumPy's, at the user's line, and makes the call's template.  Later ones
@@ -24,16 +24,17 @@ from ..tracer import (
     has_error_state,
     refuse,
 )
-from .entries import held, recorded, refuse_tracer, tracked, wrapped
+from .entries import as_constant, held, recorded, refuse_tracer, tracked, wrapped
 from .failure import fail
 from .functions import function_call
 from .history import camel
 from .modes import LOCAL
-from .storage import require_fresh, touch
+from .storage import require_fresh
 from .templates import Template, kind_of, record_ufunc
 from .variable import Variable
+from .writing import snapshot, write
 
-__all__ = ["array_function", "array_ufunc", "combine", "write"]
+__all__ = ["array_function", "array_ufunc", "combine", "pair", "single"]
 
 #: In these a Python number is an input of the template, beside an array of floats.
 _ARITHMETIC = {
@@ -69,6 +70,28 @@ _MOST = 4096
 # --- ufuncs ---------------------------------------------------------------------------
 
 
+def single(ufunc: np.ufunc, compute: Callable[..., Any], x: Variable) -> Any:
+    """`combine` of one operand, written out for a recorded one: what it costs."""
+    if 0 < x.level <= LOCAL.mode and x.fn is not None and x.storage is None:
+        plan = _plans.get((ufunc, x.kind))
+        if plan is not None and plan.template.lazy and not has_error_state():
+            return recorded(None, plan.template, (x.fn,), (), x.level, plan.label)
+    return combine(ufunc, compute, x)
+
+
+def pair(ufunc: np.ufunc, compute: Callable[..., Any], x: Any, y: Any) -> Any:
+    """`combine` of two operands, written out for two recorded ones."""
+    if type(x) is Variable and type(y) is Variable:
+        a, b = x.fn, y.fn
+        if a is not None and b is not None and x.storage is None and y.storage is None:
+            level = x.level
+            if level == y.level and 0 < level <= LOCAL.mode:
+                plan = _plans.get((ufunc, x.kind, y.kind))
+                if plan is not None and plan.template.lazy and not has_error_state():
+                    return recorded(None, plan.template, (a, b), (), level, plan.label)
+    return combine(ufunc, compute, x, y)
+
+
 def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
     """`ufunc(*inputs)`, at least one of them a variable; the values by `compute`.
 
@@ -82,7 +105,7 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
     args: list[Any] = []
     versions: list[int] = []
     numbers: tuple = ()
-    copies = False
+    copies = variables = False
     for x in inputs:
         kind = type(x)
         if kind is Variable:
@@ -94,12 +117,17 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
                     level = x.level
                 if made is None:
                     made = x
+                    variables = True
                     if x.storage is not None:
                         seen = x.storage.count
                 elif x.storage is not None:
                     require_fresh(x)
+                    made = x.fn
+                    if made is None:
+                        return combine(ufunc, compute, *inputs)  # a constant by now
             else:
-                made = x.detach() if x.level else x
+                made = as_constant(x)
+                variables = True
                 if x.storage is not None:
                     seen = x.storage.count
             args.append(made)
@@ -140,9 +168,8 @@ def combine(ufunc: np.ufunc, compute: Callable[..., Any], *inputs: Any) -> Any:
         out = None
     if copies:
         args = [held(a) for a in args]
-    return recorded(
-        out, plan.template, tuple(args), tuple(versions), level, plan.label, numbers
-    )
+    seens = tuple(versions) if variables else ()
+    return recorded(out, plan.template, tuple(args), seens, level, plan.label, numbers)
 
 
 def _unrecorded(
@@ -204,6 +231,8 @@ def array_ufunc(
 ) -> Any:
     """What NumPy calls for `ufunc(...)` and its methods."""
     if method == "__call__" and not kwargs:
+        if len(inputs) == 1:
+            return single(ufunc, ufunc, inputs[0])
         return combine(ufunc, ufunc, *inputs)
     if "out" in kwargs and any(o is not None for o in kwargs["out"]):
         return _into(ufunc, method, inputs, kwargs)
@@ -238,6 +267,7 @@ def _into(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict[str, Any]) -
             "Assign the result to a name",
         )
     what = f"{full_name(ufunc)}(..., out=x)"
+    inputs = tuple([snapshot(x) if x is target else x for x in inputs])
     return write(target, combine(ufunc, ufunc, *inputs), what)
 
 
@@ -260,41 +290,3 @@ def array_function(
         return found(*args, **kwargs)
 
     return function_call(func, on_tracers, name, args, kwargs, (func,))
-
-
-# --- writing in place -----------------------------------------------------------------
-
-
-def write(x: Variable, new: Any, what: str) -> Variable:
-    """Give `x` the value of `new`, in its own memory."""
-    tracks = type(new) is Variable and tracked(new)
-    if x.level and x.fn is None and LOCAL.mode >= x.level:
-        raise fail(
-            f"{what} on a leaf that requires a gradient would change it under its "
-            "history",
-            "Write inside `with autograd.no_grad():`",
-        )
-    value = new.value if type(new) is Variable else new
-    if np.may_share_memory(value, x.value):
-        value = np.array(value)
-    if np.shape(value) != x.shape:
-        raise ValueError(
-            f"non-broadcastable output operand with shape {_show(x.shape)} doesn't "
-            f"match the broadcast shape {_show(np.shape(value))}"
-        )
-    if tracks and new.dtype != x.dtype:
-        new = new.astype(x.dtype)
-    if not tracks and x.fn is not None and x.level and LOCAL.mode >= x.level:
-        new = None  # a constant takes the place of a recorded result
-    x.known = np.asarray(x.value)
-    touch(x)
-    np.copyto(x.known, value, casting="same_kind")
-    if tracks:
-        x.fn, x.level = new.fn, new.level
-    elif new is None:
-        x.fn, x.level = None, 0
-    return x
-
-
-def _show(shape: tuple[int, ...]) -> str:
-    return str(tuple(shape)).replace(" ", "")

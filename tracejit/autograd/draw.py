@@ -8,6 +8,7 @@ from ..drawing import Box, Drawing
 from .failure import fail
 from .history import Constant, GradFn
 from .segments import reachable
+from .storage import renewed
 from .templates import KINDS
 from .variable import Variable
 
@@ -44,6 +45,7 @@ def draw(y: Variable, **names: Variable) -> Drawing:
             "draw() of an array that was not recorded",
             "Draw a result of arrays with requires_grad=True",
         )
+    renewed(y)
     order = reachable([y.fn], through=True)
     if len(order) > MOST:
         raise fail(
@@ -51,6 +53,9 @@ def draw(y: Variable, **names: Variable) -> Drawing:
             "Draw a smaller part, or the tape: autograd.plans()[-1].tape.draw()",
         )
     known = {id(variable): name for name, variable in names.items()}
+    for name, variable in names.items():
+        if variable.extra is not None and variable.extra.twin is not None:
+            known[id(variable.extra.twin)] = name
     drawing = Drawing("history")
     keys: dict[int, str] = {}
     for fn in order:

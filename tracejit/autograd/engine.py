@@ -11,6 +11,9 @@ from ..errors import AutogradError
 from .failure import fail
 from .history import GradFn
 from .modes import enable_grad
+from .segments import leading
+from .storage import renewed
+from .templates import KINDS
 from .variable import Variable
 from .walk import RecordedWalk, Walk
 
@@ -42,6 +45,7 @@ def _roots(
 def _cotangent(root: Any, ct: Any, verb: str) -> Any:
     if not isinstance(root, Variable) or not root.level:
         raise _no_history(root, verb)
+    renewed(root)
     if root.dtype.kind == "c":
         raise fail(
             f"{verb} of an array of complex numbers",
@@ -187,6 +191,7 @@ def grad(
                 "grad() with respect to what does not require a gradient",
                 "Make it by autograd.array(..., requires_grad=True)",
             )
+        renewed(x)
     roots, cts = _roots(outputs, grad_outputs, "grad()", create_graph)
     walk = RecordedWalk() if create_graph else Walk()
     # Entries whose gradient is asked for are cuts for the time of this call.
@@ -195,6 +200,9 @@ def grad(
         if x.fn is not None:
             walk.wanted[id(x.fn)] = None
             x.cut()
+    if walk.wanted:
+        asked = {id(x if x.fn is None else x.fn) for x in chosen}
+        walk.leading = leading([root.fn for root in roots], asked)
     try:
         _walk(roots, cts, create_graph, walk)
     finally:
@@ -238,6 +246,19 @@ def _backward(
             scalar.
         retain_graph, create_graph: see `autograd.backward`.
     """
+    fn = self.fn
+    if gradient is None and not create_graph and type(fn) is GradFn:
+        aval = KINDS[self.kind]
+        plain = fn.extra is None and self.storage is None
+        if not aval.shape and aval.dtype.kind == "f" and plain:
+            # A loss: nothing to ask, one segment.
+            walk = Walk()
+            walk.segment((fn,), (None,))
+            walk.run()
+            walk.finish()
+            if not retain_graph:
+                walk.free((fn,))
+            return
     backward(self, gradient, retain_graph, create_graph)
 
 

@@ -16,6 +16,7 @@ from ..tracer import Tracer, call_noisy, has_error_state
 from .entries import (
     held,
     in_memory,
+    lies_in,
     like,
     operand,
     recorded,
@@ -27,16 +28,17 @@ from .entries import (
 from .failure import fail
 from .history import Constant, camel
 from .modes import LOCAL
-from .storage import shared_storage, version
+from .storage import version
 from .templates import Recorded, Template, kind_of, record_call
 from .variable import Variable
+from .views import Step
 
-__all__ = ["function_call"]
+__all__ = ["Arguments", "function_call", "recording"]
 
 _MOST = 4096
 
 
-class _Arguments:
+class Arguments:
     """A call's arguments, taken apart into operands and the rest.
 
     Attributes:
@@ -139,8 +141,9 @@ def function_call(
         if key is not None:
             template = _quick.get(key)
             if template is not None:
-                return _quick_call(original, template, name, args, kwargs, arrays)
-    taken = _Arguments(args, kwargs)
+                rest = original, serve, name, args, kwargs
+                return _quick_call(template, key, arrays, *rest)
+    taken = Arguments(args, kwargs)
     operands = taken.operands
     values = [x.value if type(x) is Variable else x for x in operands]
     flags = [type(x) is Variable and tracked(x) for x in operands]
@@ -151,9 +154,12 @@ def function_call(
             "Assign the result to a name",
         )
     out = call_noisy(name, original, plain_args, plain_kwargs)
+    step = None
+    if key is not None and not arrays:
+        step = Step(serve, args[1:], kwargs, key)
     if not any(flags):
-        return wrap_result(out, operands)
-    found = _recording(taken, values, flags, serve, name, identity)
+        return wrap_result(out, operands, step)
+    found = recording(taken, values, flags, serve, name, identity)
     made = found.made
     if key is not None and found.fixed and type(found.result) is Template:
         if len(_quick) >= _MOST:
@@ -172,17 +178,20 @@ def function_call(
         1 if 1 in levels else 2,
         camel(name),
         operands,
+        step,
     )
     return call.result(out, found.result)
 
 
 def _quick_call(
-    original: Callable[..., Any],
     template: Template,
+    key: tuple,
+    arrays: list[Any],
+    original: Callable[..., Any],
+    serve: Callable[..., Any],
     name: str,
     args: tuple,
     kwargs: dict[str, Any],
-    arrays: list[Any],
 ) -> Variable:
     """A call on one variable that was seen before."""
     x = args[0]
@@ -191,24 +200,28 @@ def _quick_call(
     wait = tracks and template.lazy and not has_error_state()
     if wait and template.view:
         wait = x.known is None  # else a view costs nothing
-    if not wait or not template.check([None, *arrays]):
+    if not wait or (arrays and not template.check([None, *arrays])):
         value = call_noisy(name, original, (x.value, *args[1:]), kwargs)
     if not tracks:
-        return wrap_result(value, (x,))
+        step = None if arrays else Step(serve, args[1:], kwargs, key)
+        return wrap_result(value, (x,), step)
+    if value is None and x.storage is None and x.fn is not None and not template.view:
+        held_args = (x.fn, *[held(a) for a in arrays]) if arrays else (x.fn,)
+        return recorded(None, template, held_args, (), x.level, camel(name))
     arg: Any = operand(x)
     entries: tuple = (arg,)
-    seens: tuple[int, ...] = (version(arg) if type(arg) is Variable else 0,)
+    seens: tuple[int, ...] = (version(arg),) if type(arg) is Variable else ()
     if arrays:
-        entries += tuple([Constant(np.array(a), kind_of(a)) for a in arrays])
-        seens += (0,) * len(arrays)
+        entries += tuple([held(a) for a in arrays])
+        if seens:
+            seens += (0,) * len(arrays)
     out = recorded(value, template, entries, seens, x.level, camel(name))
-    if template.view:
-        out.storage = shared_storage(x)
-        out.seen = out.storage.count
-        if value is not None and out.fn is not None:
-            out.storage.add_alias(out.fn)
-    elif value is not None:
-        share(out, (x,))
+    if template.view or value is not None:
+        step = None if arrays else Step(serve, args[1:], kwargs, key)
+        if template.view:
+            lies_in(out, x, step)
+        else:
+            share(out, (x,), step)
     return out
 
 
@@ -230,7 +243,10 @@ def _quick_key(
             return None
     for name, x in kwargs.items():
         words.append(name)
-        if not _spell(x, words, arrays):
+        kind = type(x)
+        if kind in _SIMPLE:
+            words += (kind, x)
+        elif not _spell(x, words, arrays):
             return None
     return tuple(words)
 
@@ -240,22 +256,27 @@ def _spell(x: Any, words: list[Any], arrays: list[Any]) -> bool:
     if kind in _SIMPLE:
         words += (kind, x)
         return True
-    if kind is tuple:
-        words += (tuple, len(x))
-        return all(_spell(item, words, arrays) for item in x)
-    if kind is slice:
-        words.append(slice)
-        parts = (x.start, x.stop, x.step)
-        return all(_spell(item, words, arrays) for item in parts)
     if kind is np.ndarray and x.dtype != object:
         words += (np.ndarray, kind_of(x))
         arrays.append(x)
         return True
+    if kind is tuple:
+        words += (tuple, len(x))
+        for item in x:
+            if not _spell(item, words, arrays):
+                break
+        else:
+            return True
+        return False
+    if kind is slice:
+        words.append(slice)
+        parts = (x.start, x.stop, x.step)
+        return all(_spell(item, words, arrays) for item in parts)
     return False
 
 
-def _recording(
-    taken: _Arguments,
+def recording(
+    taken: Arguments,
     values: list[Any],
     flags: list[bool],
     serve: Callable[..., Any],
@@ -287,7 +308,9 @@ class _Call:
         level: int,
         label: str,
         operands: Sequence[Any],
+        step: Step | None,
     ) -> None:
+        self.step = step
         self.args = args
         self.versions = versions
         self.level = level
@@ -297,10 +320,11 @@ class _Call:
     def result(self, out: Any, template: Any) -> Any:
         """The result with variables in the places of arrays."""
         if isinstance(template, list):
+            self.step = None
             items = [self.result(o, t) for o, t in zip(out, template, strict=True)]
             return like(out, items)
         if not isinstance(template, Template) or out.dtype.kind not in "fc":
-            return wrap_result(out, self.operands)
+            return wrap_result(out, self.operands, self.step)
         made = recorded(out, template, self.args, self.versions, self.level, self.label)
-        share(made, self.operands)
+        share(made, self.operands, self.step)
         return made

@@ -11,7 +11,7 @@ import numpy as np
 
 from .failure import fail
 from .history import Extra, GradFn
-from .storage import State, require_fresh, version
+from .storage import State, renewed, require_fresh, version
 
 __all__ = ["Differentiable", "Hook", "Leaf"]
 
@@ -19,9 +19,13 @@ __all__ = ["Differentiable", "Hook", "Leaf"]
 class Leaf:
     """What few variables have: a gradient, hooks, and how gradients are stored."""
 
-    __slots__ = ("grad", "hooks", "request", "retains")
+    __slots__ = ("grad", "hooks", "request", "retains", "twin", "view")
 
     def __init__(self) -> None:
+        #: What it is a view of.
+        self.view: Any = None
+        #: The same memory as a constant, for histories.
+        self.twin: Any = None
         self.grad: Any = None
         self.request = "add"
         self.hooks: dict[int, Callable[[Any], Any]] = {}
@@ -87,6 +91,8 @@ class Differentiable(State):
             )
         if requires_grad:
             self._require_float()
+        if self.extra is not None:
+            self.extra.view = None  # from now on it is a leaf
         self.level = int(bool(requires_grad))
         return self
 
@@ -106,7 +112,10 @@ class Differentiable(State):
     @property
     def grad_fn(self) -> GradFn | None:
         """What made it; None for leaves."""
-        return self.fn if self.level else None
+        if not self.level:
+            return None
+        renewed(self)
+        return self.fn
 
     @property
     def grad(self) -> Any:

@@ -88,7 +88,8 @@ class GradFn:
         template: the call as a small tape; None once the history was freed.
         args: one per array that is an input of that tape, see the module.
         numbers: Python numbers, the inputs behind those.
-        versions: of each variable among `args`, how often it had been written to.
+        versions: for each of `args`, how often it had been written to if it is a
+            variable; empty if none is.
         serial: increases in the order of recording.
         where: the user's position, `(code, offset)`.
         extra: hooks and the like, None for most.
@@ -161,10 +162,13 @@ class GradFn:
         return self.known
 
     def look(self, storage: Any) -> Any:
-        """The value of a call that gives a view, in the memory of its operand."""
+        """The value, in the memory of its operand if the call gives a view."""
         if not self.args:
             return self.known
         assert self.template is not None
+        if self.known is not None and not self.template.view:
+            storage.add_alias(self)
+            return self.known
         self.known = self.template.see([*[a.value for a in self.args], *self.numbers])
         storage.add_alias(self)
         if isinstance(base := self.args[0], GradFn):

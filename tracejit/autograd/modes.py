@@ -37,13 +37,15 @@ LOCAL = _Local()
 class _Mode:
     """A context manager, and a decorator, that sets the mode of this thread."""
 
+    __slots__ = ("_before",)
+
     mode: int
 
     def __init__(self) -> None:
-        self._before: list[int] = []
+        self._before: tuple = ()
 
     def __enter__(self) -> None:
-        self._before.append(LOCAL.mode)
+        self._before = LOCAL.mode, self._before
         LOCAL.mode = self.mode
 
     def __exit__(
@@ -52,7 +54,7 @@ class _Mode:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        LOCAL.mode = self._before.pop()
+        LOCAL.mode, self._before = self._before
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -75,6 +77,8 @@ class no_grad(_Mode):
         False
     """
 
+    __slots__ = ()
+
     mode = 0
 
 
@@ -90,11 +94,15 @@ class enable_grad(_Mode):
         True
     """
 
+    __slots__ = ()
+
     mode = 1
 
 
 class pause(no_grad):
     """Record nothing in this block, inside `record`: the same as `no_grad`."""
+
+    __slots__ = ()
 
 
 class record(_Mode):
@@ -114,6 +122,8 @@ class record(_Mode):
         >>> x.grad
         array([ 0.,  4.,  8., 12.])
     """
+
+    __slots__ = ()
 
     mode = 2
 

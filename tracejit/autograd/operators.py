@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..numpy_api import protocols
-from ..tracer import Tracer, call_noisy
-from .calls import array_function, array_ufunc, combine, write
-from .entries import tracked
-from .failure import fail
+from ..tracer import Tracer, call_noisy, has_error_state
+from .calls import array_function, array_ufunc, combine, pair, single
 from .functions import function_call
 from .modes import LOCAL
 from .storage import touch
 from .variable import Variable, constant
+from .writing import is_recorded_write, require_writable, set_items, snapshot, write
 
 __all__: list[str] = []
 
@@ -66,7 +65,7 @@ _UNARY: dict[str, np.ufunc] = {
 def _plain(ufunc: np.ufunc, compute: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Variable, other: Any) -> Any:
         if type(other) in _QUICK or isinstance(other, _OPERANDS):
-            return combine(ufunc, compute, self, other)
+            return pair(ufunc, compute, self, other)
         return NotImplemented
 
     return method
@@ -74,10 +73,14 @@ def _plain(ufunc: np.ufunc, compute: Callable[..., Any]) -> Callable[..., Any]:
 
 def _reflected(ufunc: np.ufunc, compute: Callable[..., Any]) -> Callable[..., Any]:
     name = ufunc.__name__
+    #: By a factor of 1 at most nothing overflows: there is nothing to warn of.
+    quiet = ufunc is np.multiply
 
     def method(self: Variable, other: Any) -> Any:
         if type(other) is float and not LOCAL.mode:
             # `rate * x.grad`: nothing to record, nothing to look up.
+            if quiet and 1e-6 <= other <= 1.0 and not has_error_state():
+                return constant(ufunc(other, self.value))
             return constant(call_noisy(name, compute, (other, self.value), {}))
         if type(other) in _QUICK or isinstance(other, _REFLECTED):
             return combine(ufunc, compute, other, self)
@@ -101,6 +104,13 @@ def _in_place(
     symbol: str, ufunc: np.ufunc, compute: Callable[..., Any]
 ) -> Callable[..., Any]:
     def method(self: Variable, other: Any) -> Any:
+        value = self.known
+        quick = self.fn is None and type(value) is np.ndarray and not LOCAL.mode
+        if quick and type(other) is Variable:
+            # `x -= rate * x.grad`, written out.
+            touch(self)
+            ufunc(value, other.value if other.known is None else other.known, value)
+            return self
         if not isinstance(other, _OPERANDS):
             return NotImplemented
         return _change(self, ufunc, compute, other, f"x {symbol}= y")
@@ -112,16 +122,13 @@ def _change(
     x: Variable, ufunc: np.ufunc, compute: Callable[..., Any], other: Any, what: str
 ) -> Variable:
     """`x` combined with `other`, in the memory of `x`."""
-    value = x.value
-    if isinstance(value, np.ndarray) and not tracked(x):
-        variable = type(other) is Variable
-        if not (variable and tracked(other)):
-            touch(x)
-            ufunc(value, other.value if variable else other, out=value)
-            return x
-    if x.level and x.fn is None and tracked(x):
-        write(x, x, what)  # refuses
-    return write(x, combine(ufunc, compute, x, other), what)
+    if not is_recorded_write(x, other):
+        x.known = np.asarray(x.value)
+        touch(x)
+        ufunc(x.known, other.value if type(other) is Variable else other, out=x.known)
+        return x
+    require_writable(x, what)
+    return write(x, combine(ufunc, compute, snapshot(x), other), what)
 
 
 for _name, (_ufunc, _compute, _symbol) in _BINARY.items():
@@ -135,7 +142,7 @@ for _name, _ufunc in _UNARY.items():
     setattr(
         Variable,
         f"__{_name}__",
-        lambda self, ufunc=_ufunc: combine(ufunc, ufunc, self),
+        lambda self, ufunc=_ufunc: single(ufunc, ufunc, self),
     )
 Variable.__eq__ = _equality(np.equal, False)  # type: ignore[method-assign]
 Variable.__ne__ = _equality(np.not_equal, True)  # type: ignore[method-assign]
@@ -229,19 +236,26 @@ Variable.__getitem__ = _getitem  # type: ignore[method-assign]
 
 
 def _setitem(self: Variable, key: Any, new: Any) -> None:
-    """`x[key] = new` on what is not recorded."""
-    if tracked(self) or (type(new) is Variable and tracked(new)):
-        if self.fn is None and tracked(self):
-            write(self, self, "x[key] = value")  # refuses
-        raise fail(
-            "x[key] = value where it would have to be recorded",
-            "Use np.where(mask, value, x), or collect the parts and use np.stack or "
-            "np.concatenate",
-        )
-    self.known = np.asarray(self.value)
-    key = _plain_key(key)
-    touch(self)
-    self.known[key] = new.value if type(new) is Variable else new
+    """`x[key] = new`."""
+    if not is_recorded_write(self, new):
+        value = self.value
+        if not isinstance(value, np.ndarray):
+            value = self.known = np.asarray(value)
+        key = _plain_key(key)
+        touch(self)
+        value[key] = new.value if type(new) is Variable else new
+    elif not _is_there(self, key, new):
+        set_items(self, key, new, "x[key] = value")
+
+
+def _is_there(x: Variable, key: Any, new: Any) -> bool:
+    """Whether `new` is `x[key]` itself: Python writes `x[key] += y` back."""
+    if type(new) is not Variable or new.storage is None or new.storage is not x.storage:
+        return False
+    part = x.value[_plain_key(key)]
+    if not isinstance(part, np.ndarray) or part.base is None:
+        return False
+    return bool(part.__array_interface__ == new.value.__array_interface__)
 
 
 def _plain_key(key: Any) -> Any:
@@ -270,9 +284,10 @@ def _broadcast(x: Variable, value: Any) -> Any:
 
 def _zero(self: Variable) -> Variable:
     """Fill with zeros, in place."""
-    if type(self.value) is np.ndarray and not self.level:
+    value = self.known
+    if type(value) is np.ndarray and not is_recorded_write(self):
         touch(self)
-        self.value.fill(0)
+        value.fill(0)
         return self
     return write(self, np.zeros(self.shape, self.dtype), "x.zero_()")
 

@@ -40,7 +40,8 @@ from ..passes.reroll import reroll
 from ..passes.vjp import vjp
 from ..primitive import PRIMITIVES
 from ..tape import Builder, Ref, Tape
-from .segments import Segment
+from .history import GradFn
+from .segments import Form, Segment
 from .templates import KINDS
 
 __all__ = [
@@ -106,6 +107,7 @@ def clear() -> None:
     """Forget all plans and counters; kernels stay where they are."""
     with _lock:
         _plans.clear()
+        _guesses.clear()
         _unproven.clear()
         for field in fields(Stats):
             setattr(_stats, field.name, 0)
@@ -118,6 +120,7 @@ class Plan:
         tape: numbers, inputs, given cotangents; then tables of rolled loops.
         used: which inputs the gradient needs.
         executable: the kernel; None as long as the plan is interpreted.
+        form: what its segments look like; None until it was used twice.
     """
 
     def __init__(self, segment: Segment, given: Sequence[bool]) -> None:
@@ -140,6 +143,7 @@ class Plan:
         )
         self.executable: Executable | None = None
         self.uses = 0
+        self.form: Form | None = None
 
     @property
     def kernel(self) -> Any:
@@ -207,12 +211,47 @@ def replace_inputs(tape: Tape, inputs: Sequence[int]) -> Tape:
     return Tape(tuple(inputs), tape.instrs, tape.outputs, tape.avals, tape.name)
 
 
-def find_plan(segment: Segment, given: tuple[bool, ...]) -> Plan:
-    """The plan of a segment's form, made if it is new.
+def find_plan(roots: Sequence[GradFn], given: tuple[bool, ...]) -> tuple[Segment, Plan]:
+    """The segment behind the roots, and the plan of its form, made if it is new.
 
     Args:
         given: for each root whether its cotangent is an input; else it is ones.
     """
+    if len(roots) > 1:
+        segment = Segment.read(roots)
+        return segment, _find_plan(segment, given)
+    # The form that a root of this template had last is tried first.
+    kind = roots[0].template, given
+    guess = _guesses.get(kind)
+    if guess is not None:
+        assert guess.form is not None
+        found = guess.form.match(roots[0])
+        if found is not None:
+            _count(guess)
+            return found, guess
+    segment = Segment.read(roots)
+    plan = _find_plan(segment, given)
+    if plan.uses >= 2 and len(segment.order) <= LONGEST:
+        if plan.form is None:
+            plan.form = Form(segment)
+        if len(_guesses) >= config.MAX_SIGNATURES:
+            _guesses.clear()
+        _guesses[kind] = plan
+    return segment, plan
+
+
+#: Plan that came last, by the root's template.
+_guesses: dict[tuple, Plan] = {}
+
+
+def _count(plan: Plan) -> None:
+    """Note that a plan was found."""
+    _stats.hits += 1
+    if plan.uses < 3:
+        plan.use(id(plan))
+
+
+def _find_plan(segment: Segment, given: tuple[bool, ...]) -> Plan:
     key = (segment.key, given)
     plan = _plans.get(key)
     if plan is None:
@@ -222,13 +261,12 @@ def find_plan(segment: Segment, given: tuple[bool, ...]) -> Plan:
                 plan = Plan(segment, given)
                 while len(_plans) >= config.MAX_SIGNATURES:
                     _plans.pop(next(iter(_plans)))
+                    _guesses.clear()
                 _plans[key] = plan
                 _stats.plans += 1
                 plan.use(id(plan))
                 return plan
-    _stats.hits += 1
-    if plan.uses < 3:
-        plan.use(id(plan))
+    _count(plan)
     return plan
 
 

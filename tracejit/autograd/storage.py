@@ -15,7 +15,15 @@ from .failure import fail
 from .history import GradFn
 from .templates import KINDS, kind_of
 
-__all__ = ["State", "Storage", "require_fresh", "shared_storage", "touch", "version"]
+__all__ = [
+    "State",
+    "Storage",
+    "renewed",
+    "require_fresh",
+    "shared_storage",
+    "touch",
+    "version",
+]
 
 
 class Storage:
@@ -25,15 +33,25 @@ class Storage:
         count: how often it was written to, the version.
         users: entries that were given this memory and may not have looked at it yet.
         aliases: entries whose value lies in this memory.
+        views: variables that are views of others here.
     """
 
-    __slots__ = ("_room", "aliases", "count", "users")
+    __slots__ = ("_room", "aliases", "count", "users", "views")
 
     def __init__(self) -> None:
         self.count = 0
         self.users: list[weakref.ref[GradFn]] = []
         self.aliases: list[weakref.ref[GradFn]] = []
+        self.views: list[weakref.ref[Any]] = []
         self._room = 64
+
+    def add_view(self, x: Any) -> None:
+        """Note that a variable is a view."""
+        views = self.views
+        views.append(weakref.ref(x))
+        if len(views) > self._room:
+            self.views = [ref for ref in views if ref() is not None]
+            self._room = 64 + 2 * len(self.views)
 
     def add_user(self, fn: GradFn) -> None:
         """Note that an entry will read this memory."""
@@ -146,18 +164,39 @@ def shared_storage(x: State) -> Storage:
 
 
 def touch(x: State) -> None:
-    """Note that `x` itself is written to now, right after this."""
-    storage = shared_storage(x)
-    storage.settle()
+    """Note that `x` itself is written to now, right after this.
+
+    The history of a recorded result does not know of it.
+    """
+    storage = x.storage
+    if storage is None or x.fn is not None:
+        storage = shared_storage(x)
+    if storage.users or storage.aliases:
+        storage.settle()
     storage.count += 1
-    x.seen = storage.count
+    if x.fn is None:
+        x.seen = storage.count
 
 
 def require_fresh(x: State) -> None:
-    """Refuse a recorded result whose memory somebody else wrote to."""
-    if x.fn is not None and x.storage is not None and x.storage.count != x.seen:
-        raise fail(
-            f"a recorded array of shape {list(x.shape)} shares memory with one that "
-            "was changed in place, so its history does not give its value any more",
-            "Use a copy, x.copy(), or make the change before",
-        )
+    """Bring a view up to date; refuse what a write that was not recorded left behind.
+
+    Only asked of what has a storage.
+    """
+    if x.fn is None or x.storage is None or x.storage.count == x.seen:
+        return
+    if x.extra is not None and x.extra.view is not None:
+        x.extra.view.renew(x)
+        return
+    raise fail(
+        f"a recorded array of shape {list(x.shape)} was changed in place without "
+        "being recorded, itself or one that shares its memory, so its history does "
+        "not give its value any more",
+        "Use a copy, x.copy(), or make the change before",
+    )
+
+
+def renewed(x: State) -> None:
+    """Bring a view up to date."""
+    if x.extra is not None and x.extra.view is not None:
+        require_fresh(x)

@@ -77,6 +77,7 @@ class Template:
     """
 
     __slots__ = (
+        "_bounds",
         "_checks",
         "_steps",
         "kind",
@@ -100,6 +101,7 @@ class Template:
         checks = _checks(tape)
         self.lazy = checks is not None
         self._checks = checks or ()
+        self._bounds = _bounds(tape) if checks else ()
 
     def evaluate(self, values: Sequence[Any]) -> Any:
         """The output for these operands, by NumPy; memory of its own."""
@@ -133,6 +135,12 @@ class Template:
         """
         if not self._checks:
             return True
+        if self._bounds:
+            for place, n in self._bounds:
+                if not _usual(values[place], n):
+                    break
+            else:
+                return True
         env = dict(zip(self.tape.inputs, values, strict=True))
         try:
             for step in self._checks:
@@ -190,28 +198,50 @@ def _checks(tape: Tape) -> tuple | None:
             wanted.update(instr.args)
     if any(tape.avals[i].dtype.kind == "f" for i in tape.inputs if i in wanted):
         return None
-    return tuple([_check(i) for i in tape.instrs if id(i) in needed])
+    return tuple([_step(i) for i in tape.instrs if id(i) in needed])
 
 
-def _check(instr: Instr) -> Callable[[dict[int, Any]], None]:
-    """`_step` of an instr that may raise, quick where it does not."""
-    step = _step(instr)
-    if instr.prim.name != "wrap_index":
-        return step
-    (arg,), (out,), n = instr.args, instr.outs, instr.params["n"]
+def _bounds(tape: Tape) -> tuple[tuple[int, int], ...]:
+    """Which operand has to index how many; empty if that is not all there is to check.
 
-    def wrap(env: dict[int, Any]) -> None:
-        index = env[arg]
-        usual = type(index) is np.ndarray and index.dtype == np.int64 and index.size
+    Most often an index array is an operand itself.
+    """
+    raising = [
+        i
+        for i in tape.instrs
+        if i.prim.name in _RAISING_ROWS or i.prim.family in _RAISING
+    ]
+    found = []
+    for instr in raising:
+        if instr.prim is const:
+            continue
+        if instr.prim.name != "wrap_index" or instr.args[0] not in tape.inputs:
+            return ()
+        found.append((tape.inputs.index(instr.args[0]), instr.params["n"]))
+    return tuple(found)
+
+
+def _usual(index: Any, n: int) -> bool:
+    """Whether an index array has nothing to wrap, and surely nothing to refuse."""
+    if type(index) is not np.ndarray or index.dtype != np.int64 or not index.size:
+        return False
+    if index.nbytes > 1024:
         # As unsigned numbers, negative ones are too large.
-        if usual and index.view(np.uint64).max() < n:
-            env[out] = index
-        else:
-            step(env)
+        return bool(index.view(np.uint64).max() < n)
+    # To recognise few numbers takes less than to reduce them.
+    key = (n, index.tobytes())
+    if key in _usual_ones:
+        return True
+    if not index.view(np.uint64).max() < n:
+        return False
+    if len(_usual_ones) >= _MOST:
+        _usual_ones.clear()
+    _usual_ones.add(key)
+    return True
 
-    return wrap
 
-
+#: Small index arrays that are in bounds, as bytes.
+_usual_ones: set[tuple[int, bytes]] = set()
 #: Templates by structure; the oldest go when there are too many.
 _templates: dict[tuple, Template] = {}
 _MOST = 4096

@@ -72,6 +72,11 @@ def _rule(function: Any, context: Callable[..., Any]) -> custom_vjp:
             answers = answers[:-1]
         if len(answers) != len(shapes):
             raise _error(gradient_count(function, len(answers), len(shapes)))
+        # As for variables: what is no input of the gradient is not looked at.
+        needs = ctx.needs_input_grad
+        answers = tuple(
+            [a if need else None for a, need in zip(answers, needs, strict=True)]
+        )
         for i, (found, shape) in enumerate(zip(answers, shapes, strict=True)):
             if found is not None and np.shape(found) != shape:
                 raise _error(gradient_shape(function, i, np.shape(found), shape))

@@ -16,7 +16,7 @@ from ..tracer import check_dtype
 from .failure import fail
 from .gradients import Differentiable
 from .storage import shared_storage, touch
-from .templates import KINDS
+from .templates import KINDS, kind_of
 
 __all__ = ["Variable", "array", "constant"]
 
@@ -151,6 +151,8 @@ class Variable(Differentiable):
         """Forget the history."""
         self.known = self.value
         self.fn, self.level = None, 0
+        if self.extra is not None:
+            self.extra.view = None
         return self
 
     @property
@@ -235,4 +237,12 @@ def array(data: Any, requires_grad: bool = False, dtype: Any = None) -> Variable
 
 def constant(value: Any) -> Variable:
     """A variable without history around a result of NumPy."""
-    return Variable(value)
+    made = _new(Variable)
+    made.known = value
+    made.kind = kind_of(value)
+    made.level = made.seen = 0
+    made.fn = made.storage = made.extra = made.mark = None
+    return made
+
+
+_new = object.__new__

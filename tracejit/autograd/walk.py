@@ -26,7 +26,7 @@ from .function import FunctionCall, FunctionOutput, Gathered
 from .history import GradFn
 from .modes import no_grad
 from .planning import find_plan
-from .segments import Segment, reachable, require_unfreed, require_version
+from .segments import reachable, require_unfreed, require_version
 from .storage import touch, version
 from .templates import pullback
 from .variable import Variable
@@ -42,6 +42,8 @@ class Walk:
         waiting: cut and cotangent so far, by id.
         seen: the entries that were passed, to be freed.
         wanted: gradients of cuts that somebody asks for, by id; None until known.
+        leading: the entries that lead to something that is asked for, by id; None if
+            all do.
     """
 
     def __init__(self) -> None:
@@ -49,6 +51,7 @@ class Walk:
         self.waiting: dict[int, tuple[GradFn, Any]] = {}
         self.seen: list[GradFn] = []
         self.wanted: dict[int, Any] = {}
+        self.leading: set[int] | None = None
         self._queue: list[tuple[int, int]] = []
 
     def add(self, target: Any, ct: Any) -> None:
@@ -81,12 +84,15 @@ class Walk:
 
     def segment(self, roots: Sequence[GradFn], cts: Sequence[Any]) -> None:
         """Run the kernel between these entries and what is behind them."""
-        segment = Segment(roots)
-        plan = find_plan(segment, tuple([ct is not None for ct in cts]))
+        segment, plan = find_plan(roots, tuple([ct is not None for ct in cts]))
         found = plan.run(segment, [ct for ct in cts if ct is not None])
         self.seen += segment.order
+        leaves = self.leaves
         for target, ct in zip(segment.wrt, found, strict=True):
-            self.add(target, ct)
+            if type(target) is Variable and id(target) not in leaves:
+                leaves[id(target)] = target, ct
+            else:
+                self.add(target, ct)
 
     def run(self) -> None:
         """Take the cuts, the latest first."""
@@ -97,7 +103,8 @@ class Walk:
                 ct = self.visit(fn, ct)
             if key in self.wanted:
                 self.wanted[key] = ct
-            self.pull(fn, ct)
+            if self.leading is None or key in self.leading:
+                self.pull(fn, ct)
 
     def visit(self, fn: GradFn, ct: Any) -> Any:
         """Hooks, and a variable that retains its gradient."""
@@ -134,7 +141,9 @@ class Walk:
 
     def store(self, x: Variable, ct: Any) -> None:
         """Add to `x.grad`, in the memory that there is."""
-        extra = x.more()
+        extra = x.extra
+        if extra is None:
+            extra = x.more()
         grad = extra.grad
         if grad is None:
             # A copy: two operands of a sum have the same cotangent, one array.
@@ -143,10 +152,11 @@ class Walk:
             extra.grad = Variable(np.asarray(grad.value + ct))
         else:
             touch(grad)
+            value = grad.known
             if extra.request == "write":
-                np.copyto(grad.value, ct)
+                value[...] = ct
             else:
-                np.add(grad.value, ct, out=grad.value)
+                np.add(value, ct, value)
 
     def finish(self) -> None:
         """Give the leaves their gradients."""
@@ -210,7 +220,7 @@ class RecordedWalk(Walk):
     def operands(self, fn: GradFn) -> list[Any]:
         """The values that a call was given."""
         found = []
-        for arg, seen in zip(fn.args, fn.versions, strict=True):
+        for arg, seen in zip(fn.args, versions_of(fn), strict=True):
             if isinstance(arg, GradFn):
                 found.append(self.values[id(arg)])
             else:
@@ -232,7 +242,7 @@ class RecordedWalk(Walk):
         values = [*given[: len(fn.args)], ct.value[()], *given[len(fn.args) :]]
         held = operand(ct)
         args = (*fn.args, held)
-        versions = (*fn.versions, version(held) if type(held) is Variable else 0)
+        versions = (*versions_of(fn), version(held) if type(held) is Variable else 0)
         templates = pullback(fn.template, active)
         for arg, template in zip(fn.args, templates, strict=True):
             if template is None:
@@ -260,13 +270,27 @@ def is_active(arg: Any) -> bool:
     return bool(arg.level)
 
 
+def versions_of(fn: GradFn) -> tuple[int, ...]:
+    """The versions of an entry's arguments, one for each."""
+    return fn.versions or (0,) * len(fn.args)
+
+
 def value_of(x: Any) -> Any:
     return x.value if isinstance(x, Variable) else x
 
 
 def checked_gradient(answer: Any, shape: tuple[int, ...], who: str) -> Variable:
     """What a user's function gave as a gradient, of the shape it has to have."""
-    given = answer if isinstance(answer, Variable) else Variable(np.asarray(answer))
+    if isinstance(answer, Variable):
+        given = answer
+    else:
+        array = np.asarray(answer)
+        if array.dtype.kind not in "biuf":
+            raise fail(
+                f"{who} a {type(answer).__name__} as a gradient",
+                "Return an array of the shape of the gradient, or None",
+            )
+        given = Variable(array)
     if given.shape != shape:
         raise fail(
             f"{who} a gradient of shape {list(given.shape)} for one of shape "

@@ -27,6 +27,7 @@ __all__ = [
     "load_object",
     "make_function",
     "method",
+    "name_symbols",
     "optimise",
     "prepare",
     "target_machine",
@@ -133,6 +134,14 @@ def prepare(needed: list[str]) -> None:
     with _LOCK:
         _engine()
         symbols.register(needed)
+
+
+def name_symbols(addresses: dict[str, int]) -> None:
+    """Make functions known to LLVM by name."""
+    with _LOCK:
+        _engine()
+        for name, where in addresses.items():
+            llvm.add_symbol(name, where)
 
 
 def address(name: str) -> int:

@@ -29,10 +29,10 @@ SPECIAL: dict[str, int] = (
     )
     | dict.fromkeys(
         "gammainc gammaincc gammaincinv gammainccinv beta betaln jv yv iv ive kv kve"
-        " stdtr".split(),
+        " stdtr stdtrit binom poch".split(),
         2,
     )
-    | dict.fromkeys("betainc betaincc betaincinv".split(), 3)
+    | dict.fromkeys("betainc betaincc betaincinv betainccinv".split(), 3)
 )
 
 #: All functions that an expression may call, with their number of operands.

@@ -59,6 +59,10 @@ class Dispatcher:
         #: Of `vmap`: the path trees of single examples, and signatures that need them.
         self.examples: Any = None
         self.by_path: set[tuple] = set()
+        #: And signatures of large batches without decisions: the examples of a block,
+        #: and the path trees of blocks by which of the arguments are mapped.
+        self.blocks: dict[tuple, int] = {}
+        self.block_paths: dict[tuple, Any] = {}
         self._last_key: tuple | None = None
         self._lock = threading.RLock()
 

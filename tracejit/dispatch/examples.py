@@ -40,6 +40,10 @@ _WORTH_COMPILING = 200
 _MAX_CHAINS = 64
 
 
+#: Makes an array of undefined content, of a shape and dtype.
+Room = Callable[[tuple[int, ...], np.dtype], np.ndarray]
+
+
 class Mapped(NamedTuple):
     """The arguments of a batch.
 
@@ -86,9 +90,10 @@ class Result(threading.local):
 class _Answers:
     """The outputs of all examples, filled path by path."""
 
-    def __init__(self, count: int, name: str) -> None:
+    def __init__(self, count: int, name: str, room: Room) -> None:
         self.count = count
         self.name = name
+        self.room = room
         self.spec: Any = None
         self.arrays: list[np.ndarray] = []
 
@@ -97,7 +102,7 @@ class _Answers:
         shapes = [a.shape[1:] for a in self.arrays]
         if self.spec is None:
             self.spec = spec
-            self.arrays = [fresh((self.count, *a.shape), a.dtype) for a in avals]
+            self.arrays = [self.room((self.count, *a.shape), a.dtype) for a in avals]
         elif spec != self.spec or shapes != [a.shape for a in avals]:
             one = _text(self.spec, shapes)
             other = _text(spec, [a.shape for a in avals])
@@ -151,25 +156,29 @@ class Examples:
         self._known: dict[tuple, _Known] = {}
         self._lock = threading.RLock()
 
-    def call(self, mapped: Mapped) -> tuple[list[np.ndarray], Any]:
-        """The stacked outputs of all examples, and the structure of one's result."""
+    def call(self, mapped: Mapped, room: Room = fresh) -> tuple[list[np.ndarray], Any]:
+        """The stacked outputs of all examples, and the structure of one's result.
+
+        Args:
+            room: makes the arrays for the outputs.
+        """
         try:
             while True:
                 try:
-                    return self._call(mapped)
+                    return self._call(mapped, room)
                 except _Wider:
                     continue  # with dtypes that hold what every path gives
         except Exception as error:
             hide_frames(error)
             raise
 
-    def _call(self, mapped: Mapped) -> tuple[list[np.ndarray], Any]:
+    def _call(self, mapped: Mapped, room: Room) -> tuple[list[np.ndarray], Any]:
         dispatcher = self.dispatcher
         first = self._read(mapped, 0)
         operands = _operands(first, mapped)
         entry = dispatcher.entry(first.key)
         known = self._known.setdefault(first.key, _Known())
-        answers = _Answers(mapped.size, dispatcher.program.name)
+        answers = _Answers(mapped.size, dispatcher.program.name, room)
         tried: set[tuple] = set()
         pending: np.ndarray | None = None
         while True:

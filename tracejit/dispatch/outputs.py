@@ -77,15 +77,6 @@ class Outputs:
                 return place
             return f"{leaf.weak.__name__}({place})"
         self._refuse_opaque(recorder, leaf)
-        if recorder.printed and isinstance(leaf, (str, bytes)):
-            raise UnsupportedError(
-                message(
-                    f"{recorder.name} made text of a traced value and returned text; a "
-                    "compiled call would repeat it",
-                    where=caller(),
-                    way_out="Return the value, and format it outside",
-                )
-            )
         self._constants.append(leaf)
         return f"c[{len(self._constants) - 1}]"
 

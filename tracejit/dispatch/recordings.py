@@ -128,7 +128,12 @@ class Recordings:
             # So that NumPy raises at the user's line.
             session, outputs, _ = self.record(call, may_skip=False)
             values = [session.value(ref) for ref in outputs.refs]
-        return tuple([np.array(v) if np.ndim(v) else np.asarray(v)[()] for v in values])
+        return tuple(
+            [
+                np.array(v, order="C") if np.ndim(v) else np.asarray(v)[()]
+                for v in values
+            ]
+        )
 
 
 _WEAK: dict[str, type] = {"float": float, "int": int, "complex": complex}

@@ -102,12 +102,6 @@ def _entr(x: Any) -> Any:
     return np.where(x < 0, -np.inf, 0 - call(special.xlogy, x, x))
 
 
-@composed(special.betaincc)
-def _betaincc(a: Any, b: Any, x: Any) -> Any:
-    a, b, x = _tracers(special.betaincc, a, b, x)
-    return call(special.betainc, b, a, 1 - x)
-
-
 @composed(special.rel_entr)
 def _rel_entr(a: Any, b: Any) -> Any:
     x, y = _tracers(special.rel_entr, a, b)

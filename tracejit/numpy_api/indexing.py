@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import PRIMITIVES
-from ..tracer import Tracer, link, refuse
+from ..tracer import Tracer, link, refuse, stamped
 from .joining import stack
 from .reductions import axis_of
 from .shape import permute, reshape_to
@@ -48,6 +48,10 @@ def getitem(x: Tracer, key: Any) -> Any:
     # The commonest keys, without the general machinery.
     if type(key) is int and x.ref.aval.shape:
         return _take_int(x, key)
+    return stamped(_read, (x, key), {})
+
+
+def _read(x: Tracer, key: Any) -> Any:
     key = key if isinstance(key, tuple) else (key,)
     is_array = any(k is Ellipsis for k in key)
     key = _expanded(x, tuple([_traced_list(x, k) for k in key]))

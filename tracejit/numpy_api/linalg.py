@@ -104,13 +104,13 @@ def _float_of(rec: Any, a: Any) -> Tracer:
 def _solved(a: Tracer, b: Tracer) -> Tracer:
     """The solution; a Cholesky factor or its transpose is known to be triangular."""
     rec = a.rec
-    made_by = rec.producers[a.ref.index]
+    made_by = rec.producer(a.ref.index)
     name = made_by.prim.name if made_by is not None else ""
     if name == "cholesky":
         return emit("triangular_solve", a, b, lower=True, trans=False)
     if made_by is not None and name == "transpose":
         perm = made_by.params["perm"]
-        source = rec.producers[made_by.args[0]]
+        source = rec.producer(made_by.args[0])
         n = len(perm)
         swapped = perm == (*range(n - 2), n - 1, n - 2)
         if swapped and source is not None and source.prim.name == "cholesky":

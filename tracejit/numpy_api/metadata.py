@@ -64,11 +64,11 @@ for _function in (
 
 
 def _show(function: Any) -> None:
-    """Text for people: of the concrete value."""
+    """Text of the concrete value."""
 
     @implements(function, gradient=False)
     def text(a: Any, *args: Any, **kwargs: Any) -> str:
-        return function(a.value, *args, **kwargs)
+        return function(np.asarray(a.spoken()), *args, **kwargs)
 
 
 for _text in (np.array_repr, np.array_str, np.array2string):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import FUNCTIONS, Tracer, View, full_name, note_uncertain, refuse
+from ..tracer import FUNCTIONS, Tracer, View, full_name, note_uncertain, refuse, stamped
 from . import (
     composed,
     creation,
@@ -43,7 +43,7 @@ _WRITES = ("byteswap", "itemset", "partition", "resize", "setfield", "setflags")
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
-        return FUNCTIONS[function](self, *args, **kwargs)
+        return stamped(FUNCTIONS[function], (self, *args), kwargs)
 
     method.__name__ = function.__name__
     return method

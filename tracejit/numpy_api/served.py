@@ -30,6 +30,7 @@ from ..tracer import (
     is_calling,
     is_inside,
     refuse,
+    stamped,
 )
 from . import (
     calculus,
@@ -98,7 +99,7 @@ def _serve(
             if rec is None or is_inside(caller := sys._getframe(1)):
                 return original(*args, **kwargs)
             if args and type(args[0]) is Tracer:
-                result = implementation(*args, **kwargs)
+                result = stamped(implementation, args, kwargs)
                 return made(result) if makes else result
             found = next(iter(tracers_in([*args, *kwargs.values()])), None)
             if found is None:
@@ -106,7 +107,7 @@ def _serve(
                 if makes and is_calling(caller, short, (served, original)):
                     return made(result, *args, *kwargs.values())
                 return result
-            result = implementation(*args, **kwargs)
+            result = stamped(implementation, args, kwargs)
             return made(result) if makes else result
 
         owner = operator.attrgetter(module)(np) if module else np

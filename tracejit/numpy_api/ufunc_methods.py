@@ -7,11 +7,12 @@ halves, in log2(n) steps; the rest from left to right, as NumPy does it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from ..tracer import UFUNC_METHODS, Tracer, full_name, refuse
+from ..tracer import UFUNC_METHODS, Tracer, full_name, refuse, stamped
 from .reductions import (
     all,
     any,
@@ -323,13 +324,23 @@ def _sums(x: Tracer, axis: int, spans: list[tuple[int, int]], dtype: Any) -> Tra
     return emit("scatter_add", elements, as_tracer(rec, place), axis=axis, n=len(spans))
 
 
+def _remembered(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method whose calls are known by the ufunc, too."""
+
+    @cache
+    def of(ufunc: np.ufunc) -> Callable[..., Any]:
+        return lambda *inputs, **kwargs: method(ufunc, inputs, kwargs)
+
+    return lambda ufunc, inputs, kwargs: stamped(of(ufunc), inputs, kwargs)
+
+
 for _name, _method in {
     "reduce": _reduce,
     "accumulate": _accumulate,
     "outer": _outer,
     "reduceat": _reduceat,
 }.items():
-    UFUNC_METHODS[_name] = _method
+    UFUNC_METHODS[_name] = _remembered(_method)
 
 # fmt: off
 _KEYWORDS = {

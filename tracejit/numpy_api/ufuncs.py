@@ -24,6 +24,7 @@ from ..tracer import (
     Tracer,
     full_name,
     refuse,
+    stamped,
 )
 from .table import as_tracer, cast, emit, enter, recorder_of, tracers_in
 
@@ -80,8 +81,9 @@ UFUNCS: dict[np.ufunc, str] = {
 }
 _SPECIAL = (
     "gamma rgamma beta betaln gammainc gammaincc gammaincinv gammainccinv betainc"
-    " betaincinv ndtri log_ndtr erfinv erfcinv erfcx erfi dawsn exp1 expi spence j0 j1"
-    " y0 y1 i0 i0e i1 i1e k0 k1 k0e k1e jv yv iv ive kv kve ellipk ellipe"
+    " betaincc betaincinv betainccinv binom poch stdtrit ndtri log_ndtr erfinv erfcinv"
+    " erfcx erfi dawsn exp1 expi spence j0 j1 y0 y1 i0 i0e i1 i1e k0 k1 k0e k1e jv yv"
+    " iv ive kv kve ellipk ellipe"
 )
 UFUNCS |= {getattr(special, name): name for name in _SPECIAL.split()}
 
@@ -298,7 +300,7 @@ def call(ufunc: np.ufunc, *inputs: Any) -> Any:
         if implementation is None:
             name = full_name(ufunc)
             refuse(name, *([HINTS[name]] if name in HINTS else []))
-        return implementation(*inputs)
+        return stamped(implementation, inputs, {})
     if ufunc is np.power:
         power = _integer_power(rec, *inputs)
         if power is not None:
@@ -307,7 +309,7 @@ def call(ufunc: np.ufunc, *inputs: Any) -> Any:
     plan = _plans.get((ufunc, kinds))
     if plan is None:
         if ufunc in COMPLEX and _loop(ufunc, kinds)[0].kind == "c":
-            return COMPLEX[ufunc](*inputs)
+            return stamped(COMPLEX[ufunc], inputs, {})
         plan = _plan(ufunc, kinds)
     dtype, primitive = plan
     if dtype.kind in "iu" and primitive.name in _COMPARISONS:

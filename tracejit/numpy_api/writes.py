@@ -140,7 +140,7 @@ def setitem(x: Tracer, key: Any, value: Any) -> None:
     is_mask = len(key) == 1 and _is_mask(key[0]) and _ndim(key[0])
     if is_mask and _set_where(x, key[0], value):
         return
-    content = fresh(x)
+    content = fresh(x, contiguous=True)
     key = _expanded(content, key)
     try:
         if not any(_is_array(k) for k in key):

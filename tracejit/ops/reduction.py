@@ -86,7 +86,7 @@ def _reduction(
 
 sum_ = _reduction(
     "sum",
-    lambda x, *, axes: np.sum(x, axis=axes, dtype=x.dtype),
+    lambda x, *, axes: np.add.reduce(x, axes, x.dtype),
     (
         *_axes_samples(REAL),
         sample(((0, 3), REAL), axes=(0,)),
@@ -192,7 +192,7 @@ _ZEROS = np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 1.0]])
 
 prod = _reduction(
     "prod",
-    lambda x, *, axes: np.prod(x, axis=axes, dtype=x.dtype),
+    lambda x, *, axes: np.multiply.reduce(x, axes, x.dtype),
     (
         *_axes_samples(NONZ),
         sample(np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 1.0]]), axes=(1,)),
@@ -202,14 +202,14 @@ prod = _reduction(
 )
 cumsum: Primitive = _scan_row(
     "cumsum",
-    lambda x, *, axis: np.cumsum(x, axis, dtype=x.dtype),
+    lambda x, *, axis: x.cumsum(axis, x.dtype),
     REAL,
     multilinear=(0,),
     vjp=lambda ct, y, x, *, axis: (flip(cumsum(flip(ct, axis), axis=axis), axis),),
 )
 cumprod = _scan_row(
     "cumprod",
-    lambda x, *, axis: np.cumprod(x, axis, dtype=x.dtype),
+    lambda x, *, axis: x.cumprod(axis, x.dtype),
     NONZ,
     vjp=_cumprod_vjp,
     jvp=_cumprod_jvp,
@@ -239,10 +239,17 @@ _EXTREMUM: dict[str, Any] = {"vjp": _extremum_vjp, "jvp": _extremum_jvp}
 _ANY = (*_axes_samples(REAL, "?"), sample(((0, 2), REAL, "?"), axes=(0,)))
 _NUMS = (*_axes_samples(REAL), sample(((2, 3), REAL, "i8"), axes=(1,)))
 
-max_ = _reduction("max", lambda x, *, axes: np.max(x, axis=axes), _NUMS, **_EXTREMUM)
-min_ = _reduction("min", lambda x, *, axes: np.min(x, axis=axes), _NUMS, **_EXTREMUM)
-any_ = _reduction("any", lambda x, *, axes: np.any(x, axis=axes), _ANY, BOOL)
-all_ = _reduction("all", lambda x, *, axes: np.all(x, axis=axes), _ANY, BOOL)
+
+def _reduce(ufunc: np.ufunc) -> Callable[..., Any]:
+    """A ufunc's `reduce`; NumPy's functions around it take longer than small arrays."""
+    reduce = ufunc.reduce
+    return lambda x, *, axes: reduce(x, axes)
+
+
+max_ = _reduction("max", _reduce(np.maximum), _NUMS, **_EXTREMUM)
+min_ = _reduction("min", _reduce(np.minimum), _NUMS, **_EXTREMUM)
+any_ = _reduction("any", _reduce(np.logical_or), _ANY, BOOL)
+all_ = _reduction("all", _reduce(np.logical_and), _ANY, BOOL)
 
 
 # --- positions
@@ -270,9 +277,9 @@ def _position(name: str, reference: Callable[..., Any], keeps_axis: bool) -> Pri
 
 
 def _argsort_reference(x: Any, *, axis: int) -> Any:
-    return np.argsort(x, axis, kind="stable")
+    return x.argsort(axis, "stable")
 
 
-argmax = _position("argmax", lambda x, *, axis: np.argmax(x, axis), keeps_axis=False)
-argmin = _position("argmin", lambda x, *, axis: np.argmin(x, axis), keeps_axis=False)
+argmax = _position("argmax", lambda x, *, axis: x.argmax(axis), keeps_axis=False)
+argmin = _position("argmin", lambda x, *, axis: x.argmin(axis), keeps_axis=False)
 argsort = _position("argsort", _argsort_reference, keeps_axis=True)

@@ -2,8 +2,8 @@
 
 SciPy's C functions are called inside kernels.  The derivatives are those of the NIST
 Digital Library of Mathematical Functions (chapters 5, 6, 7, 8, 10, 19).  Derivatives by
-parameters of the incomplete gamma and beta functions are sums of their own
-(`incomplete`), and end there.
+parameters of the incomplete gamma and beta functions, of any order, are sums of their
+own (`incomplete`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,26 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from ..avals import Aval
 from ..errors import DifferentiationError
-from ..primitive import Primitive
+from ..primitive import Primitive, register
 from . import incomplete
-from .elementwise import digamma, exp, gammaln, log, log1p, sign, xlogy
-from .logic import eq, select
-from .rows import GT1, INSIDE, NONZ, POS, UNIT, Domain, _row, row1, row2
+from .elementwise import digamma, exp, gammaln, log, log1p, sign, xlogy, zeta
+from .logic import eq, mulz, select
+from .rows import (
+    GT1,
+    INSIDE,
+    NONZ,
+    POS,
+    UNIT,
+    Domain,
+    _row,
+    broadcast_shape,
+    row1,
+    row2,
+    same_dtype,
+    sample,
+)
 
 _ROOT_PI = math.sqrt(math.pi)
 _ROOT_2PI = math.sqrt(2 * math.pi)
@@ -72,17 +86,44 @@ def _beta_partials(y: Any, a: Any, b: Any) -> tuple:
     return lambda: y * by_a(), lambda: y * by_b()
 
 
+def _polygamma(n: int, a: Any) -> Any:
+    if n == 0:
+        return digamma(a)
+    return (-1) ** (n + 1) * math.factorial(n) * zeta(n + 1, a)
+
+
+def _gammainc_density_by(a: Any, x: Any, order: int) -> Any:
+    def rates(at: tuple[int, ...]) -> Any:
+        (n,) = at
+        return log(x) - digamma(a) if n == 1 else -_polygamma(n - 1, a)
+
+    # mulz: at x = 0 the density is 0, and its logarithm's rate infinite.
+    rate = incomplete.exponential_rates(rates, (order,))
+    return mulz(_gammainc_density(a, x), rate)
+
+
+def _betainc_density_by(a: Any, b: Any, x: Any, orders: tuple[int, int]) -> Any:
+    def polygamma(n: int, i: int) -> Any:
+        return _polygamma(n, a + b if i == 2 else (a, b)[i])
+
+    def rates(at: tuple[int, ...]) -> Any:
+        return incomplete.beta_rates(log(x), log1p(-x), polygamma, at)
+
+    rate = incomplete.exponential_rates(rates, orders)
+    return mulz(_betainc_density(a, b, x), rate)
+
+
 def _gammainc_partials(y: Any, a: Any, x: Any) -> tuple:
-    return lambda: gammainc_by_a(a, x), lambda: _gammainc_density(a, x)
+    return lambda: gammainc_by(a, x, order=1), lambda: _gammainc_density(a, x)
 
 
 def _gammaincc_partials(y: Any, a: Any, x: Any) -> tuple:
-    return lambda: -gammainc_by_a(a, x), lambda: -_gammainc_density(a, x)
+    return lambda: -gammainc_by(a, x, order=1), lambda: -_gammainc_density(a, x)
 
 
 def _gammaincinv_partials(y: Any, a: Any, p: Any) -> tuple:
     return (
-        lambda: -gammainc_by_a(a, y) / _gammainc_density(a, y),
+        lambda: -gammainc_by(a, y, order=1) / _gammainc_density(a, y),
         lambda: 1 / _gammainc_density(a, y),
     )
 
@@ -92,41 +133,114 @@ def _gammainccinv_partials(y: Any, a: Any, p: Any) -> tuple:
     return by_a, lambda: -by_p()
 
 
-def _by_a_partials(y: Any, a: Any, x: Any) -> tuple:
-    def by_x() -> Any:
-        return _gammainc_density(a, x) * (log(x) - digamma(a))
-
-    return _refuse("the derivative of gammainc", "first operand, a second time"), by_x
+def _gammainc_by_partials(y: Any, a: Any, x: Any, order: int) -> tuple:
+    return (
+        lambda: gammainc_by(a, x, order=order + 1),
+        lambda: _gammainc_density_by(a, x, order),
+    )
 
 
 def _betainc_partials(y: Any, a: Any, b: Any, x: Any) -> tuple:
     return (
-        lambda: betainc_by_a(a, b, x),
-        lambda: betainc_by_b(a, b, x),
+        lambda: betainc_by(a, b, x, orders=(1, 0)),
+        lambda: betainc_by(a, b, x, orders=(0, 1)),
         lambda: _betainc_density(a, b, x),
     )
 
 
+def _betaincc_partials(y: Any, a: Any, b: Any, x: Any) -> tuple:
+    return tuple(lambda p=p: -p() for p in _betainc_partials(y, a, b, x))
+
+
 def _betaincinv_partials(y: Any, a: Any, b: Any, p: Any) -> tuple:
     return (
-        lambda: -betainc_by_a(a, b, y) / _betainc_density(a, b, y),
-        lambda: -betainc_by_b(a, b, y) / _betainc_density(a, b, y),
+        lambda: -betainc_by(a, b, y, orders=(1, 0)) / _betainc_density(a, b, y),
+        lambda: -betainc_by(a, b, y, orders=(0, 1)) / _betainc_density(a, b, y),
         lambda: 1 / _betainc_density(a, b, y),
     )
 
 
-def _betainc_by_partials(first: bool) -> Callable[..., tuple]:
-    def partials(y: Any, a: Any, b: Any, x: Any) -> tuple:
-        def by_x() -> Any:
-            rate = log(x) if first else log1p(-x)
-            rate = rate - digamma(a if first else b) + digamma(a + b)
-            return _betainc_density(a, b, x) * rate
+def _betaincinv_of_rest(y: Any, a: Any, b: Any, p: Any) -> tuple:
+    by_a, by_b, by_p = _betaincinv_partials(y, a, b, p)
+    return by_a, by_b, lambda: -by_p()
 
-        name = "the derivative of betainc"
-        second = "parameters, a second time"
-        return _refuse(name, second), _refuse(name, second), by_x
 
-    return partials
+def _betainc_by_partials(
+    y: Any, a: Any, b: Any, x: Any, orders: tuple[int, int]
+) -> tuple:
+    i, j = orders
+    return (
+        lambda: betainc_by(a, b, x, orders=(i + 1, j)),
+        lambda: betainc_by(a, b, x, orders=(i, j + 1)),
+        lambda: _betainc_density_by(a, b, x, orders),
+    )
+
+
+def _orders(
+    name: str,
+    reference: Callable[..., Any],
+    partials: Callable[..., tuple],
+    domains: tuple[Domain, ...],
+    param: str,
+    *values: Any,
+) -> Primitive:
+    """A row of derivatives, the param saying of which order."""
+
+    def aval(*avals: Aval, **_: Any) -> Aval:
+        dtype = same_dtype(avals, name, "f")
+        return Aval(broadcast_shape(avals, name), dtype)
+
+    shapes = (((2, 3), "f8"), ((2, 3), "f4"), ((), "f8"))
+    samples = [
+        sample(*[(shape, domain, dtype) for domain in domains], **{param: value})
+        for value in values
+        for shape, dtype in shapes
+    ]
+    return register(
+        Primitive(
+            name,
+            "elementwise",
+            reference,
+            aval,
+            partials=partials,
+            host=True,
+            samples=tuple(samples),
+        )
+    )
+
+
+def _binom_partials(y: Any, n: Any, k: Any) -> tuple:
+    rest = n - k + 1
+    return (
+        lambda: y * (digamma(n + 1) - digamma(rest)),
+        lambda: y * (digamma(rest) - digamma(k + 1)),
+    )
+
+
+def _poch_partials(y: Any, z: Any, m: Any) -> tuple:
+    return (
+        lambda: y * (digamma(z + m) - digamma(z)),
+        lambda: y * digamma(z + m),
+    )
+
+
+def _t_partials(y: Any, df: Any, p: Any) -> tuple:
+    half, t2 = 0.5 * df, y * y
+    share = df / (df + t2)
+
+    def rate() -> Any:
+        front = exp(-betaln(half, 0.5 + 0 * half) - 0.5 * (df + 1) * log1p(t2 / df))
+        return df**0.5 / front
+
+    def by_df() -> Any:
+        # The left tail is I(share; df / 2, 1 / 2) / 2 (NIST DLMF 8.17).
+        fixed = 0.5 * betainc_by(half, 0.5 + 0 * half, share, orders=(1, 0))
+        moved = _betainc_density(half, 0.5 + 0 * half, share) * t2 / (df + t2) ** 2
+        # At t = 0 neither changes.
+        still = eq(y, 0)
+        return select(still, 0.0, sign(y) * 0.5 * (fixed + moved) * rate())
+
+    return by_df, rate
 
 
 # fmt: off
@@ -156,17 +270,25 @@ betaincinv = _row3(
     "betaincinv", special.betaincinv, _betaincinv_partials, "betaincinv(a, b, c)",
     (GT1, GT1, INSIDE),
 )
-gammainc_by_a = row2(
-    "gammainc_by_a", incomplete.gammainc_by_a, _by_a_partials, "", POS, POS, host=True
+binom = row2("binom", special.binom, _binom_partials, "binom(a, b)", GT1, INSIDE)
+poch = row2("poch", special.poch, _poch_partials, "poch(a, b)", GT1, POS)
+betaincc = _row3(
+    "betaincc", special.betaincc, _betaincc_partials, "betaincc(a, b, c)",
+    (POS, POS, INSIDE),
 )
-betainc_by_a = _row3(
-    "betainc_by_a", incomplete.betainc_by_a, _betainc_by_partials(True), "",
-    (POS, POS, INSIDE), host=True,
+betainccinv = _row3(
+    "betainccinv", special.betainccinv, _betaincinv_of_rest, "betainccinv(a, b, c)",
+    (GT1, GT1, INSIDE),
 )
-betainc_by_b = _row3(
-    "betainc_by_b", incomplete.betainc_by_b, _betainc_by_partials(False), "",
-    (POS, POS, INSIDE), host=True,
+gammainc_by = _orders(
+    "gammainc_by", incomplete.gammainc_by, _gammainc_by_partials, (POS, POS),
+    "order", 1, 2,
 )
+betainc_by = _orders(
+    "betainc_by", incomplete.betainc_by, _betainc_by_partials, (POS, POS, INSIDE),
+    "orders", (1, 0), (0, 1), (1, 1), (0, 2),
+)
+stdtrit = row2("stdtrit", special.stdtrit, _t_partials, "stdtrit(a, b)", GT1, INSIDE)
 
 
 # --- the error function's family, exponential integrals
@@ -182,6 +304,24 @@ def _log_ndtr_partial(y: Any, a: Any) -> Any:
 def _spence_partial(y: Any, a: Any) -> Any:
     one = eq(a, 1)
     return select(one, -1.0, log(a) / select(one, 1.0, 1 - a))
+
+
+def WHOLE(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    """Small whole numbers."""
+    return rng.integers(0, 4, size=shape)
+
+
+def _expn(n: Any, a: Any) -> Any:
+    # Without SciPy's warning that it cuts the order off.
+    return special.expn(np.asarray(n).astype(np.int64), a).astype(a.dtype)[()]
+
+
+def _expn_partials(y: Any, n: Any, a: Any) -> tuple:
+    def by_a() -> Any:
+        zero = eq(n, 0)
+        return -select(zero, y * (1 + 1 / a), expn(select(zero, n, n - 1), a))
+
+    return _refuse("expn", "order"), by_a
 
 
 ndtri = row1(
@@ -200,6 +340,9 @@ erfcx = row1(
 erfi = row1("erfi", special.erfi, lambda y, a: 2 / _ROOT_PI * exp(a * a), "erfi(a)")
 dawsn = row1("dawsn", special.dawsn, lambda y, a: 1 - 2 * a * y, "dawsn(a)")
 exp1 = row1("exp1", special.exp1, lambda y, a: -exp(-a) / a, "exp1(a)", POS)
+expn: Primitive = _row(
+    "expn", _expn, _expn_partials, "", (WHOLE, POS), "f", host=True
+)
 expi = row1("expi", special.expi, lambda y, a: exp(a) / a, "expi(a)", NONZ)
 spence = row1("spence", special.spence, _spence_partial, "spence(a)", POS)
 

@@ -6,7 +6,10 @@ the reverse rule its transpose.  Axes are non-negative, every param is a static.
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -69,6 +72,19 @@ def _transpose_batch(args: Any, batched: Any, *, perm: Shape) -> Any:
     return transpose(args[0], perm=(0, *(p + 1 for p in perm)))
 
 
+#: Up to so many elements a copy takes less time than NumPy's view.
+_FEW = 256
+
+
+def _broadcast_reference(x: Any, *, shape: Shape) -> Any:
+    if x.ndim <= len(shape) and math.prod(shape) <= _FEW:
+        out = np.empty(shape, x.dtype)
+        with contextlib.suppress(ValueError):
+            out[...] = x
+            return out
+    return np.broadcast_to(x, shape)
+
+
 def _broadcast_aval(x: Aval, *, shape: Shape) -> Aval:
     lead = len(shape) - x.ndim
     stretched = zip(x.shape, shape[max(lead, 0) :], strict=False)
@@ -87,7 +103,7 @@ def _broadcast_batch(args: Any, batched: Any, *, shape: Shape) -> Any:
 
 reshape: Primitive = structural(
     "reshape",
-    lambda x, *, shape: np.reshape(x, shape),
+    lambda x, *, shape: x.reshape(shape),
     _reshape_aval,
     (
         sample(((2, 3), REAL), shape=(3, 2)),
@@ -100,7 +116,7 @@ reshape: Primitive = structural(
 )
 transpose: Primitive = structural(
     "transpose",
-    lambda x, *, perm: np.transpose(x, perm),
+    lambda x, *, perm: x.transpose(perm),
     _transpose_aval,
     (
         sample(((2, 3), REAL), perm=(1, 0)),
@@ -111,7 +127,7 @@ transpose: Primitive = structural(
 )
 broadcast_to: Primitive = structural(
     "broadcast_to",
-    lambda x, *, shape: np.broadcast_to(x, shape),
+    _broadcast_reference,
     _broadcast_aval,
     (
         sample(((), REAL), shape=(2, 3)),
@@ -127,6 +143,7 @@ broadcast_to: Primitive = structural(
 # --- slice: out[i] = x[start + i * step], and its transpose
 
 
+@lru_cache(4096)
 def basic_index(start: Shape, size: Shape, step: Shape) -> tuple[slice, ...]:
     """The NumPy index of a `slice` instr."""
     index = []
@@ -373,7 +390,7 @@ def _iota_reference(*, shape: Shape, axis: int, dtype: np.dtype) -> Any:
 
 
 def _mask_indices_reference(mask: Any, *, count: int) -> Any:
-    found = np.flatnonzero(mask)
+    found = mask.ravel().nonzero()[0]
     if found.size != count:
         raise IndexError(f"the mask selects {found.size} elements, not {count}")
     return found

@@ -15,10 +15,15 @@ from scipy.special import (
     beta,
     betainc,
     betaincc,
+    betainccinv,
     betaincinv,
     betaln,
+    binom,
     boxcox,
+    boxcox1p,
     cbrt,
+    chdtr,
+    chdtrc,
     dawsn,
     digamma,
     ellipe,
@@ -32,64 +37,90 @@ from scipy.special import (
     erfinv,
     exp1,
     exp2,
+    exp10,
     expi,
     expit,
     expm1,
+    expn,
+    fdtr,
+    fdtrc,
     gamma,
     gammainc,
     gammaincc,
     gammainccinv,
     gammaincinv,
     gammaln,
+    gammasgn,
+    gdtr,
+    gdtrc,
     huber,
     i0,
     i0e,
     i1,
     i1e,
     inv_boxcox,
+    inv_boxcox1p,
     iv,
     ive,
     j0,
     j1,
     jn,
     jv,
+    jve,
     k0,
     k0e,
     k1,
     k1e,
     kl_div,
+    kn,
     kv,
     kve,
     log1p,
     log_expit,
     log_ndtr,
+    loggamma,
     logit,
     ndtr,
     ndtri,
+    pdtr,
+    pdtrc,
+    poch,
     pseudo_huber,
     psi,
     rel_entr,
     rgamma,
+    sinc,
     spence,
     stdtr,
+    stdtrit,
     xlog1py,
     xlogy,
     y0,
     y1,
+    yn,
     yv,
+    yve,
+    zeta,
 )
 
+from ..errors import UnsupportedError, message
 from ..numpy_api.table import emit
-from ..tracer import Tracer
+from ..tracer import Tracer, where
 
 __all__ = [
     "beta",
     "betainc",
     "betaincc",
+    "betainccinv",
     "betaincinv",
     "betaln",
+    "binom",
     "boxcox",
+    "boxcox1p",
     "cbrt",
+    "chdtr",
+    "chdtrc",
+    "comb",
     "dawsn",
     "digamma",
     "ellipe",
@@ -103,56 +134,80 @@ __all__ = [
     "erfinv",
     "exp1",
     "exp2",
+    "exp10",
     "expi",
     "expit",
     "expm1",
+    "expn",
+    "factorial",
+    "fdtr",
+    "fdtrc",
     "gamma",
     "gammainc",
     "gammaincc",
     "gammainccinv",
     "gammaincinv",
     "gammaln",
+    "gammasgn",
+    "gdtr",
+    "gdtrc",
     "huber",
     "i0",
     "i0e",
     "i1",
     "i1e",
     "inv_boxcox",
+    "inv_boxcox1p",
     "iv",
     "ive",
     "j0",
     "j1",
     "jn",
     "jv",
+    "jve",
     "k0",
     "k0e",
     "k1",
     "k1e",
     "kl_div",
+    "kn",
     "kv",
     "kve",
     "log1p",
     "log_expit",
     "log_ndtr",
     "log_softmax",
+    "loggamma",
     "logit",
     "logsumexp",
     "multigammaln",
     "ndtr",
     "ndtri",
+    "pdtr",
+    "pdtrc",
+    "poch",
     "polygamma",
     "pseudo_huber",
     "psi",
     "rel_entr",
     "rgamma",
+    "sinc",
     "softmax",
     "spence",
+    "spherical_in",
+    "spherical_jn",
+    "spherical_kn",
+    "spherical_yn",
     "stdtr",
+    "stdtrit",
     "xlog1py",
     "xlogy",
     "y0",
     "y1",
+    "yn",
     "yv",
+    "yve",
+    "zeta",
 ]
 
 
@@ -312,3 +367,112 @@ def multigammaln(a: Any, d: int) -> Any:
     for j in range(1, int(d)):
         total = total + gammaln(a - 0.5 * j)
     return total
+
+
+def comb(N: Any, k: Any, *, exact: bool = False, repetition: bool = False) -> Any:
+    """How many ways there are to choose k of N: `binom`, and 0 outside 0 <= k <= N.
+
+    Args:
+        N, k: floats or integers, which broadcast.
+        exact: only for ordinary integers, which SciPy then counts itself.
+        repetition: whether a thing may be chosen again.
+
+    Example:
+        >>> float(comb(5.0, 2.0))
+        10.0
+    """
+    if not _traced(N, k):
+        return _scipy.comb(N, k, exact=exact, repetition=repetition)
+    if exact:
+        _not_exact("comb")
+    if repetition:
+        N = N + k - 1
+    N, k = _floats(N), _floats(k)
+    inside = (k <= N) & (N >= 0) & (k >= 0)
+    found = binom(np.where(inside, N, np.ones_like(N)), np.where(inside, k, 0.0))
+    return np.where(inside, found, 0.0)[()]
+
+
+def factorial(n: Any, exact: bool = False, extend: str = "zero") -> Any:
+    """gamma(n + 1), and 0 below 0.
+
+    Args:
+        n: floats or integers.
+        exact: only for ordinary integers.
+        extend: "zero", the only one of traced values.
+
+    Example:
+        >>> float(factorial(4.0))
+        24.0
+    """
+    if not _traced(n):
+        return _scipy.factorial(n, exact=exact, extend=extend)
+    if exact or extend != "zero":
+        _not_exact("factorial")
+    n = _floats(n)
+    inside = n >= 0
+    found = gamma(np.where(inside, n, np.zeros_like(n)) + 1)
+    return np.where(inside, found, np.where(np.isnan(n), np.nan, 0.0))[()]
+
+
+def _traced(*values: Any) -> bool:
+    return any(type(x) is Tracer for x in values)
+
+
+def _not_exact(name: str) -> None:
+    raise UnsupportedError(
+        message(
+            f"{name} of a traced value is a float",
+            where=where(),
+            way_out="Leave out exact= and extend=",
+        )
+    )
+
+
+def _spherical(
+    bessel: Any, sign: tuple[float, float], n: Any, z: Any, derivative: bool, at0: float
+) -> Any:
+    """sqrt(pi / (2 z)) bessel(n + 1/2, z); its derivative by DLMF 10.51."""
+    z = _floats(z)
+    # At z = 0 the limit is 1 for n = 0 and 0 for all others, or infinite.
+    zero = z == 0
+    safe = np.where(zero, np.ones_like(z), z)
+    front = np.sqrt(0.5 * np.pi / safe)
+    if derivative:
+        here, next_one = bessel(n + 0.5, safe), bessel(n + 1.5, safe)
+        return front * (sign[0] * n / safe * here + sign[1] * next_one)
+    limit = np.where(np.asarray(n) == 0, 1.0, 0.0) if at0 == 0 else at0
+    return np.where(zero, limit, front * bessel(n + 0.5, safe))[()]
+
+
+def spherical_jn(n: Any, z: Any, derivative: bool = False) -> Any:
+    """Spherical Bessel function of the first kind (NIST DLMF 10.47.3), z >= 0.
+
+    Example:
+        >>> float(spherical_jn(0, 1.0).round(6))
+        0.841471
+    """
+    if not _traced(n, z):
+        return _scipy.spherical_jn(n, z, derivative)
+    return _spherical(jv, (1.0, -1.0), n, z, derivative, 0.0)
+
+
+def spherical_yn(n: Any, z: Any, derivative: bool = False) -> Any:
+    """Spherical Bessel function of the second kind (NIST DLMF 10.47.4), z > 0."""
+    if not _traced(n, z):
+        return _scipy.spherical_yn(n, z, derivative)
+    return _spherical(yv, (1.0, -1.0), n, z, derivative, -np.inf)
+
+
+def spherical_in(n: Any, z: Any, derivative: bool = False) -> Any:
+    """Modified spherical Bessel function, first kind (NIST DLMF 10.47.7), z >= 0."""
+    if not _traced(n, z):
+        return _scipy.spherical_in(n, z, derivative)
+    return _spherical(iv, (1.0, 1.0), n, z, derivative, 0.0)
+
+
+def spherical_kn(n: Any, z: Any, derivative: bool = False) -> Any:
+    """Modified spherical Bessel function, second kind (NIST DLMF 10.47.9), z > 0."""
+    if not _traced(n, z):
+        return _scipy.spherical_kn(n, z, derivative)
+    return _spherical(kv, (1.0, -1.0), n, z, derivative, np.inf)

@@ -31,6 +31,7 @@ from .recorder import (
     recording,
 )
 from .remembered import Memory
+from .snippets import stamped
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
 from .warn import call_noisy, call_silent, has_error_state
 
@@ -73,6 +74,7 @@ __all__ = [
     "rewrite",
     "same_memory",
     "served",
+    "stamped",
     "steps_of",
     "user_frame",
     "user_source",

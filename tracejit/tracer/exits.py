@@ -108,6 +108,7 @@ class GuardExits:
         """
         old = {info.exit: info for info in self.guards[start:]}
         guards, visits, held = [], [], []
+        leaves: list[bool | None] = []
         like = next(iter(old.values()))._replace(note="", bound=0)
         for number, instr in enumerate(instrs, start):
             before = instr.params["exit"]
@@ -119,10 +120,12 @@ class GuardExits:
                 guards.append(info)
                 visits.append(self.watch.number)
                 held.append(())
+                leaves.append(None)
                 continue
             guards.append(old[before]._replace(exit=number))
             visits.append(self._visits[before])
             held.append(self._held[before])
+            leaves.append(self._leaves[before])
         for ref, expected, source in more:
             number = start + len(guards)
             guards.append(
@@ -131,6 +134,7 @@ class GuardExits:
         self.guards[start:] = guards
         self._visits[start:] = visits + [self.watch.number] * len(more)
         self._held[start:] = held + [()] * len(more)
+        self._leaves[start:] = leaves + [None] * len(more)
 
     def drop(self, ranges: Sequence[tuple[int, int]]) -> None:
         for lo, hi in reversed(ranges):

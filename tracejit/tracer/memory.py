@@ -121,6 +121,8 @@ def steps_of(x: Any) -> tuple[Step, ...]:
 
 def joins_axes(x: Any, shape: tuple[int, ...]) -> str:
     """What `x.reshape(shape)` is: "view", "copy", or "uncertain"."""
+    if x.rec.noting is not None:
+        x.rec.noting.asks_for_layout(x)
     base = base_of(x)
     whole = base.ref.aval.shape
     owner = base.memory
@@ -402,6 +404,8 @@ def rewrite(x: Any, part: Ref, steps: Sequence[Step] = ()) -> None:
 
 def replaced(base: Any, ref: Ref) -> None:
     """Give an owner another value; its views are stale from now on."""
+    if base.rec.noting is not None:
+        base.rec.noting.pure = False
     base.ref = ref
     owner = base.memory
     if owner is not None:

@@ -15,7 +15,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from types import ModuleType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -24,14 +24,15 @@ from ..avals import DTYPE_NAMES, Aval
 from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
 from ..ops.loop import loop
 from ..ops.writes import write_into
-from ..passes.reroll import Proof, join_rows, reroll, rewrite
+from ..passes.reroll import Proof, join_rows, reroll, rewrite, unstack
 from ..primitive import PRIMITIVES, Primitive
 from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
 from .forks import RecordAgain, RecordPaths
 from .frames import user_frame, user_source, where
 from .memory import own_ref
-from .warn import run_noisy, warn
+from .noting import Noting
+from .warn import ErrorStates, run_noisy, warn
 
 __all__ = [
     "SERVED",
@@ -51,8 +52,6 @@ _NOISY = frozenset({"elementwise", "reduction", "contraction", "linalg"})
 
 #: Families that may wait for their values.
 _DEFERRABLE = _NOISY | {"structural"}
-
-_new_tuple: Any = tuple.__new__  # a NamedTuple's own constructor costs three times that
 
 
 class GuardInfo(NamedTuple):
@@ -76,7 +75,7 @@ class _Capture(NamedTuple):
     source: Source
 
 
-class _Computed(Ref):
+class Computed(Ref):
     """A ref that keeps its value alive, for as long as the user's code can see it."""
 
     __slots__ = ("value",)
@@ -94,11 +93,11 @@ _DROPPED = Aval((), np.dtype(np.bool_))
 #: From this many bytes on, a value is kept only by its refs.  A chain of operations on
 #: large arrays then needs the memory that NumPy needs; what a nested transform asks
 #: for again is computed again.
-_LARGE = 1 << 18
+LARGE = 1 << 18
 
 _SLICE = PRIMITIVES["slice"]
 #: A slice smaller than this part of its array has memory of its own.
-_SMALL_PART = 8
+SMALL_PART = 8
 
 
 class Recorder(Builder):
@@ -112,7 +111,6 @@ class Recorder(Builder):
             that is zero); not in the body of a `scan`, where nothing can be guarded.
         refusals: the errors raised for what cannot be recorded; the user's code may
             have caught them and gone another way.
-        printed: whether the text of a traced value was asked for.
         written: numbers of the arguments' leaves that were written into.
         buffers: ordinary arrays that the function made, by the id of their memory.
         may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
@@ -145,7 +143,6 @@ class Recorder(Builder):
         self.closed = False
         self.python_rules = True
         self.refusals: list[TracejitError] = []
-        self.printed = False
         self.tracers: list[weakref.ref] = []
         self.buffers: dict[int, list[weakref.ref]] = {}
         self.written: set[int] = set()
@@ -158,9 +155,12 @@ class Recorder(Builder):
         self._row_of: dict[int, tuple[int, int]] = {}
         self._captured: dict[int, _Capture] = {}
         self._tables: dict[Any, Ref] = {}
+        self._avals_of: dict[Any, Aval] = {}
+        self._sources: dict[tuple[int, int], Source] = {}
         self.memory: Any = None
         self.forks: set[Any] = set()
-        self._error_states: dict[Any, Any] = {}
+        self.error_states = ErrorStates()
+        self.noting: Noting | None = None
 
     # --- inputs -----------------------------------------------------------------------
 
@@ -206,6 +206,8 @@ class Recorder(Builder):
         known = self._captured.get(id(array))
         if known is not None:
             self._check_unchanged(known)
+            if self.noting is not None:
+                self.noting.captures.append((known.ref.index, array))
             return known.ref
         check_dtype(array.dtype)
         ref = self.new(Aval(array.shape, array.dtype))
@@ -215,6 +217,8 @@ class Recorder(Builder):
         self._captured[id(array)] = _Capture(
             array, ref, self.values[ref.index], user_source()
         )
+        if self.noting is not None:
+            self.noting.captures.append((ref.index, array))
         return ref
 
     def table(self, array: np.ndarray) -> Ref:
@@ -223,9 +227,12 @@ class Recorder(Builder):
         Equal tables are one: an inner loop has the same in every round.
         """
         key = array.dtype, array.shape, array.tobytes()
-        if key not in self._tables:
-            self._tables[key] = self.capture(array)
-        return self._tables[key]
+        found = self._tables.get(key)
+        if self.noting is not None:
+            self.noting.pure = False
+        if found is None:
+            found = self._tables[key] = self.capture(array)
+        return found
 
     def tables(self) -> list[tuple[Any, int]]:
         """The tables so far: what they are, and their refs."""
@@ -296,16 +303,21 @@ class Recorder(Builder):
             args.append(value)
             indices.append(index)
         frame = user_frame()
-        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        spot = id(frame.f_code), frame.f_lasti
+        self.source = self._sources.get(spot) or self.source_at(frame)
         if prim.family in _NOISY:
-            out = run_noisy(prim, args, params, self._error_states)
+            try:
+                out = run_noisy(prim, args, params, self.error_states)
+            except UnsupportedError as refusal:
+                self.refusals.append(refusal)
+                raise
         else:
             out = prim.reference(*args, **params)
         first = len(values)
         if prim.n_out == 1:
             instr = Instr(prim, tuple(indices), params, (first,), self.source)
             self.instrs.append(instr)
-            if prim is _SLICE and out.nbytes * _SMALL_PART < args[0].nbytes:
+            if prim is _SLICE and out.nbytes * SMALL_PART < args[0].nbytes:
                 out = out.copy()  # else it would keep, and share, the whole array
             return self._new_value(instr, out)
         numbers = tuple(range(first, first + len(out)))
@@ -334,7 +346,7 @@ class Recorder(Builder):
         if type(value) is weakref.ref:
             value = value()
         # This name, the argument, the list and the ref have it.
-        held = 2 + small + (type(old) is _Computed and old.value is value)
+        held = 2 + small + (type(old) is Computed and old.value is value)
         if (
             type(value) is not np.ndarray
             or self.producers[old.index] is None
@@ -353,7 +365,8 @@ class Recorder(Builder):
         write_into(prim.name, value, part, at, params)
         self.values[old.index] = None
         frame = user_frame()
-        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        spot = id(frame.f_code), frame.f_lasti
+        self.source = self._sources.get(spot) or self.source_at(frame)
         indices = tuple([ref.index for ref in refs])
         instr = Instr(prim, indices, params, (len(self.values),), self.source)
         self.instrs.append(instr)
@@ -364,7 +377,8 @@ class Recorder(Builder):
     ) -> Any:
         """Append one instr; its value is computed when somebody asks for it."""
         frame = user_frame()
-        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        spot = id(frame.f_code), frame.f_lasti
+        self.source = self._sources.get(spot) or self.source_at(frame)
         out = self.emit(prim, refs, params)
         self._deferred.update(self.instrs[-1].outs)
         return out
@@ -377,13 +391,23 @@ class Recorder(Builder):
 
     def _new_value(self, instr: Instr, value: Any) -> Ref:
         """A ref for an output of `instr`; its aval is that of the value."""
-        aval = Aval(value.shape, value.dtype)
+        key = value.shape, value.dtype
+        aval = self._avals_of.get(key)
+        if aval is None:
+            aval = self._avals_of[key] = Aval(*key)
         values = self.values
-        ref = _Computed(self, len(values), aval, value)
-        values.append(value if value.nbytes < _LARGE else weakref.ref(value))
+        ref = Computed(self, len(values), aval, value)
+        values.append(value if value.nbytes < LARGE else weakref.ref(value))
         self.producers.append(instr)
         self.avals.append(aval)
         return ref
+
+    def source_at(self, frame: FrameType) -> Source:
+        """One object for each instruction of the user's code: rolling tells by that."""
+        spot = id(frame.f_code), frame.f_lasti
+        if spot not in self._sources:
+            self._sources[spot] = Source(frame.f_code, frame.f_lasti)
+        return self._sources[spot]
 
     def _refuse_late(self) -> NoReturn:
         raise TracejitError(
@@ -396,6 +420,8 @@ class Recorder(Builder):
 
     def warn(self, text: str, category: type[Warning] = RuntimeWarning) -> None:
         """Issue a warning at the user's line."""
+        if self.noting is not None:
+            self.noting.pure = False
         warn(text, category)
 
     def constant(self, value: Any, dtype: np.dtype) -> Ref:
@@ -403,7 +429,8 @@ class Recorder(Builder):
         if self.closed:
             self._refuse_late()
         frame = user_frame()
-        self.source = _new_tuple(Source, (frame.f_code, frame.f_lasti))
+        spot = id(frame.f_code), frame.f_lasti
+        self.source = self._sources.get(spot) or self.source_at(frame)
         scalar = dtype.type(value)
         params = {"value": scalar.item(), "dtype": dtype}
         instr = Instr(const, (), params, (len(self.values),), self.source)
@@ -415,14 +442,24 @@ class Recorder(Builder):
         number = len(self.guards)
         frame = user_frame()
         self.exits.visit(frame, expected)
-        self.source = Source(frame.f_code, frame.f_lasti)
+        self.source = self.source_at(frame)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
+        if self.noting is not None:
+            self.noting.guards.append((expected, note))
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))
+
+    def producer(self, index: int) -> Instr | None:
+        """The instr that made a ref; None of an input."""
+        if self.noting is not None and index < self.noting.first:
+            self.noting.pure = False
+        return self.producers[index]
 
     # --- values -----------------------------------------------------------------------
 
     def value(self, ref: Ref) -> Any:
         """The NumPy value of a ref; what transforms emitted is computed now."""
+        if self.noting is not None:
+            self.noting.looks.append(ref.index)
         found = self._known(ref.index)
         if found is None:
             with np.errstate(all="ignore"):
@@ -461,7 +498,7 @@ class Recorder(Builder):
             outs = (out,) if instr.prim.n_out == 1 else out
             for i, value in zip(instr.outs, outs, strict=True):
                 done[i] = value
-                if value.nbytes < _LARGE:
+                if value.nbytes < LARGE:
                     self.values[i] = value
         return done[wanted]
 
@@ -469,8 +506,8 @@ class Recorder(Builder):
         """The values of a loop's outputs."""
         return loop.reference(*args, **instr.params)
 
-    def replace(self, start: int, instrs: list[Instr]) -> None:
-        super().replace(start, instrs)
+    def replace(self, start: int, instrs: list[Instr], stop: int | None = None) -> None:
+        super().replace(start, instrs, stop)
         for instr in instrs:
             for out in instr.outs:
                 self.producers[out] = instr
@@ -484,7 +521,7 @@ class Recorder(Builder):
         live.update(ref.index for ref in wanted)
         self._join(start, live)
         recorded = self.instrs[start:]
-        if reroll(self, start, live, self.table, self.exits):
+        if reroll(self, start, live, self.table, self.exits, self.producers):
             self._drop(recorded, start)
             self._join(start, live)
 
@@ -507,10 +544,20 @@ class Recorder(Builder):
         """
         start = proof.run.start
         recorded = self.instrs[start:]
-        stacks = rewrite(self, proof, self.alive(), self.table, None, stacked)
+        live = self.alive()
+        wanted = proof.places.among(live)
+        rolled = rewrite(
+            self, proof, wanted, self.constant_at, self.table, None, stacked
+        )
+        self.replace(start, unstack(self, rolled.instrs, [rolled], live))
         self._drop(recorded, start)
         self.defer(out for instr in self.instrs[start:] for out in instr.outs)
-        return stacks
+        return rolled.stacks
+
+    def constant_at(self, ref: int) -> Instr | None:
+        """The instr that makes a constant, None for other refs."""
+        instr = self.producers[ref]
+        return instr if instr is not None and instr.prim is const else None
 
     def row(self, stack: int, at: int) -> Ref:
         """One row of a stack."""

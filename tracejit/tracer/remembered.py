@@ -42,6 +42,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._entries: dict[Hashable, list[_Entry]] = {}
+        self._rows: dict[Hashable, list[list[Any]]] = {}
         self.arrays: set[Hashable] = set()
         self._may_begin_traced = True
 
@@ -57,6 +58,12 @@ class Memory:
         """Leave all arrays as they are until they get traced values."""
         self.arrays.clear()
         self._may_begin_traced = False
+
+    def rows(self, call: Hashable) -> list[list[Any]]:
+        """Examples of the paths that a batch took: a list to be added to."""
+        if call not in self._rows and len(self._rows) == _LOOPS:
+            self._rows.clear()
+        return self._rows.setdefault(call, [])
 
     def add(
         self, loop: Hashable, state: State, outside: Any, tree: Block, way: int

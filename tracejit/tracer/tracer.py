@@ -26,6 +26,8 @@ from .frames import Concretized, outermost_library_call, where
 from .loop_items import rows
 from .memory import derive
 from .recorder import Recorder, _tracer_class, active_recorder
+from .shown import is_shown
+from .snippets import stamped
 
 __all__ = ["FUNCTIONS", "HINTS", "UFUNC_METHODS", "Tracer", "full_name", "refuse"]
 
@@ -169,7 +171,7 @@ class Tracer:
         if serve is None:
             name = full_name(func)
             refuse(name, _hint(name) or _WAY_OUT)
-        return serve(*args, **kwargs)
+        return stamped(serve, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         _refuse_concrete(self, "an ordinary array")
@@ -221,18 +223,31 @@ class Tracer:
             raise TypeError("iteration over a 0-d array")
         return rows(self) or (self[i] for i in range(self.ref.aval.shape[0]))
 
+    # Text that people alone read says that a value is traced.  Any other text is what
+    # it would be without tracing, and guarded.
+
     def __repr__(self) -> str:
-        self.rec.printed = True
-        return f"traced {self.ref.aval!r} {self.value!r}"
+        if is_shown():
+            return f"traced {self.ref.aval!r} {self.value!r}"
+        return repr(self.spoken())
 
     def __str__(self) -> str:
-        self.rec.printed = True
-        return f"traced {self.ref.aval!r} {self.value}"
+        if is_shown():
+            return f"traced {self.ref.aval!r} {self.value}"
+        return str(self.spoken())
 
     def __format__(self, spec: str) -> str:
-        # A message for people: what is printed is not part of the computation.
-        self.rec.printed = True
-        return format(self.value, spec) if spec else str(self)
+        if is_shown():
+            return format(self.value, spec) if spec else str(self)
+        return format(self.spoken(), spec)
+
+    def spoken(self) -> Any:
+        """The value as the function would see it untraced; guarded to be the same."""
+        value = self.value
+        if not (self.rec.closed or is_shown()):
+            known = Tracer(self.rec, self.rec.table(np.array(value)), None)
+            bool(_same(self, known).all())
+        return value if self.weak is None else self.weak(value)
 
     def __copy__(self) -> Tracer:
         return Tracer(self.rec, self.ref, self.weak)
@@ -282,7 +297,12 @@ class Tracer:
     def __round__(self, ndigits: int | None = None) -> Any:
         if ndigits is None:
             return self._guarded_int("rint", round(self.value))
-        return FUNCTIONS[np.round](self, ndigits)
+        if self.weak is None:
+            return FUNCTIONS[np.round](self, ndigits)
+        if self.weak is not float and operator.index(ndigits) >= 0:
+            return self
+        # Python rounds the exact decimal fraction: round(2.675, 2) is 2.67.
+        refuse("round() of a Python number to digits", "Use np.round(x, n)")
 
     def _guarded_int(self, rounding: str, expected: int) -> int:
         ref, rec = self.ref, self.rec
@@ -325,6 +345,15 @@ class Tracer:
 
 
 _tracer_class.append(Tracer)
+
+
+def _same(x: Any, y: Any) -> Any:
+    """Where two traced arrays have the same text: NaNs too, zeros by their sign."""
+    if x.dtype.kind == "c":
+        return _same(x.real, y.real) & _same(x.imag, y.imag)
+    if x.dtype.kind != "f":
+        return x == y
+    return (x == y) & (np.signbit(x) == np.signbit(y)) | (x != x) & (y != y)
 
 
 def _refuse_concrete(tracer: Tracer, became: str) -> NoReturn:

@@ -10,14 +10,23 @@ from __future__ import annotations
 import contextvars
 import threading
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from ..errors import UnsupportedError, message
 from ..primitive import Primitive
-from .frames import user_frame
+from .frames import user_frame, where
 
-__all__ = ["call_noisy", "call_silent", "has_error_state", "run_noisy", "warn"]
+__all__ = [
+    "ErrorStates",
+    "call_noisy",
+    "call_silent",
+    "goes_quietly",
+    "has_error_state",
+    "run_noisy",
+    "warn",
+]
 
 #: NumPy's word for a primitive in its warnings, where it is not the primitive's name.
 _NUMPY_WORDS = {
@@ -93,18 +102,76 @@ def _calling_back() -> Any:
         return _error_state.get()
 
 
-def run_noisy(
-    prim: Primitive, args: list[Any], params: dict[str, Any], states: dict[Any, Any]
-) -> Any:
-    """Compute a primitive, its warnings pointing at the user's line.
+#: What `np.errstate` may be told that makes a floating-point error an event.
+_EVENTS = {"raise", "call", "print", "log"}
 
-    Args:
-        states: a memo from the user's error states to ours, kept for one recording.
+
+class ErrorStates:
+    """What floating-point errors do during one recording.
+
+    A kernel notices none of them.  So a function whose own code makes them raise, or
+    collects warnings, may not compute under that: it is refused.  What holds where the
+    function is called is the caller's affair (docs/pitfalls.md).
+
+    Attributes:
+        ours: the user's error states, each with ours, which calls back.
     """
+
+    def __init__(self) -> None:
+        self.ours: dict[Any, Any] = {}
+        self.modes = dict(np.geterr())
+        self.filters, self.first = warnings.filters, _first_filter()
+        self.shows = _shows()
+
+    def of(self, users: Any) -> Any:
+        """Our error state for one of the user's that is new."""
+        for kind, mode in np.geterr().items():
+            if mode in _EVENTS and mode != self.modes[kind]:
+                self._refuse(f"np.errstate({kind}={mode!r})")
+        ours = self.ours[users] = _calling_back()
+        return ours
+
+    def check_filters(self) -> None:
+        """Refuse what turns warnings into errors, or collects them."""
+        if _shows() != self.shows:
+            self._refuse("warnings.catch_warnings(record=True)")
+        first = _first_filter()
+        if first is None or first is self.first:
+            return
+        action, _, category, *_ = first
+        if action == "error" and issubclass(RuntimeWarning, category):
+            self._refuse("warnings.simplefilter('error')")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise UnsupportedError(
+            message(
+                f"floating-point errors under {what} cannot be recorded: compiled code "
+                "does not notice them",
+                where=where(),
+                way_out="Test the values, with np.isfinite for example",
+            )
+        )
+
+
+def _first_filter() -> Any:
+    return warnings.filters[0] if warnings.filters else None
+
+
+def _shows() -> tuple:
+    """What warnings are shown by; `catch_warnings(record=True)` exchanges it."""
+    return warnings.showwarning, getattr(warnings, "_showwarnmsg_impl", None)
+
+
+def run_noisy(
+    prim: Primitive, args: list[Any], params: dict[str, Any], states: ErrorStates
+) -> Any:
+    """Compute a primitive, its warnings pointing at the user's line."""
+    if warnings.filters is not states.filters or states.first is not _first_filter():
+        states.check_filters()
     users = _error_state.get(None)
-    ours = states.get(users)
+    ours = states.ours.get(users)
     if ours is None:
-        ours = states[users] = _calling_back()
+        ours = states.of(users)
     _running.name = prim.name
     token = _error_state.set(ours)
     try:
@@ -152,6 +219,53 @@ def call_silent(function: Any, *args: Any) -> Any:
         return function(*args)
     finally:
         _error_state.reset(token)
+
+
+#: The user's error states -> ours for `goes_quietly`; None where that cannot tell.
+_quiet: dict[Any, Any] = {}
+
+
+def _note_warning(kind: str, flag: int) -> None:
+    _running.warned = True
+
+
+def _noting_state() -> Any:
+    """The user's error state, with a note where it would warn."""
+    modes: dict[str, Any] = dict(np.geterr())
+    if not {"warn", "ignore", "raise"}.issuperset(modes.values()):
+        return None
+    ours: dict[str, Any] = {k: "call" if m == "warn" else m for k, m in modes.items()}
+    with np.errstate(call=_note_warning, **ours):
+        return _error_state.get()
+
+
+def goes_quietly(states: ErrorStates, function: Any, *args: Any) -> bool:
+    """Call a function; whether it neither raised nor would have warned the user.
+
+    False, too, where the user is called back, or has changed what errors do since the
+    last primitive was computed: then `run_noisy` is to look at it.
+    """
+    users = _error_state.get(None)
+    if users not in states.ours:
+        return False
+    if warnings.filters is not states.filters or states.first is not _first_filter():
+        return False
+    if users not in _quiet:
+        if len(_quiet) > 64:
+            _quiet.clear()
+        _quiet[users] = _noting_state()
+    ours = _quiet[users]
+    if ours is None:
+        return False
+    _running.warned = False
+    token = _error_state.set(ours)
+    try:
+        function(*args)
+    except Exception:
+        return False
+    finally:
+        _error_state.reset(token)
+    return not _running.warned
 
 
 def has_error_state() -> bool:

@@ -38,12 +38,15 @@ import numpy as np
 from ...ops.loop import loop
 from ...tape import Builder, Instr, Source, Tape, guard
 from ..loops import first_bound
+from .columns import Columns
 from .find import MIN_REPS, Run, Tokens
 from .names import first_values, single, stay
 from .prove import MAX_LAG, MAX_PEEL, Carried, Fixed, Proof, Table, attempt
+from .reads import Reads
 
 __all__ = [
-    "Ending", "Exits", "Judgement", "ending", "ending_of", "renumber", "short_runs",
+    "Around", "Ending", "Exits", "Judgement", "ending", "ending_of", "renumber",
+    "short_runs", "turned",
 ]  # fmt: skip
 
 _BOOL = np.dtype(np.bool_)
@@ -95,6 +98,25 @@ class Exits(Protocol):
         """Forget guards, given as ranges (first, behind the last); others move up."""
 
 
+class Around(Protocol):
+    """What is known about the stretch of the tape that a run is in.
+
+    Attributes:
+        columns: its instrs.
+        reads: what is read behind the run.
+    """
+
+    columns: Columns
+    reads: Reads
+    tokens: Tokens
+
+    def constant(self, ref: int) -> Instr | None:
+        """The instr that makes a constant, None for other refs."""
+
+    def is_made(self, ref: int, before: int) -> bool:
+        """Whether an instr in front of a position makes a ref."""
+
+
 class Ending(NamedTuple):
     """A run that gets a run-time exit.
 
@@ -117,34 +139,26 @@ class Ending(NamedTuple):
     dropped: list[tuple[int, int]]
 
 
-def ending(
-    builder: Builder, run: Run, lo: int, live: set[int], tokens: Tokens, exits: Exits
-) -> Ending | None:
-    """How a run ends at run time, if it does.
-
-    Args:
-        run: a run in `builder.instrs`.
-        lo: where what may belong to it begins.
-        live: refs that are wanted whatever the instrs read.
-    """
-    at = _turned(builder, run, lo, tokens, exits)
-    if at is None:
-        return None
-    pair = builder.instrs[at.start], builder.instrs[at.start + at.period * at.reps]
+def ending(builder: Builder, run: Run, around: Around, exits: Exits) -> Ending | None:
+    """How a run ends at run time, if it does; it is one that `turned` gave."""
+    pair = builder.instrs[run.start], builder.instrs[run.end]
     if not _is_end(builder, *pair, exits):
         return None
-    return ending_of(builder, at, live, exits)
+    return ending_of(builder, run, around, exits)
 
 
 def ending_of(
-    builder: Builder, run: Run, live: set[int], exits: Exits
+    builder: Builder, run: Run, around: Around, exits: Exits
 ) -> Ending | None:
     """How a run ends at run time that goes from test to test."""
     instrs = builder.instrs
-    end = run.start + run.period * run.reps
-    last = instrs[end].params["exit"]
-    rest = instrs[end:]
-    read = live.union(*[i.args for i in rest[1:]])
+    behind = instrs[run.end]
+    last = behind.params["exit"]
+    around.reads.back_to(run.end + 1)
+
+    def is_given(ref: int) -> bool:
+        return exits.is_input(ref) or around.constant(ref) is not None
+
     reason = "its rounds differ"
     for peeled in range(MAX_PEEL + 1):
         start = run.start + peeled * run.period
@@ -152,14 +166,14 @@ def ending_of(
         if at.reps < min(run.reps, 2):
             break
         if at.reps == 1:
-            guards = instrs[at.start], rest[0]
+            guards = instrs[at.start], behind
             visits = [exits.held(i.params["exit"]) for i in guards]
-            proof = single(builder, at, rest[0], visits, exits.is_input)
+            proof = single(builder, at, behind, visits, is_given)
         else:
-            proof = attempt(builder, at)
+            proof = attempt(builder, at, around.columns)
         if proof is None or not _is_plain(proof):
             continue
-        found = _ending(builder, proof, rest[0], read, peeled, exits)
+        found = _ending(builder, proof, behind, around, peeled, exits)
         if isinstance(found, Ending):
             exits.bounded(last, found.bound)
             return found
@@ -169,41 +183,35 @@ def ending_of(
     return None
 
 
-def short_runs(
-    builder: Builder, start: int, words: Sequence[int], exits: Exits
-) -> list[Run]:
+def short_runs(builder: Builder, columns: Columns, exits: Exits) -> list[Run]:
     """Runs from test to test that are too short for `find`, in order, disjoint.
 
     That rounds are alike is known from the code of a loop with a run-time exit, so one
     is enough; another recording for each number of rounds would cost far more.
 
     Args:
-        words: the tokens of `builder.instrs[start:]`, in which the runs are.
+        columns: the stretch of the tape that the runs are in.
     """
-    instrs = builder.instrs
+    instrs, start = builder.instrs, columns.first
     visits: dict[Any, list[int]] = {}
     runs: list[Run] = []
-    for at in range(start, len(instrs)):
+    for at in columns.guards:
         instr = instrs[at]
-        if instr.prim is not guard or type(instr.source) is not Source:
+        if type(instr.source) is not Source:
             continue
         known = visits.setdefault(exits.place(instr.source), [])
         ends = _is_end(builder, instrs[known[-1]], instr, exits) if known else False
         if ends:
-            run = _backwards(builder, known, at, start, words)
-            if run is not None and (not runs or _end(runs[-1]) < run.start):
+            run = _backwards(builder, known, at, start, columns.words)
+            if run is not None and (not runs or runs[-1].end < run.start):
                 runs.append(run)
             known.clear()
         known.append(at)
     return runs
 
 
-def _end(run: Run) -> int:
-    return run.start + run.period * run.reps
-
-
 def _backwards(
-    builder: Builder, known: list[int], end: int, start: int, words: Sequence[int]
+    builder: Builder, known: list[int], end: int, start: int, words: np.ndarray
 ) -> Run | None:
     """The run of fewer than MIN_REPS rounds in front of the last visit of a test."""
     instrs = builder.instrs
@@ -212,7 +220,8 @@ def _backwards(
     body = words[known[-1] + 1 - start : end - start]
     for at in reversed(known[:-1]):
         round_ = words[at + 1 - start : at + period - start]
-        same = instrs[at].params["expected"] is expected and round_ == body
+        same_words = np.array_equal(round_, body)
+        same = instrs[at].params["expected"] is expected and same_words
         if at != end - (reps + 1) * period or not same:
             break
         reps += 1
@@ -221,10 +230,14 @@ def _backwards(
     return Run(end - reps * period - start, period, reps)
 
 
-def _turned(
+def turned(
     builder: Builder, run: Run, lo: int, tokens: Tokens, exits: Exits
 ) -> Run | None:
-    """The run from test to test, if the same test with another outcome is behind it."""
+    """The run from test to test, if the same test with another outcome is behind it.
+
+    Args:
+        lo: where what may belong to it begins.
+    """
     instrs, (start, period, reps) = builder.instrs, run
     end = start + period * reps
     for at in range(period):
@@ -299,7 +312,7 @@ def _ending(
     builder: Builder,
     proof: Proof,
     behind: Instr,
-    read: set[int],
+    around: Around,
     peeled: int,
     exits: Exits,
 ) -> Ending | str:
@@ -317,7 +330,9 @@ def _ending(
     if any(len(held) != len(visits[-1]) for held in visits):
         return "a name is bound in the loop only"
     fixed = {o.ref for part in proof.operands for o in part if isinstance(o, Fixed)}
-    places = proof.places.among(read | fixed)
+    named = np.array(visits[-1], np.int64)
+    read = set(around.reads.among(np.append(proof.places.made.ravel(), named)).tolist())
+    places = proof.places.among(read)
     if not stay(visits, read - places.keys(), fixed):
         return "names exchange values from before the loop"
     starts: dict[tuple[int, int, int], tuple[int, ...]] = {}
@@ -339,7 +354,7 @@ def _ending(
         if any(builder.avals[old] != builder.avals[ref] for old in firsts):
             return "a value that is read after the loop has another type at first"
         starts[place, out, lag] = firsts
-    if not _are_there(builder, proof, chain.from_iterable(starts.values()), exits):
+    if not _are_there(proof, chain.from_iterable(starts.values()), around, exits):
         return "a value from before the loop that is needed was not kept"
     tested = proof.operands[0][0]
     assert isinstance(tested, Carried)
@@ -362,18 +377,15 @@ def _ending(
     return Ending(proof, expected, starts, bound, most, dropped)
 
 
-def _are_there(
-    builder: Builder, proof: Proof, refs: Iterable[int], exits: Exits
-) -> bool:
+def _are_there(proof: Proof, refs: Iterable[int], around: Around, exits: Exits) -> bool:
     """Whether refs are still on the tape: names may have held what rolling removed."""
     operands = [o for part in proof.operands for o in part if isinstance(o, Carried)]
     known = {ref for operand in operands for ref in operand.starts}
-    others = [ref for ref in refs if ref not in known and not exits.is_input(ref)]
-    if not others:
-        return True
-    return {
-        out for i in builder.instrs[: proof.run.start] for out in i.outs
-    }.issuperset(others)
+    start = proof.run.start
+    return all(
+        ref in known or exits.is_input(ref) or around.is_made(ref, start)
+        for ref in refs
+    )
 
 
 # --- the numbers of the exits

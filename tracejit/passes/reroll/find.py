@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...tape import Instr, Source
+from ...tape import Instr, Source, Tape
 from ...text import body_text
 
-__all__ = ["IDLE", "MIN_REPS", "Run", "Tokens", "find"]
+__all__ = ["IDLE", "MIN_REPS", "Run", "Tokens", "find", "starts_of"]
 
 #: Fewer repetitions than this stay as they are.
 MIN_REPS = 4
@@ -21,6 +21,11 @@ CANDIDATES = 64
 #: Runs of only these do no work worth a loop.
 IDLE = frozenset(("reshape", "slice", "const", "transpose", "broadcast_to", "cast"))
 
+#: Bits for a place in a sequence of words.
+_PLACE = 32
+_CACHE, _CALL = dis.opmap["CACHE"], dis.opmap["CALL"]
+_PRECALL = dis.opmap.get("PRECALL")
+
 
 class Run(NamedTuple):
     """`reps` repetitions of `period` instrs, from `start` on."""
@@ -28,6 +33,10 @@ class Run(NamedTuple):
     start: int
     period: int
     reps: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.period * self.reps
 
 
 class Tokens:
@@ -44,6 +53,7 @@ class Tokens:
         self.idle: set[int] = set()
         self.starts: dict[int, list[int]] = {}
         self.codes: list[CodeType] = []
+        self.texts: dict[Tape, str] = {}
 
     def of(self, instr: Instr) -> int:
         prim, params, source, outs = instr.prim, instr.params, instr.source, instr.outs
@@ -80,34 +90,44 @@ class Tokens:
         if name == "loop":
             # Loops with a test have families, and bounds, of their own.
             own = ("body", "family", "trip") if "test" in params else ("body",)
-            return body_text(params["body"]), *_but(params, *own)
+            return self.text(params["body"]), *_but(params, *own)
         # A rule says of itself what must be equal.
         return tuple([v.alike() if hasattr(v, "alike") else v for v in params.values()])
 
-    def position(self, source: Source | None) -> Hashable:
-        """The user's instruction, by number.
+    def text(self, body: Tape) -> str:
+        """`body_text`, made once."""
+        if body not in self.texts:
+            self.texts[body] = body_text(body)
+        return self.texts[body]
 
-        A specialised instruction may report the place of its inline cache, which
-        belongs to the instruction in front.  Python 3.11 calls in two instructions, the
-        first of which does the work of both once it is specialised (`range` is).
-        """
+    def position(self, source: Source | None) -> Hashable:
+        """The user's instruction, by number."""
         if not isinstance(source, Source):
             return source
         code = source.code
         starts = self.starts.get(id(code))
         if starts is None:
             self.codes.append(code)  # so that the id stays its own
-            starts = []
-            before = None
-            for instruction in dis.get_instructions(code):
-                while len(starts) < instruction.offset // 2:
-                    starts.append(starts[-1])
-                pair = before == "PRECALL" and instruction.opname == "CALL"
-                starts.append(starts[-1] if pair else instruction.offset)
-                before = instruction.opname
-            self.starts[id(code)] = starts
+            starts = self.starts[id(code)] = starts_of(code).tolist()
         at = source.lasti // 2
         return id(code), starts[at] if at < len(starts) else source.lasti
+
+
+def starts_of(code: CodeType) -> np.ndarray:
+    """Where the instruction begins that each unit of two bytes of a code belongs to.
+
+    A specialised instruction may report the place of its inline cache, which belongs
+    to the instruction in front.  Python 3.11 calls in two instructions, the first of
+    which does the work of both once it is specialised (`range` is).
+    """
+    numbers = np.frombuffer(code.co_code, np.uint8)[::2]
+    units = np.arange(len(numbers))
+    begins = numbers != _CACHE
+    if _PRECALL is not None:
+        before = np.maximum.accumulate(np.where(begins, units, 0))[:-1]
+        pairs = (numbers[1:] == _CALL) & (numbers[before] == _PRECALL)
+        begins[1:] &= ~pairs
+    return 2 * np.maximum.accumulate(np.where(begins, units, 0))
 
 
 def _but(params: dict[str, Any], *left_out: str) -> tuple:
@@ -115,7 +135,7 @@ def _but(params: dict[str, Any], *left_out: str) -> tuple:
 
 
 def find(
-    words: Sequence[int],
+    words: Sequence[int] | np.ndarray,
     idle: set[int],
     refused: Callable[[Run], bool] = lambda run: False,
 ) -> list[Run]:
@@ -158,7 +178,9 @@ def find(
 
 
 def _periods(words: np.ndarray) -> list[int]:
-    order = np.argsort(words, kind="stable")
-    near = np.diff(order)[np.diff(words[order]) == 0]
-    distances, counts = np.unique(near, return_counts=True)
-    return distances[counts >= MIN_REPS - 1][:CANDIDATES].tolist()
+    # Sorted by word and then by place: one sort of numbers made of both.
+    spread = np.sort((words << _PLACE) + np.arange(len(words)))
+    near = np.diff(spread)[np.diff(spread >> _PLACE) == 0]
+    counts = np.bincount(near)
+    found: list[int] = np.flatnonzero(counts >= MIN_REPS - 1)[:CANDIDATES].tolist()
+    return found

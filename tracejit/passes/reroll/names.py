@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...tape import Builder, Instr, const, guard
+from ...tape import Builder, Instr, guard
 from .find import Run
 from .prove import Carried, Fixed, Local, Places, Proof, Varying
 
@@ -48,7 +48,7 @@ def single(
     run: Run,
     behind: Instr,
     visits: Sequence[Sequence[int]],
-    is_input: Callable[[int], bool],
+    is_given: Callable[[int], bool],
 ) -> Proof | None:
     """The proof of a run of one round, by what names held before and after it.
 
@@ -59,7 +59,7 @@ def single(
     Args:
         behind: the guard behind the round.
         visits: what the names held at both guards.
-        is_input: whether a ref is an input of the tape.
+        is_given: whether a ref is an input or a constant.
     """
     body = builder.instrs[run.start : run.start + run.period]
     spots = [(p, out) for p, instr in enumerate(body) for out in range(len(instr.outs))]
@@ -71,7 +71,6 @@ def single(
     if made is None:
         return None
     operands: list[list[Any]] = [[Carried(*made[1:], 1, body[0].args)]]
-    known = {i.outs[0] for i in builder.instrs[: run.start] if i.prim is const}
     for instr in body[1:]:
         operands.append([])
         for ref in instr.args:
@@ -79,7 +78,7 @@ def single(
                 operands[-1].append(Local(*here[1:]))
                 continue
             later = {b for a, b in zip(*visits, strict=True) if a == ref}
-            if later == {ref} or (not later and (ref in known or is_input(ref))):
+            if later == {ref} or (not later and is_given(ref)):
                 operands[-1].append(Fixed(ref))
             elif len(later) == 1 and (made := places.get(min(later))):
                 operands[-1].append(Carried(*made[1:], 1, (ref,)))

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...tape import Builder, Instr
 from ...text import body_text
+from .columns import Columns
 from .find import IDLE, MIN_REPS, Run
 
 __all__ = [
@@ -83,6 +84,7 @@ class Places:
         size = int(made.max()) - self._first + 1 if made.size else 1
         self._at = np.full(size, -1)
         self._at[made.ravel() - self._first] = np.arange(made.size)
+        self._columns = {spot: column for column, spot in enumerate(spots)}
 
     def positions(self, refs: np.ndarray) -> np.ndarray:
         """Where refs are made, counted through repetitions and columns; else -1."""
@@ -98,6 +100,10 @@ class Places:
             return None
         rep, column = divmod(at, len(self.spots))
         return rep + self.later, *self.spots[column]
+
+    def column(self, place: int, out: int) -> int:
+        """The column of an output of the body's instr `place`."""
+        return self._columns[place, out]
 
     def among(self, refs: Iterable[int]) -> dict[int, tuple[int, int, int]]:
         """The places of those of the refs that the run makes."""
@@ -133,33 +139,37 @@ class Proof:
         self.trip = self.trip or self.run.reps
 
 
-def prove(builder: Builder, run: Run) -> Proof | None:
+def prove(builder: Builder, run: Run, columns: Columns | None = None) -> Proof | None:
     """The proof that a run is a loop, perhaps without its first repetitions."""
     for peeled in range(MAX_PEEL + 1):
         reps = run.reps - peeled
         if reps < MIN_REPS:
             return None
         at = Run(run.start + peeled * run.period, run.period, reps)
-        proof = attempt(builder, at)
+        proof = attempt(builder, at, columns)
         if proof is not None:
             return proof
     return None
 
 
-def attempt(builder: Builder, run: Run) -> Proof | None:
-    """The proof that all repetitions of a run are iterations of one loop."""
+def attempt(builder: Builder, run: Run, columns: Columns | None = None) -> Proof | None:
+    """The proof that all repetitions of a run are iterations of one loop.
+
+    Args:
+        run: its repetitions have equal words, but for guards at their beginnings.
+        columns: a stretch of the tape that the run is in; None: it is read here.
+    """
     instrs = builder.instrs[run.start : run.start + run.period * run.reps]
     body = instrs[: run.period]
     if all(i.prim.name in IDLE for i in body):
         return None
-    made = _matrix([i.outs for i in instrs], run)
-    taken = _matrix([i.args for i in instrs], run)
-    if made is None or taken is None:
+    matrices = (columns or Columns(instrs, run.start)).matrices(run)
+    if matrices is None:
         return None
     spots = [(p, out) for p, instr in enumerate(body) for out in range(len(instr.outs))]
-    places = Places(made, spots)
-    operands = _classify(places, taken)
-    if operands is None or not _alike(builder, taken):
+    places = Places(matrices.made, spots)
+    classified = _classify(places, matrices.taken)
+    if classified is None:
         return None
     proof = Proof(run, body, places)
     for place, first in enumerate(body):
@@ -167,30 +177,25 @@ def attempt(builder: Builder, run: Run) -> Proof | None:
         if varying is None:
             return None
         proof.varying.append(varying)
-        proof.operands.append([next(operands) for _ in first.args])
-    # In `sum(arrays)` the first sum is a scalar.
-    for operand in chain.from_iterable(proof.operands):
-        if isinstance(operand, Carried):
-            aval = builder.avals[body[operand.place].outs[operand.out]]
-            if any(builder.avals[start] != aval for start in operand.starts):
-                return None
-    return proof
+        proof.operands.append([next(classified) for _ in first.args])
+    operands = chain.from_iterable(proof.operands)
+    return proof if all(_alike(builder, body, o) for o in operands) else None
 
 
-def _matrix(refs: list[tuple[int, ...]], run: Run) -> np.ndarray | None:
-    """Refs by repetition and column; None if repetitions have them in other places."""
-    widths = [len(r) for r in refs]
-    if widths != widths[: run.period] * run.reps:
-        return None
-    flat = np.fromiter(chain.from_iterable(refs), np.int64)
-    return flat.reshape(run.reps, -1)
+def _alike(builder: Builder, body: Sequence[Instr], operand: Operand) -> bool:
+    """Whether an operand has one aval in all repetitions.
 
-
-def _alike(builder: Builder, taken: np.ndarray) -> bool:
-    """Whether each operand has one aval in all repetitions."""
+    What repetitions make has, since their words are equal.
+    """
     avals = builder.avals
-    first = [avals[ref] for ref in taken[0].tolist()]
-    return all([avals[ref] for ref in row] == first for row in taken.tolist())
+    if isinstance(operand, Carried):
+        # In `sum(arrays)` the first sum is a scalar.
+        aval = avals[body[operand.place].outs[operand.out]]
+        return all(avals[start] == aval for start in operand.starts)
+    if isinstance(operand, Table):
+        first = avals[operand.refs[0]]
+        return all(avals[ref] == first for ref in operand.refs)
+    return True
 
 
 def _varying(first: Instr, same: list[Instr]) -> dict[str, Varying] | None:
@@ -205,9 +210,8 @@ def _varying(first: Instr, same: list[Instr]) -> dict[str, Varying] | None:
     if name == "guard":
         return {"exit": Varying(tuple([i.params["exit"] for i in same]))}
     if name == "loop":
-        text = body_text(first.params["body"])
-        bodies = {id(i.params["body"]): i.params["body"] for i in same}
-        if any(body_text(b) != text for b in bodies.values()):
+        bodies = {i.params["body"] for i in same}
+        if len(bodies) > 1 and len({body_text(body) for body in bodies}) > 1:
             return None
         trips = tuple([i.params["trip"] for i in same])
         return {"trip": Varying(trips)} if len(set(trips)) > 1 else {}
@@ -215,7 +219,7 @@ def _varying(first: Instr, same: list[Instr]) -> dict[str, Varying] | None:
 
 
 def _differ(values: tuple) -> bool:
-    if len(set(values)) == 1 and values[0] != 0:
+    if len(set(values)) == 1 and (values[0] != 0 or type(values[0]) is not float):
         return False
     # Zeros may differ in their sign, and NaN is equal to nothing.
     first = repr(values[0])

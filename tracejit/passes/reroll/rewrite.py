@@ -1,4 +1,4 @@
-"""Rewriting: a proved run becomes a `loop` instr, in place.
+"""Rewriting: the `loop` instr that a proved run becomes.
 
 Refs that are still wanted keep their numbers: a value of the last repetition is an
 output of the loop, a value of another repetition is a row of a stacked output.
@@ -6,8 +6,8 @@ output of the loop, a value of another repetition is a row of a stacked output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,40 +17,60 @@ from ...tape import Builder, Instr, Ref, const
 from ..segments import checkpointed, is_checkpoint
 from .exits import Ending
 from .prove import MAX_LAG, Carried, Fixed, Local, Proof, Table
-from .unstack import unstack
 
-__all__ = ["rewrite"]
+__all__ = ["Rolled", "rewrite"]
 
 INT64 = np.dtype(np.int64)
 #: Carries of a loop with a test.
 _GO, _COUNT = ("go",), ("count",)
 
 
+class Rolled(NamedTuple):
+    """What comes in the place of a run.
+
+    Attributes:
+        instrs: the loop, behind what prepares its operands.
+        stacks: for each (place, output) that is stacked, the ref of the stack.
+        rows: for refs that are wanted of earlier repetitions, their stack and row.
+    """
+
+    instrs: list[Instr]
+    stacks: dict[tuple[int, int], int]
+    rows: dict[int, tuple[int, int]]
+
+
 def rewrite(
     builder: Builder,
     proof: Proof,
-    live: set[int],
+    wanted: Mapping[int, tuple[int, int, int]],
+    constant: Callable[[int], Instr | None],
     table: Callable[[np.ndarray], Ref],
     ending: Ending | None = None,
     stacked: Iterable[tuple[int, int]] = (),
-) -> dict[tuple[int, int], int]:
-    """Replace the proof's run in `builder.instrs` by one loop.
+) -> Rolled:
+    """The loop for a proof's run; `builder.instrs` stay as they are.
 
     Args:
+        wanted: those of the run's refs that somebody wants, and where they are made.
+        constant: the instr that makes a constant, None for other refs.
+        table: makes a hidden input of an array of per-iteration constants.
         ending: how it ends at run time.
         stacked: (place, output) of what is to be stacked in any case.
-
-    Returns:
-        For what is stacked, the ref of the stack.
     """
-    return _Rewrite(builder, proof, live, table, ending).run(stacked)
+    before, builder.instrs = builder.instrs, []
+    try:
+        work = _Rewrite(builder, proof, wanted, constant, table, ending)
+        stacks, rows = work.run(stacked)
+        return Rolled(builder.instrs, stacks, rows)
+    finally:
+        builder.instrs, builder.source = before, None
 
 
 class _Rewrite:
     """One replacement under construction.
 
     Attributes:
-        before: instrs that prepare the loop's operands; refs are the builder's.
+        builder: its instrs are those of the replacement only.
         body: the builder of the body.
         fixed, carried, rows: the body's inputs so far, by what they stand for.
     """
@@ -59,7 +79,8 @@ class _Rewrite:
         self,
         builder: Builder,
         proof: Proof,
-        live: set[int],
+        wanted: Mapping[int, tuple[int, int, int]],
+        constant: Callable[[int], Instr | None],
         table: Callable[[np.ndarray], Ref],
         ending: Ending | None,
     ) -> None:
@@ -68,15 +89,8 @@ class _Rewrite:
         self.proof = proof
         self.table = table
         self.trip = proof.trip
-        self.live = live
-        start, period, reps = proof.run
-        end = start + period * reps
-        self.rest = builder.instrs[end:]
-        self.head = builder.instrs[:start]
-        wanted = set(live)
-        for instr in self.rest:
-            wanted.update(instr.args)
-        self.wanted = proof.places.among(wanted)
+        self.wanted = wanted
+        self.constant = constant
         self.body = Builder("body")
         self.counter = self.body.input(Aval((), INT64))
         self.fixed: dict[int, Ref] = {}
@@ -85,17 +99,11 @@ class _Rewrite:
         self.rows: dict[Any, Ref] = {}
         self.stacks: dict[Any, int] = {}
         self.made: dict[tuple[int, int], Ref] = {}
-        self.constants = {i.outs[0]: i for i in self.head if i.prim is const}
-        made, spots = proof.places.made, proof.places.spots
-        self.last_refs = {
-            (*spot, lag): int(ref)
-            for lag in range(1, 1 + min(MAX_LAG, len(made)))
-            for spot, ref in zip(spots, made[-lag], strict=True)
-        }
 
-    def run(self, collected: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    def run(
+        self, collected: Iterable[tuple[int, int]]
+    ) -> tuple[dict[tuple[int, int], int], dict[int, tuple[int, int]]]:
         builder = self.builder
-        builder.instrs = list(self.head)
         builder.source = self.proof.body[0].source
         if self.ending is not None:
             self.begin_test(self.ending)
@@ -151,10 +159,7 @@ class _Rewrite:
             for ref, (rep, place, out) in self.wanted.items()
             if (place, out) in rows_of
         }
-        self.rest = unstack(builder, self.rest, row_of, taken, self.live)
-        builder.source = None
-        builder.replace(len(self.head), [*builder.instrs[len(self.head) :], *self.rest])
-        return rows_of
+        return rows_of, row_of
 
     def in_segments(
         self, args: list[int], params: dict[str, Any], outs: list[int]
@@ -217,7 +222,7 @@ class _Rewrite:
         raise AssertionError(operand)
 
     def fixed_input(self, ref: int) -> Ref:
-        instr = self.constants.get(ref)
+        instr = self.constant(ref)
         if instr is not None:
             # A constant belongs into the body: the emitter hoists it anyway.
             key = ("const", repr(instr.params["value"]), instr.params["dtype"])
@@ -405,11 +410,14 @@ class _Rewrite:
         if key is _GO or key is _COUNT:
             return None
         place, out, lag, starts = key
-        if self.ending is None:
-            return self.last_refs.get((place, out, 1)) if lag == 1 else None
-        if self.ending.starts.get((place, out, lag)) != starts:
+        if self.ending is None and lag > 1:
             return None
-        return self.last_refs.get((place, out, lag))
+        if self.ending and self.ending.starts.get((place, out, lag)) != starts:
+            return None
+        made = self.proof.places.made
+        if lag > min(MAX_LAG, len(made)):
+            return None
+        return int(made[-lag, self.proof.places.column(place, out)])
 
     # -- outside --------------------------------------------------------------------
 

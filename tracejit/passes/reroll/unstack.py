@@ -7,42 +7,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 
 from ...avals import Aval
 from ...primitive import PRIMITIVES
 from ...tape import Builder, Instr
+from .rewrite import Rolled
 
 __all__ = ["join_rows", "unstack"]
 
 
 def unstack(
-    builder: Builder,
-    instrs: list[Instr],
-    row_of: Mapping[int, tuple[int, int]],
-    defined: Set[int],
-    live: Set[int],
+    builder: Builder, instrs: list[Instr], loops: Iterable[Rolled], live: Set[int]
 ) -> list[Instr]:
-    """What follows a loop, with all that it wants of the repetitions defined.
+    """Instrs with loops among them, and with all that is read of earlier iterations.
 
     Rows that are put together again are taken from their stack in one piece.
 
     Args:
-        row_of: ref -> stack and row.
-        defined: those of the refs that need no definition.
+        loops: what came in the place of runs, anywhere among the instrs.
         live: refs that are wanted whatever the instrs read.
     """
-    if not row_of:
+    behind = {loop.instrs[-1]: loop for loop in loops if loop.rows}
+    if not behind:
         return instrs
+    row_of = {ref: row for loop in behind.values() for ref, row in loop.rows.items()}
     rest = join_rows(builder, instrs, row_of, live)
     used = {a for i in rest for a in i.args} | live
-    front: list[Instr] = []
-    for ref, (stack, rep) in row_of.items():
-        if ref in used and ref not in defined:
-            row = _rows(builder, front, stack, rep, rep + 1)
-            params = {"shape": builder.avals[ref].shape}
-            front.append(Instr(PRIMITIVES["reshape"], (row,), params, (ref,), None))
-    return front + rest
+    found: list[Instr] = []
+    for instr in rest:
+        found.append(instr)
+        if instr not in behind:
+            continue
+        loop = behind[instr]
+        defined = {out for made in loop.instrs for out in made.outs}
+        for ref, (stack, rep) in loop.rows.items():
+            if ref in used and ref not in defined:
+                row = _rows(builder, found, stack, rep, rep + 1)
+                params = {"shape": builder.avals[ref].shape}
+                prim = PRIMITIVES["reshape"]
+                found.append(Instr(prim, (row,), params, (ref,), None))
+    return found
 
 
 def join_rows(

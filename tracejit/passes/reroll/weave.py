@@ -17,7 +17,8 @@ from ...ops.branch import branch
 from ...ops.logic import eq
 from ...ops.loop import loop
 from ...ops.structural import broadcast_to
-from ...tape import Builder, Instr, Ref, Tape, guard, has_guard
+from ...tape import Builder, Instr, Ref, guard, has_guard
+from ..branches.paths import numbered
 from .branches import (
     APPENDED,
     Block,
@@ -368,27 +369,9 @@ class _Weaver(Moving):
         if instr.prim is guard:
             params = {**params, "exit": self.new_exit(instr)}
         elif has_guard(instr):
-            params = self.numbered(instr)
+            params = numbered(instr, self.new_exit)
         out = builder.emit(instr.prim, args, params)
         return (out,) if instr.prim.n_out == 1 else tuple(out)
-
-    def numbered(self, instr: Instr) -> dict[str, Any]:
-        """The params with the guards inside numbered anew."""
-
-        def walk(tape: Tape) -> Tape:
-            instrs = []
-            for i in tape.instrs:
-                params = i.params
-                if i.prim is guard:
-                    params = {**params, "exit": self.new_exit(i)}
-                elif has_guard(i):
-                    params = self.numbered(i)
-                instrs.append(Instr(i.prim, i.args, params, i.outs, i.source))
-            return Tape(tape.inputs, tuple(instrs), tape.outputs, tape.avals, tape.name)
-
-        return {
-            k: walk(v) if isinstance(v, Tape) else v for k, v in instr.params.items()
-        }
 
     # -- the loop ---------------------------------------------------------------------
 
