@@ -23,6 +23,7 @@ def main():
         long_loops,
         page,
         paths,
+        rolling,
     )
 
     contestants.UNROLLED_SECONDS = options.unrolled
@@ -43,6 +44,8 @@ def main():
     show(latency.rows(waits) if waits else [])
     loops = long_loops.measure() if options.long_loops else []
     show(long_loops.rows(loops) if loops else [])
+    rolls = rolling.measure() if options.long_loops else []
+    show(rolling.rows(rolls) if rolls else [])
     growths = leak.measure() if options.leak else []
     show(leak.rows(growths) if growths else [])
     variables = define_by_run.measure() if options.define_by_run else []
@@ -57,6 +60,7 @@ def main():
             growths,
             borders=borders,
             loops=loops,
+            rolls=rolls,
             variables=variables,
             settings=settings,
             command=" ".join(["python -m benchmarks", *sys.argv[1:]]),

@@ -135,11 +135,18 @@ def steps():
     for _ in range(ROUNDS):
         for name, (step, _) in made.items():
             step()
-            start = perf_counter()
-            for _ in range(20):
-                step()
-            samples[name].append((perf_counter() - start) / 20)
+            samples[name].append(_usual(step, 20))
     return samples
+
+
+def _usual(call, count):
+    """The median time of single calls: what else the machine does hits few of them."""
+    times = []
+    for _ in range(count):
+        start = perf_counter()
+        call()
+        times.append(perf_counter() - start)
+    return statistics.median(times)
 
 
 OPERATIONS = {
@@ -166,16 +173,13 @@ def recording():
     }
 
 
-def _each(operation, x, calls=500):
-    for _ in range(20):
-        operation(x)
-    times = []
-    for _ in range(9):
-        start = perf_counter()
+def _each(operation, x, calls=20):
+    def some():
         for _ in range(calls):
             operation(x)
-        times.append((perf_counter() - start) / calls)
-    return statistics.median(times)
+
+    some()
+    return _usual(some, 200) / calls
 
 
 def quadratic():

@@ -9,6 +9,7 @@ from benchmarks import (
     leak,
     long_loops,
     paths,
+    rolling,
 )
 from benchmarks.harness import first_rows, markdown, rows
 
@@ -57,6 +58,15 @@ another function has been compiled before; medians of three processes. *ratio* c
 the time for compiling with that of the row with the fewest rounds; *memory* is what the
 process grew by. Where the rounds do the same, few of them are recorded
 ([loops](loops.md)).
+
+"""
+
+ROLLING = """
+## Finding loops
+
+The processor time for finding the loops of a tape that was recorded with all rounds, by
+the number of its instrs: medians of five runs. *recording* is the time for recording
+one instr, *after* how many instrs are left.
 
 """
 
@@ -125,6 +135,7 @@ def render(
     *,
     borders=(),
     loops=(),
+    rolls=(),
     variables=(),
     settings,
     command,
@@ -139,6 +150,7 @@ def render(
         growths: of `leak.measure`; likewise.
         borders: of `inside.measure`; likewise.
         loops: of `long_loops.measure`; likewise.
+        rolls: of `rolling.measure`; likewise.
         variables: of `define_by_run.measure`; likewise.
         settings: one line on machine and versions.
         command: what was run.
@@ -152,6 +164,8 @@ def render(
         page += FIRST.format(seconds=seconds) + markdown(first) + "\n"
     if loops:
         page += LONG_LOOPS + markdown(long_loops.rows(loops)) + "\n"
+    if rolls:
+        page += ROLLING + markdown(rolling.rows(rolls)) + "\n"
     if crowds:
         page += PATHS + markdown(paths.rows(crowds)) + "\n"
     if batches:

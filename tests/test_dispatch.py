@@ -250,10 +250,13 @@ def test_explain_names_the_line_that_decided():
     ("source", "first", "second", "text"),
     [
         (
-            "def f(x):\n    while x < 3: x += 1\n    return x",
+            "def f(x):\n    n = 0\n    while x < 3: x += 1; n += 1\n    return n",
             2.5,
             1.5,
-            "trace 2: model.py:2  while x < 3: x += 1: was False, now True (x = 2.5)",
+            (
+                "trace 2: model.py:3  while x < 3: x += 1; n += 1: "
+                "was False, now True (x = 2.5)"
+            ),
         ),
         (
             "def f(x):\n    return x * 2 if 0 < x else x",

@@ -67,6 +67,10 @@ class Ours:
         return a.mean(axis=0)
 
     @staticmethod
+    def zeros(n):
+        return autograd.array(np.zeros(n))
+
+    @staticmethod
     def leaf(values):
         return autograd.array(values, requires_grad=True)
 
@@ -96,6 +100,10 @@ class Theirs:
         return a.mean(dim=0)
 
     @staticmethod
+    def zeros(n):
+        return torch.zeros(n, dtype=torch.float64)
+
+    @staticmethod
     def leaf(values):
         return torch.tensor(values, requires_grad=True)
 
@@ -121,7 +129,36 @@ OPERATIONS = {
     "unrecorded": lambda m, a, b: unrecorded(m, a) + b,
     "function": lambda m, a, b: m.double(a, b),
     "loop": lambda m, a, b: loop(m, a, b),
+    "written": lambda m, a, b: written(a, b),
+    "views": lambda m, a, b: views(a, b),
+    "buffer": lambda m, a, b: buffer(m, a, b),
 }
+
+
+def written(a, b):
+    z = a * 1.0
+    z += b
+    z[0] = b[1] * 0.5
+    z[1:4] *= 2.0
+    z.sub_(a)
+    return z
+
+
+def views(a, b):
+    z = a + b
+    v = z[2:]
+    v -= a[2:]
+    w = z.reshape(N, N)
+    w[0] *= 0.5
+    return z + w.reshape(N * N)
+
+
+def buffer(m, a, b):
+    z = m.zeros(N * N)
+    z[:3] = a[:3]
+    tail = z[3:]
+    tail += b[3:] * a[3:]
+    return z
 
 
 def unrecorded(m, a):

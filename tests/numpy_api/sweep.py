@@ -300,11 +300,12 @@ def gradients(case: Case) -> tuple[list[Any], list[Any]] | None:
     for i, g in zip(floats, reverse, strict=True):
         gradient[i] = g
     along = project(gradient, directions)
-    ahead = sum(
-        np.where(np.isnan(t.value), 0, v * weights_of(v.shape)).sum()
-        for v, t in zip(forward, outs, strict=True)
-        if v is not None
-    )
+    with np.errstate(invalid="ignore"):  # the sum of inf and -inf
+        ahead = sum(
+            np.where(np.isnan(t.value), 0, v * weights_of(v.shape)).sum()
+            for v, t in zip(forward, outs, strict=True)
+            if v is not None
+        )
     rtol = 2e-3 if single(case, outs) else 1e-8
     if np.isfinite(along):
         sizes = [np.abs(g).max(initial=1.0) for g in gradient if g is not None]
@@ -346,8 +347,10 @@ def differentiate(case: Case) -> bool:
             assert any(np.any(~np.isfinite(v) | (v == 0)) for v in values), case.text
             return False
         rtol = 1e-2 if single(case, []) else 1e-6
-        if not np.allclose(actual, expected, rtol, rtol):
+        for step, exact in ((1e-6, 1e-5), (1e-8, 1e-3)):
             # Two elements may have changed places: a smaller step, less exact.
-            expected, rtol = directional(case, directions, 1e-6), max(rtol, 1e-5)
+            if not np.allclose(actual, expected, rtol, rtol):
+                expected = directional(case, directions, step)
+                rtol = max(rtol, exact)
     np.testing.assert_allclose(actual, expected, rtol, rtol, err_msg=case.text)
     return any(g is not None and np.any(g != 0) for g in gradient)

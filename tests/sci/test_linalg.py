@@ -86,6 +86,90 @@ def test_built_matrices():
     same(linalg.toeplitz, scipy.linalg.toeplitz, V, order=1)
 
 
+C = RNG.normal(size=(4, 4)) + 1j * RNG.normal(size=(4, 4))
+HERMITIAN = C @ C.conj().T + np.eye(4)
+BAND = RNG.normal(size=(3, 4)) + np.array([[0.0], [5.0], [0.0]]) + 1j * C[:3]
+#: name of the function -> what it is of, given the module and a complex array.
+OF_COMPLEX = {
+    "solve_triangular": lambda m, z: m.solve_triangular(A + z, V, "C", lower=True),
+    "cho_solve": lambda m, z: m.cho_solve(
+        m.cho_factor(HERMITIAN + z @ z.conj().T + z + z.conj().T), V
+    ),
+    "cho_solve lower": lambda m, z: m.cho_solve(
+        m.cho_factor(HERMITIAN + z + z.conj().T, lower=True), V
+    ),
+    "expm": lambda m, z: m.expm(A + z),
+    "sqrtm": lambda m, z: m.sqrtm(HERMITIAN + 0.1 * z),
+    "solve_sylvester": lambda m, z: m.solve_sylvester(A + z, B + 0j, Q + z[:, :3]),
+    "solve_banded": lambda m, z: m.solve_banded((1, 1), BAND + z[:3], V),
+    "block_diag": lambda m, z: m.block_diag(z, A),
+    "toeplitz": lambda m, z: m.toeplitz(z[0]),
+    "toeplitz of rows": lambda m, z: m.toeplitz(z[0], z[1]),
+}
+
+
+@pytest.mark.parametrize("name", OF_COMPLEX)
+def test_complex_matrices(name):
+    function = OF_COMPLEX[name]
+    z = 0.1 * C
+    got = jit(lambda z: function(linalg, z))(z)
+    expected = function(scipy.linalg, z)
+    np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+    weights = RNG.normal(size=expected.shape) + 1j * RNG.normal(size=expected.shape)
+
+    def loss(m, x, y):
+        return np.sum(np.real(weights * function(m, x + 1j * y)))
+
+    slope = grad(lambda x, y: loss(linalg, x, y), argnums=(0, 1))(z.real, z.imag)
+    h = 1e-6
+    for k, (dx, dy) in enumerate([(1, 0), (0, 1)]):
+        direction = RNG.normal(size=z.shape)
+        up, down = (
+            loss(scipy.linalg, z.real + s * dx * direction, z.imag + s * dy * direction)
+            for s in (h, -h)
+        )
+        expected = (up - down) / (2 * h)
+        np.testing.assert_allclose(
+            np.sum(slope[k] * direction), expected, rtol=1e-6, atol=1e-7
+        )
+
+
+STACK = np.stack([A, A.T + 1.0])
+
+
+@pytest.mark.parametrize(
+    ("function", "arrays"),
+    [
+        (lambda m, a, b: m.solve_triangular(a, b), (STACK, np.stack([Q, Q]))),
+        (
+            lambda m, a, b: m.cho_solve(m.cho_factor(a @ a.mT + np.eye(4)), b),
+            (STACK, np.stack([Q, Q])),
+        ),
+        (lambda m, a: m.expm(a), (STACK,)),
+        (lambda m, a: m.sqrtm(a @ a.mT + np.eye(4)), (STACK,)),
+        (lambda m, a: m.block_diag(a, np.ones((1, 2))), (STACK,)),
+        (lambda m, c: m.toeplitz(c), (Q,)),
+    ],
+)
+def test_stacked(function, arrays):
+    got = jit(lambda *arrays: function(linalg, *arrays))(*arrays)
+    expected = function(scipy.linalg, *arrays)
+    np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_complex_signals():
+    x, y = C.ravel()[:9], C.ravel()[9:13]
+    for mode in ("full", "same", "valid"):
+        for name in ("convolve", "fftconvolve"):
+            ours, theirs = getattr(signal, name), getattr(scipy.signal, name)
+            got = jit(lambda x, y, f=ours, m=mode: f(x, y, m))(x, y)
+            np.testing.assert_allclose(got, theirs(x, y, mode), rtol=1e-10)
+    a = np.array([1.0, -0.5 + 0.2j])
+    got = jit(lambda a, x: signal.lfilter([0.5], a, x))(a, x)
+    np.testing.assert_allclose(got, scipy.signal.lfilter([0.5], a, x), rtol=1e-12)
+    assert jit(lambda x: signal.convolve(x, 3.0))(np.array(2.0)) == 6.0
+
+
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
 def test_convolution(mode):
     x, y = RNG.normal(size=9), RNG.normal(size=4)

@@ -251,3 +251,30 @@ def test_polygamma_and_multigammaln():
     check_grads(lambda a: np.sum(special.multigammaln(a, 3)), (x,))
     with pytest.raises(ValueError, match="not met"):
         jit(lambda a: special.multigammaln(a, 9))(X)
+
+
+HOLOMORPHIC = (
+    "erf erfc erfcx erfi dawsn ndtr log_ndtr gamma rgamma loggamma digamma expi exp1"
+    " spence"
+).split()
+
+
+@pytest.mark.parametrize("name", HOLOMORPHIC)
+def test_functions_of_complex_numbers(name):
+    function, z, h = getattr(special, name), X + 0.3j, 1e-4
+    got = jit(lambda z: function(z))(z)
+    np.testing.assert_allclose(got, function(z), rtol=1e-12)
+    slope = grad(lambda z: np.sum(function(z)), holomorphic=True)(z)
+    near, far = (function(z + k * h) - function(z - k * h) for k in (1, 2))
+    np.testing.assert_allclose(slope, (8 * near - far) / (12 * h), rtol=1e-8)
+    # Cauchy and Riemann: the same along the imaginary axis.
+    turned = function(z + 1j * h) - function(z - 1j * h)
+    np.testing.assert_allclose(slope, turned / (2j * h), rtol=1e-6)
+
+
+def test_log_of_a_complex_sum():
+    z = np.array([[1.0 + 2j, -0.5j], [0.3, 2.0 - 1j]])
+    for sign in (False, True):
+        got = jit(lambda z, s=sign: special.logsumexp(z, axis=1, return_sign=s))(z)
+        expected = scipy.special.logsumexp(z, axis=1, return_sign=sign)
+        np.testing.assert_allclose(got, expected, rtol=1e-13)

@@ -347,3 +347,77 @@ def test_a_loop_of_snippets_is_rolled():
     np.testing.assert_allclose(slope(x), expected, rtol=1e-5)
     loops = [i for i in slope.tape(x).instrs if i.prim.name == "loop"]
     assert len(loops) == 2
+
+
+# --- writes ---------------------------------------------------------------------------
+
+WRITES = """
+y[0] = x[1]
+y[-1] = 2
+y[1:] = x[0]
+y[::-1] = x
+y[1:3] += x[:2]
+y[[0, 1]] = 1.5
+y[[0, 0]] += x[:2]
+y[at] = x[at]
+y[at[0]] = x[1]
+y[x > 1] = 0.0
+y[x > 1] = x[x > 1]
+y[...] = x
+y[None, 1] = x[0]
+y[:] = y[::-1]
+np.put(y, [0, 1], [1.5, x[0]])
+np.put(y, at, x, mode='clip')
+np.place(y, x > 1, [1.5, 2.5])
+np.putmask(y, x > 1, x * 2)
+np.copyto(y, x, where=x > 1)
+np.copyto(dst=y, src=x)
+np.put_along_axis(y, at, 2.0, 0)
+np.add.at(y, [0, 1, 0], 0.5)
+np.multiply.at(y, at, x[0])
+np.fill_diagonal(y.reshape(2, 2), x[0])
+y.sort()
+y.fill(x[0])
+y.put([0, 1], x[:2])
+np.add(x, 1.0, out=y)
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("start", ["x * 1.0", "np.zeros(4)", "(x * 1.0)[::-1]"])
+@pytest.mark.parametrize("statement", WRITES)
+def test_writes_leave_the_tape_of_writes_in_full(statement, start):
+    names: dict[str, Any] = {"np": np}
+    source = f"def f(x, at):\n y = {start}\n v = y[1:]\n {statement}\n"
+    exec(f"{source} return y, v, y.sum(), v * 2.0, x + 0.0", names)
+    x = np.array([2.0, 0.5, 1.5, 0.25])
+    sets = [[x + 0.001 * k, np.array([1, 2])] for k in range(TIMES)]
+    same(names["f"], *sets)
+    _, leaves = recorded(names["f"], sets, False)
+    plain = [
+        leaf for arrays in sets for leaf in names["f"](*[a.copy() for a in arrays])
+    ]
+    for leaf, expected in zip(leaves, plain, strict=True):
+        found = leaf.value if type(leaf) is Tracer else np.asarray(leaf)
+        np.testing.assert_allclose(found, expected, rtol=1e-15)
+
+
+def test_an_array_that_cannot_be_written_to_is_refused_each_time():
+    table = np.arange(3.0)
+
+    def f(x):
+        y = x * 1.0
+        for _ in range(4):
+            y[[0, 1]] = 0.5
+        table[[0, 1]] = x[0]
+        return y
+
+    with pytest.raises(UnsupportedError, match="from outside of the function"):
+        jit(f)(np.ones(3))
+    rec = Recorder()
+    x = rec.input_tracer(np.ones((2, 3)))
+    with recording(rec):
+        spread = np.broadcast_to(x, (2, 2, 3))
+        for _ in range(4):
+            (x * 1.0)[[0, 1]] = 0.5
+            with pytest.raises(ValueError, match="read-only"):
+                spread[[0, 1]] = 0.5

@@ -29,7 +29,7 @@ from .failure import fail
 from .functions import function_call
 from .history import camel
 from .modes import LOCAL
-from .storage import require_fresh
+from .storage import require_fresh, version
 from .templates import Template, kind_of, record_ufunc
 from .variable import Variable
 from .writing import snapshot, write
@@ -80,15 +80,24 @@ def single(ufunc: np.ufunc, compute: Callable[..., Any], x: Variable) -> Any:
 
 
 def pair(ufunc: np.ufunc, compute: Callable[..., Any], x: Any, y: Any) -> Any:
-    """`combine` of two operands, written out for two recorded ones."""
+    """`combine` of two operands, written out for recorded ones and leaves."""
     if type(x) is Variable and type(y) is Variable:
-        a, b = x.fn, y.fn
-        if a is not None and b is not None and x.storage is None and y.storage is None:
-            level = x.level
-            if level == y.level and 0 < level <= LOCAL.mode:
-                plan = _plans.get((ufunc, x.kind, y.kind))
-                if plan is not None and plan.template.lazy and not has_error_state():
-                    return recorded(None, plan.template, (a, b), (), level, plan.label)
+        level = x.level
+        if level == y.level and 0 < level <= LOCAL.mode:
+            a: Any = x.fn
+            b: Any = y.fn
+            seens: tuple[int, ...] = ()
+            if a is None or b is None:
+                seens = (version(x) if a is None else 0, version(y) if b is None else 0)
+            plan = _plans.get((ufunc, x.kind, y.kind))
+            fresh = (a is None or x.storage is None) and (
+                b is None or y.storage is None
+            )
+            if fresh and plan is not None and plan.template.lazy:
+                args = (x if a is None else a, y if b is None else b)
+                if not has_error_state():
+                    template, label = plan.template, plan.label
+                    return recorded(None, template, args, seens, level, label)
     return combine(ufunc, compute, x, y)
 
 

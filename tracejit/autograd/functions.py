@@ -60,7 +60,7 @@ class Arguments:
     def _take(self, x: Any, words: list[Hashable]) -> Callable[[Any], Any] | Any:
         """A recipe for the argument: an index of an operand, or what it is."""
         kind = type(x)
-        if kind is Variable or (kind is np.ndarray and x.dtype != object):
+        if kind is Variable or (kind is np.ndarray and not x.dtype.hasobject):
             words.append("array")
             self.operands.append(x)
             return _Place(len(self.operands) - 1)
@@ -256,7 +256,7 @@ def _spell(x: Any, words: list[Any], arrays: list[Any]) -> bool:
     if kind in _SIMPLE:
         words += (kind, x)
         return True
-    if kind is np.ndarray and x.dtype != object:
+    if kind is np.ndarray and not x.dtype.hasobject:
         words += (np.ndarray, kind_of(x))
         arrays.append(x)
         return True

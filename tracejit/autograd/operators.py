@@ -285,7 +285,9 @@ def _broadcast(x: Variable, value: Any) -> Any:
 def _zero(self: Variable) -> Variable:
     """Fill with zeros, in place."""
     value = self.known
-    if type(value) is np.ndarray and not is_recorded_write(self):
+    extra = self.extra
+    plain = not self.level and (extra is None or extra.view is None)
+    if type(value) is np.ndarray and (plain or not is_recorded_write(self)):
         touch(self)
         value.fill(0)
         return self

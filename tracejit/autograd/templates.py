@@ -221,9 +221,12 @@ def _bounds(tape: Tape) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
+_INT64 = np.dtype(np.int64)
+
+
 def _usual(index: Any, n: int) -> bool:
     """Whether an index array has nothing to wrap, and surely nothing to refuse."""
-    if type(index) is not np.ndarray or index.dtype != np.int64 or not index.size:
+    if type(index) is not np.ndarray or index.dtype is not _INT64 or not index.size:
         return False
     if index.nbytes > 1024:
         # As unsigned numbers, negative ones are too large.

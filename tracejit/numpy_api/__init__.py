@@ -39,6 +39,7 @@ from . import (
     statistics,
     ufunc_methods,
     ufuncs,
+    writable,
     writes,
 )
 
@@ -81,5 +82,6 @@ __all__ = [
     "statistics",
     "ufunc_methods",
     "ufuncs",
+    "writable",
     "writes",
 ]

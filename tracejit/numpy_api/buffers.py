@@ -222,6 +222,8 @@ class Buffer(Tracer):
     def promote(self) -> None:
         """Turn this buffer, and all others on its memory, into tracers."""
         rec = self.rec
+        if rec.noting is not None:
+            rec.noting.writes_into(self)
         buffers = _known(rec, plain(self))
         if _is_shared(buffers):
             refuse(

@@ -7,6 +7,7 @@ flattened content here; the result is one write of the whole.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from .table import (
     static_array,
 )
 from .ufuncs import BOOL, I64, call
-from .writes import assign, setitem, writable
+from .writable import in_place, writable
+from .writes import assign, setitem
 
 __all__: list[str] = []
 
@@ -55,6 +57,7 @@ def _cycled(v: Tracer, count: int) -> Tracer:
 
 
 @implements(np.copyto)
+@in_place
 def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     x = writable(np.copyto, dst)
     v = as_tracer(x.rec, src)
@@ -71,6 +74,7 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
 
 
 @implements(np.put)
+@in_place
 def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     x = writable(np.put, a)
     values = as_tracer(x.rec, v, x.dtype)
@@ -93,6 +97,7 @@ def _scatter(flat: Tracer, part: Tracer, index: Tracer, add: bool = False) -> Tr
 
 
 @implements(np.putmask)
+@in_place
 def putmask(a: Any, mask: Any, values: Any) -> None:
     x = writable(np.putmask, a)
     m = as_tracer(x.rec, mask, BOOL)
@@ -110,6 +115,7 @@ def putmask(a: Any, mask: Any, values: Any) -> None:
 
 
 @implements(np.place)
+@in_place
 def place(arr: Any, mask: Any, vals: Any) -> None:
     x = writable(np.place, arr)
     m = _flat(as_tracer(x.rec, mask, BOOL))
@@ -128,6 +134,7 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
 
 
 @implements(np.put_along_axis)
+@in_place
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any = -1) -> None:
     x = writable(np.put_along_axis, arr)
     index = as_tracer(x.rec, indices)
@@ -151,6 +158,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any = -1) -> None:
 
 
 @implements(np.fill_diagonal)
+@in_place
 def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     x = writable(np.fill_diagonal, a)
     if x.ndim < 2:
@@ -174,11 +182,13 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
 # --- methods --------------------------------------------------------------------------
 
 
+@in_place
 def _sort(self: Tracer, axis: Any = -1, kind: Any = None, order: Any = None) -> None:
     x = writable(np.sort, self)
     assign(x, sort(fresh(x), axis, kind, order))
 
 
+@in_place
 def _fill(self: Tracer, value: Any) -> None:
     x = writable(np.copyto, self)
     v = as_tracer(x.rec, value)
@@ -249,4 +259,9 @@ def _check(ufunc: np.ufunc, result: Tracer, x: Tracer) -> None:
         )
 
 
-UFUNC_METHODS["at"] = _at
+@cache
+def _at_of(ufunc: np.ufunc) -> Callable[..., None]:
+    return in_place(lambda *inputs: _at(ufunc, inputs, {}))
+
+
+UFUNC_METHODS["at"] = lambda ufunc, inputs, kwargs: _at_of(ufunc)(*inputs)

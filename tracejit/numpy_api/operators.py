@@ -15,7 +15,8 @@ import numpy as np
 
 from ..tracer import Tracer, View
 from .ufuncs import operate
-from .writes import check_writable, setitem, write_out
+from .writable import check_writable
+from .writes import setitem, write_out
 
 __all__: list[str] = []
 

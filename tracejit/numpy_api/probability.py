@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 
 from .composed import _tracers
-from .table import as_tracer, emit, recorder_of, refuse
+from .table import as_tracer, emit, recorder_of
 from .ufuncs import call, composed, loop_dtypes
 
 __all__: list[str] = []
@@ -47,13 +47,25 @@ _entry(
 
 # Of real arguments, which is all that a tape has a form for.
 _entry(special.jve, lambda v, x: call(special.jv, v, x))
-_entry(special.yve, lambda v, x: call(special.yv, v, x))
+
+
+def _yve(v: Any, x: Any) -> Any:
+    """SciPy's yve is NaN at 0, where yv has its pole, and overflows to +inf."""
+    y = call(special.yv, v, x)
+    return np.where(x == 0, np.nan, np.where(y == -np.inf, np.inf, y))
+
+
+_entry(special.yve, _yve)
 
 
 def _of_order(ufunc: np.ufunc, other: np.ufunc) -> None:
+    """An integer order; that of a float is truncated, as SciPy does with a warning."""
+
     @composed(ufunc)
     def rule(n: Any, x: Any) -> Any:
-        return call(other, n, x)
+        rec, dtype = recorder_of(n, x), loop_dtypes(ufunc, n, x)[1]
+        order = np.trunc(as_tracer(rec, n, dtype))
+        return call(other, order, as_tracer(rec, x, dtype))
 
 
 @composed(special.expn, host=True)
@@ -86,7 +98,7 @@ def _gammasgn(x: Any) -> Any:
 def _loggamma(x: Any) -> Any:
     (x,) = _tracers(special.loggamma, x)
     if x.dtype.kind == "c":
-        refuse(f"scipy.special.loggamma of {x.dtype}", "Pass real numbers")
+        return emit("complex_loggamma", x)
     inside = x >= 0
     value = call(special.gammaln, np.where(inside, x, np.ones_like(x)))
     return np.where(inside, value, np.nan)

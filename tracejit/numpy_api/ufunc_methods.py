@@ -181,6 +181,18 @@ def _folded(
     return keep(found, x.shape, axes) if keepdims is True else found
 
 
+#: A second operand that no floating-point error comes from.
+_HARMLESS = {
+    np.divide: 1,
+    np.float_power: 1,
+    np.floor_divide: 1,
+    np.fmod: 1,
+    np.power: 1,
+    np.remainder: 1,
+    np.subtract: 0,
+}
+
+
 def _size(x: Tracer, axes: tuple[int, ...]) -> int:
     return int(np.prod([x.shape[i] for i in axes], dtype=int))
 
@@ -205,6 +217,9 @@ def _along(ufunc: np.ufunc, x: Tracer, initial: Any, mask: Tracer | None) -> Any
         found, first = x[0], 1
     else:
         found, first = filled(x.rec, x.shape[1:], start, x.dtype), 0
+    if mask is not None and ufunc in _HARMLESS:
+        # NumPy does not warn about what it leaves out.
+        x = choose(mask, x, filled(x.rec, x.shape, _HARMLESS[ufunc], x.dtype))
     for k in range(first, n):
         step = call(ufunc, found, x[k])
         found = step if mask is None else choose(mask[k], step, found)

@@ -15,6 +15,7 @@ from scipy import special
 
 from ..avals import Aval
 from ..errors import InvalidTapeError
+from ..ops.holomorphic import PREFIX
 from ..primitive import PRIMITIVES, Primitive
 from ..tracer import (
     HINTS,
@@ -97,7 +98,9 @@ _EXACT = {
     "conj": "copy", "abs": "copy", "floor": "copy", "ceil": "copy", "trunc": "copy",
 }
 #: The primitive of this meaning for complex numbers, where it is another one.
-_OF_COMPLEX = {"abs": "modulus"}
+_OF_COMPLEX = {"abs": "modulus"} | {
+    name.removeprefix(PREFIX): name for name in PRIMITIVES if name.startswith(PREFIX)
+}
 _LOGICAL = {"logical_and", "logical_or", "logical_xor", "logical_not"}
 _CLASSES = {"isnan", "isfinite", "isinf"}
 _COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}

@@ -12,26 +12,25 @@ has (`tracer.memory`); views see it.  A key is resolved as for reading:
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
+from ..primitive import PRIMITIVES
 from ..tape import Ref
 from ..tracer import (
     UFUNC_METHODS,
     Tracer,
     View,
     base_of,
-    full_name,
-    is_uncertain,
     put,
-    refuse,
+    replaced,
     rewrite,
     steps_of,
 )
 from . import ufunc_methods as ufunc_methods  # before its entries are taken over
-from .buffers import Buffer
 from .indexing import (
     _Array,
     _basic,
@@ -49,48 +48,13 @@ from .indexing import (
 from .shape import permute
 from .table import WRITE_OUT, as_tracer, cast, emit, fresh, of, tracers_in
 from .ufuncs import call
+from .writable import check_writable, in_place, writable
 
 __all__ = [
     "assign",
-    "check_writable",
-    "refuse_ordinary",
     "setitem",
-    "writable",
     "write_out",
 ]
-
-
-# --- what may be written to -----------------------------------------------------------
-
-
-def check_writable(x: Tracer, what: str = "assignment destination") -> None:
-    """Refuse memory of others; NumPy's error for what is read-only."""
-    memory = x.memory
-    if memory is None and not x.shared and x.ref.aval.shape:
-        return
-    if x.shared or base_of(x).shared:
-        refuse(
-            "writing into an array from outside of the function",
-            "Write into a copy: a = a.copy()",
-        )
-    if type(memory) is View:
-        if memory.is_read_only:
-            raise ValueError(f"{what} is read-only")
-    elif not x.ref.aval.shape:
-        if x.weak is not None:
-            raise TypeError(
-                f"{x.weak.__name__!r} object does not support item assignment"
-            )
-        refuse(
-            "writing into a traced scalar or 0-d array",
-            "Bind the name again: a = value",
-        )
-    if is_uncertain(x):
-        refuse(
-            "writing into an array while a reshaped array is in use, which may be a "
-            "view of it or a copy, depending on how the caller's arrays lie in memory,",
-            "Reshape a copy: a.copy().reshape(...)",
-        )
 
 
 def assign(x: Tracer, value: Tracer, casting: str = "unsafe") -> None:
@@ -120,20 +84,46 @@ def _fitted(x: Tracer, value: Any, shape: tuple[int, ...]) -> Tracer:
 
 def setitem(x: Tracer, key: Any, value: Any) -> None:
     """`x[key] = value`."""
+    kind = type(key)
+    if kind is int or kind is slice:
+        key = (key,)
+    if kind is tuple or kind is int or kind is slice:
+        shape = x.ref.aval.shape
+        if len(key) <= len(shape) and _BASIC.issuperset(map(type, key)):
+            check_writable(x)
+            _set_basic(x, _whole_key(shape, key), value)
+            return
+    _set_any(x, key, value)
+
+
+_BASIC = frozenset((int, slice))
+
+
+def _whole_key(shape: tuple[int, ...], key: tuple[Any, ...]) -> list[Any]:
+    """Ints and slices, one for each axis."""
+    entries: list[Any] = []
+    for axis, n in enumerate(shape):
+        k = key[axis] if axis < len(key) else slice(None)
+        if type(k) is int:
+            if not -n <= k < n:
+                raise IndexError(
+                    f"index {k} is out of bounds for axis {axis} with size {n}"
+                )
+            entries.append(k + n if k < 0 else k)
+        else:
+            entries.append(slice(*k.indices(n)))
+    return entries
+
+
+def _set_any(x: Tracer, key: Any, value: Any) -> None:
+    if type(value) is Tracer and type(value.memory) is View:
+        _write(x, key, value)  # perhaps it is there already
+    else:
+        _write_small(x, key, value)
+
+
+def _write(x: Tracer, key: Any, value: Any) -> None:
     check_writable(x)
-    shape = x.ref.aval.shape
-    if type(key) is int and shape:
-        n = shape[0]
-        if not -n <= key < n:
-            raise IndexError(f"index {key} is out of bounds for axis 0 with size {n}")
-        rest = shape[1:]
-        part = _fitted(x, value, rest)
-        start = (key + n if key < 0 else key,) + (0,) * len(rest)
-        params = {"start": start, "size": (1, *rest), "step": (1,) * len(shape)}
-        steps = ("slice", params), ("reshape", {"shape": rest})
-        if not _is_there(x, value, steps):
-            rewrite(x, part.ref, steps)
-        return
     given = key
     key = key if isinstance(key, tuple) else (key,)
     key = tuple([_traced_list(x, k) for k in key])
@@ -152,6 +142,9 @@ def setitem(x: Tracer, key: Any, value: Any) -> None:
         raise
 
 
+_write_small = in_place(_write)
+
+
 def _fail_as_numpy(x: Tracer, key: Any, value: Any) -> None:
     """Do it once more, with the concrete values, for NumPy's own error."""
 
@@ -168,9 +161,34 @@ def _set_basic(x: Tracer, entries: Sequence[Any], value: Any) -> None:
     steps = basic_steps(shape, entries)
     if _is_there(x, value, steps):
         return
+    if type(x.memory) is not View:
+        _overwrite(x, steps, value)
+        return
     for name, params in steps:
         shape = params["size" if name == "slice" else "shape"]
     rewrite(x, _fitted(x, value, shape).ref, steps)
+
+
+def _overwrite(x: Tracer, steps: Sequence[Any], value: Any) -> None:
+    """Write into the part of an owner that a slice, if any, and a reshape lead to."""
+    size = shape = x.ref.aval.shape
+    params = None
+    for name, given in steps:
+        if name == "slice":
+            size = shape = given["size"]
+            params = {"start": given["start"], "step": given["step"]}
+        else:
+            shape = given["shape"]
+    rec, part = x.rec, _fitted(x, value, shape).ref
+    if shape != size:
+        part = rec.apply(PRIMITIVES["reshape"], (part,), {"shape": size})
+    if params is not None:
+        ref = x.ref
+        # The slot, this name and the argument: nobody else knows this value.
+        exclusive = sys.getrefcount(ref) <= 3
+        params |= {"axes": (), "add": False}
+        part = rec.overwrite(PRIMITIVES["update"], (ref, part), params, exclusive)
+    replaced(x, part)
 
 
 def _is_there(x: Tracer, value: Any, steps: Sequence[Any]) -> bool:
@@ -301,52 +319,6 @@ def write_out(function: Any, out: Any, result: Any, casting: str = "same_kind") 
 
 def _show(shape: tuple[int, ...]) -> str:
     return str(shape).replace(" ", "")
-
-
-def writable(function: Any, x: Any, what: str = "assignment destination") -> Tracer:
-    """An array that a function is to write into, as a tracer.
-
-    A buffer that the recorded function made becomes one; other ordinary arrays are
-    refused.
-    """
-    if isinstance(x, Buffer):
-        x.promote()
-    if type(x) is not Tracer:
-        refuse_ordinary(function)
-    check_writable(x, what)
-    return x
-
-
-def refuse_ordinary(function: Any) -> NoReturn:
-    """Refuse to write a traced value into an ordinary array."""
-    name = full_name(function)
-    symbol = (
-        _SYMBOLS.get(getattr(function, "__name__", "")) if name[:3] == "np." else ""
-    )
-    what = f"a {symbol}= t" if symbol else name
-    refuse(
-        f"writing a traced value into an ordinary array ({what})",
-        "Write into an array of the function's own, made by np.zeros, np.empty or "
-        "np.copy",
-    )
-
-
-#: What may stand in front of `=`.
-_SYMBOLS = {
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "divide": "/",
-    "power": "**",
-    "floor_divide": "//",
-    "remainder": "%",
-    "matmul": "@",
-    "bitwise_and": "&",
-    "bitwise_or": "|",
-    "bitwise_xor": "^",
-    "left_shift": "<<",
-    "right_shift": ">>",
-}
 
 
 def _ufunc_into(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:

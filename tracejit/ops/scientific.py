@@ -20,7 +20,7 @@ from ..primitive import Primitive, register
 from .contraction import dot, matmul
 from .elementwise import neg
 from .linalg import _regular, swap
-from .rows import FLOAT, REAL, same_dtype, sample
+from .rows import FIELD, REAL, same_dtype, sample
 from .structural import concatenate, reshape, slice_, stacked
 
 __all__ = ["all_pole", "sqrtm", "sylvester"]
@@ -54,7 +54,7 @@ def _sylvester(a: Any, b: Any, q: Any) -> Any:
 
 
 def _sylvester_aval(a: Aval, b: Aval, q: Aval) -> Aval:
-    same_dtype((a, b, q), "sylvester", FLOAT)
+    same_dtype((a, b, q), "sylvester", FIELD)
     *lead, m, n = q.shape
     if a.shape != (*lead, m, m) or b.shape != (*lead, n, n):
         raise InvalidTapeError(f"sylvester of {a}, {b} and {q}")
@@ -111,13 +111,13 @@ def _sqrtm(a: Any) -> Any:
 
 def _root(a: Any) -> Any:
     root = scipy.linalg.sqrtm(a)
-    if np.iscomplexobj(root):
+    if np.iscomplexobj(root) and not np.iscomplexobj(a):
         raise np.linalg.LinAlgError("the matrix has no real square root")
     return np.asarray(root).astype(a.dtype)
 
 
 def _square_aval(a: Aval) -> Aval:
-    same_dtype((a,), "sqrtm", FLOAT)
+    same_dtype((a,), "sqrtm", FIELD)
     if len(a.shape) < 2 or a.shape[-1] != a.shape[-2]:
         raise InvalidTapeError(f"sqrtm of {a}")
     return a
@@ -162,7 +162,7 @@ def _filter(a: Any, w: Any) -> Any:
 
 
 def _all_pole_aval(a: Aval, w: Aval) -> Aval:
-    same_dtype((a, w), "all_pole", FLOAT)
+    same_dtype((a, w), "all_pole", FIELD)
     lead = a.shape[:-1]
     if not a.shape or len(w.shape) <= len(lead) or w.shape[: len(lead)] != lead:
         raise InvalidTapeError(f"all_pole of {a} and {w}")

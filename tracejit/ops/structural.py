@@ -6,7 +6,6 @@ the reverse rule its transpose.  Axes are non-negative, every param is a static.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable
 from functools import lru_cache
@@ -79,8 +78,11 @@ _FEW = 256
 def _broadcast_reference(x: Any, *, shape: Shape) -> Any:
     if x.ndim <= len(shape) and math.prod(shape) <= _FEW:
         out = np.empty(shape, x.dtype)
-        with contextlib.suppress(ValueError):
+        try:
             out[...] = x
+        except ValueError:
+            pass  # NumPy's function words it
+        else:
             return out
     return np.broadcast_to(x, shape)
 

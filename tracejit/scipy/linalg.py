@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import scipy.linalg as _scipy
 
-from ..errors import UnsupportedError, message
 from ..numpy_api.table import as_tracer, emit
-from ..tracer import Tracer, where
+from ..tracer import Tracer
 
 __all__ = [
     "block_diag",
@@ -33,19 +32,17 @@ def _traced(*arrays: Any) -> bool:
 
 
 def _common(*arrays: Any) -> list[Tracer]:
-    """All as tracers of one float dtype."""
+    """All as tracers of one float or complex dtype."""
     rec = next(a.rec for a in arrays if type(a) is Tracer)
     found = [as_tracer(rec, a) for a in arrays]
     dtype = np.result_type(*[x.dtype for x in found], np.float32)
-    if dtype.kind == "c":
-        raise UnsupportedError(
-            message(
-                "this function of complex matrices cannot be recorded",
-                where=where(),
-                way_out="Pass real matrices",
-            )
-        )
     return [x.astype(dtype) for x in found]
+
+
+def _flip(a: Any) -> Any:
+    """The conjugate transpose of the last two axes."""
+    turned = np.swapaxes(a, -1, -2)
+    return np.conj(turned) if a.dtype.kind == "c" else turned
 
 
 def _column(b: Tracer) -> Tracer:
@@ -63,9 +60,10 @@ def solve_triangular(
     """The x with op(a) x = b, of one triangle of `a`.
 
     Args:
-        a: `(n, n)`; the other triangle is not looked at.
-        b: `(n,)` or `(n, k)`.
-        trans: 0 or "N" for a, 1 or "T" (2 or "C") for its transpose.
+        a: `(..., n, n)`; the other triangle is not looked at.
+        b: `(n,)` or `(..., n, k)`.
+        trans: 0 or "N" for a, 1 or "T" for its transpose, 2 or "C" for the conjugate
+            one.
         lower: which triangle.
         unit_diagonal: whether the diagonal counts as ones.
 
@@ -80,8 +78,11 @@ def solve_triangular(
         return _scipy.solve_triangular(a, b, trans, lower, unit_diagonal, **memory)
     a, b = _common(a, b)
     if unit_diagonal:
-        a = a - np.diag(np.diagonal(a)) + np.eye(a.shape[0], dtype=a.dtype)
+        eye = np.eye(a.shape[-1], dtype=bool)
+        a = np.where(eye, np.ones((), a.dtype), a)
     flip = trans in (1, 2, "T", "C")
+    if trans in (2, "C") and a.dtype.kind == "c":
+        a = np.conj(a)
     x = emit("triangular_solve", a, _column(b), lower=bool(lower), trans=flip)
     return x.reshape(b.shape)
 
@@ -94,8 +95,8 @@ def cho_factor(a: Any, lower: bool = False, **memory: bool) -> tuple[Any, bool]:
     if not _traced(a):
         return _scipy.cho_factor(a, lower, **memory)
     (a,) = _common(a)
-    factor = np.linalg.cholesky(a if lower else a.T)
-    return (factor if lower else factor.T), lower
+    factor = np.linalg.cholesky(a if lower else _flip(a))
+    return (factor if lower else _flip(factor)), lower
 
 
 def cho_solve(c_and_lower: tuple[Any, bool], b: Any, **memory: bool) -> Any:
@@ -108,8 +109,8 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: Any, **memory: bool) -> Any:
     factor, lower = c_and_lower
     if not _traced(factor, b):
         return _scipy.cho_solve(c_and_lower, b, **memory)
-    half = solve_triangular(factor, b, trans=0 if lower else 1, lower=lower)
-    return solve_triangular(factor, half, trans=1 if lower else 0, lower=lower)
+    half = solve_triangular(factor, b, trans=0 if lower else 2, lower=lower)
+    return solve_triangular(factor, half, trans=2 if lower else 0, lower=lower)
 
 
 #: Padé approximant of degree 13, and up to which norm it holds to double precision
@@ -126,7 +127,7 @@ def expm(A: Any) -> Any:
     """The matrix exponential, by scaling and squaring.
 
     Args:
-        A: `(n, n)` floats.
+        A: `(..., n, n)`, floats or complex numbers.
 
     Example:
         >>> expm(np.zeros((2, 2)))
@@ -136,10 +137,12 @@ def expm(A: Any) -> Any:
     if not _traced(A):
         return _scipy.expm(A)
     (a,) = _common(A)
-    norm = np.max(np.sum(np.abs(a), axis=0)) / _PADE_NORM
+    if not a.shape[-1] or not a.size:
+        return a
+    norm = np.max(np.sum(np.abs(a), axis=-2)) / _PADE_NORM
     squarings = int(np.ceil(np.log2(np.maximum(norm, 1.0))))
     a = a / 2.0**squarings
-    identity = np.eye(a.shape[0], dtype=a.dtype)
+    identity = np.eye(a.shape[-1], dtype=a.dtype)
     b = [float(x) for x in _PADE]
     a2 = a @ a
     a4 = a2 @ a2
@@ -158,7 +161,8 @@ def sqrtm(A: Any, **memory: Any) -> Any:
     """The principal square root of a matrix.
 
     Raises:
-        numpy.linalg.LinAlgError: a traced matrix has no real square root.
+        numpy.linalg.LinAlgError: a traced real matrix has no real square root; pass it
+            as a complex one.
 
     Example:
         >>> sqrtm(np.diag([4.0, 9.0]))
@@ -233,13 +237,15 @@ def block_diag(*arrs: Any) -> Any:
     if not _traced(*arrs):
         return _scipy.block_diag(*arrs)
     parts: list[Any] = [np.atleast_2d(a) for a in _common(*arrs)]
-    width = sum(part.shape[1] for part in parts)
+    lead = np.broadcast_shapes(*[part.shape[:-2] for part in parts])
+    width = sum(part.shape[-1] for part in parts)
     rows, left = [], 0
     for part in parts:
-        right = width - left - part.shape[1]
-        rows.append(np.pad(part, ((0, 0), (left, right))))
-        left += part.shape[1]
-    return np.concatenate(rows)
+        part = np.broadcast_to(part, (*lead, *part.shape[-2:]))
+        right = width - left - part.shape[-1]
+        rows.append(np.pad(part, [(0, 0)] * (part.ndim - 1) + [(left, right)]))
+        left += part.shape[-1]
+    return np.concatenate(rows, axis=-2)
 
 
 def toeplitz(c: Any, r: Any = None) -> Any:
@@ -252,8 +258,15 @@ def toeplitz(c: Any, r: Any = None) -> Any:
     """
     if not _traced(c, r):
         return _scipy.toeplitz(c, r)
-    c, r = _common(c, c if r is None else r)
-    c, r = c.ravel(), r.ravel()
-    i, j = np.indices((c.shape[0], r.shape[0]))
-    values = np.concatenate([r[:0:-1], c])
-    return values[i - j + r.shape[0] - 1]
+    if r is None:
+        (c,) = _common(c)
+        r = np.conj(c) if c.dtype.kind == "c" else c
+    else:
+        c, r = _common(c, r)
+    c, r = np.atleast_1d(c), np.atleast_1d(r)
+    i, j = np.indices((c.shape[-1], r.shape[-1]))
+    lead = np.broadcast_shapes(c.shape[:-1], r.shape[:-1])
+    c = np.broadcast_to(c, (*lead, c.shape[-1]))
+    r = np.broadcast_to(r, (*lead, r.shape[-1]))
+    values = np.concatenate([r[..., :0:-1], c], axis=-1)
+    return values[..., i - j + r.shape[-1] - 1]

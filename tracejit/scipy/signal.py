@@ -63,6 +63,11 @@ def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Any
         axes = tuple(range(a.ndim))
     axes = tuple(i % a.ndim for i in np.atleast_1d(axes))
     sizes = [a.shape[i] + b.shape[i] - 1 for i in axes]
+    if not axes:
+        return a * b
+    if a.dtype.kind == "c":
+        product = np.fft.fftn(a, sizes, axes) * np.fft.fftn(b, sizes, axes)
+        return _part(np.fft.ifftn(product, sizes, axes), a, b, mode, axes)
     product = np.fft.rfftn(a, sizes, axes) * np.fft.rfftn(b, sizes, axes)
     return _part(np.fft.irfftn(product, sizes, axes), a, b, mode, axes)
 

@@ -274,6 +274,14 @@ def logsumexp(
         1000.693147
     """
     a = _floats(a)
+    if b is not None:
+        b = _floats(b)
+    if return_sign and "c" in (
+        a.dtype.kind,
+        a.dtype.kind if b is None else b.dtype.kind,
+    ):
+        found = logsumexp(a, axis, b, keepdims)
+        return np.real(found), np.exp(1j * np.imag(found))
     if b is None:
         top, shift = _top(a, axis)
         terms = np.exp(a - shift)

@@ -10,7 +10,7 @@ the rounds left on the tape, `passes.reroll.branches` makes a tree of the rounds
 `weave` a loop.  That other sequences of outcomes would do what this loop does holds
 under these conditions, which are all checked; else each sequence stays a path.
 
-1. Untraced state at the head of each round is one of a few (`_MODES`), but for names
+1. Untraced state at the head of each round is one of a few (`MODES`), but for names
    that each round binds before it reads them.  Which one it is the loop carries.
 2. The code of a round only computes (`purity`).  So what a round puts on the tape, and
    the state behind it, is decided by the state, by the outcomes of its guards, and by
@@ -27,7 +27,7 @@ import functools
 import gc
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -47,7 +47,7 @@ from ..passes.reroll import (
 from ..tape import Source
 from .differing import in_all_rounds
 from .fixed import Fixed
-from .heads import Heads, buffers
+from .heads import Head, Heads, buffers
 from .memory import note_written, replaced
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Code, Loop, code_of
@@ -56,12 +56,15 @@ from .purity.values import Known, Value, join
 from .remembered import State
 from .watch import local_names
 
-__all__ = ["FEW", "Forks", "Promoted", "RecordAgain", "RecordPaths"]
+__all__ = [
+    "FEW", "MODES", "PEELED", "Forks", "Promoted", "RecordAgain", "RecordPaths",
+    "loop_of",
+]  # fmt: skip
 
 #: First rounds that may differ.
-_PEELED = 3
+PEELED = 3
 #: So many states there may be.
-_MODES = 4
+MODES = 4
 #: Who holds a list that has one name: the frame, tables of names, the question.
 _HOLDERS = 5
 #: A loop without a guard in so many rounds is not watched any longer.
@@ -96,23 +99,29 @@ class Forks:
         self.rec, self.kind, self.numbers = rec, kind, numbers
         self.takes_rows = takes_rows
         self.guards = len(rec.guards)
-        self.heads = Heads(rec)
+        self.seen = Heads(rec)
+        self.heads = self.seen.all
         self.begun: dict[str, weakref.ref] = {}
         self.active = self.hopeful = True
         self.behind: Callable[[Var], bool] = lambda var: True
+        self.head: Source | None = None
+
+    @property
+    def reason(self) -> str:
+        return self.seen.reason
 
     # --- at each head -----------------------------------------------------------------
 
     def look(self, frame: FrameType) -> None:
         """Note what the names hold."""
         code = code_of(frame.f_code)
-        loop = _loop_of(code, frame)
+        loop = loop_of(code, frame)
         if loop is None:
             self.active = self.hopeful = False
             return
-        rec, number = self.rec, len(self.heads.all)
+        rec, number = self.rec, len(self.heads)
         if len(rec.guards) > self.guards and self._may_have_loops(code, loop):
-            rec.roll(self.heads.all[-1].at)
+            rec.roll(self.heads[-1].at)
         if number == _PATIENCE and len(rec.guards) == self.guards:
             self.active = self.hopeful = False
             return
@@ -120,8 +129,8 @@ class Forks:
         if not number:
             rec.watching.append(weakref.ref(self))
             self.begun = self._prepared(frame, loop, names)
-        self.heads.add(code, loop, names)
-        if self.heads.reason:
+        self.seen.add(code, loop, names, code.overwritten(loop))
+        if self.reason:
             self.active = False
 
     def _prepared(
@@ -140,17 +149,18 @@ class Forks:
 
     def _may_have_loops(self, code: Code, loop: Loop) -> bool:
         inner = any(o is not loop and o.head in loop.body for o in code.loops)
-        return inner or len(self.rec.instrs) - self.heads.all[-1].at >= 64
+        return inner or len(self.rec.instrs) - self.heads[-1].at >= 64
 
     # --- behind the loop --------------------------------------------------------------
 
     def finish(self, frame: FrameType) -> None:
         """Put a loop on the tape, if the rounds are one."""
         code = code_of(frame.f_code)
-        loop = _loop_of(code, frame)
+        loop = loop_of(code, frame)
+        self.head = Source(code.code, frame.f_lasti)
         if self.active:
             self.look(frame)
-        heads = self.heads.all
+        heads = self.heads
         if loop is None or not heads:
             return
         if not any(guards_in(self.rec.instrs[heads[0].at :])):
@@ -158,11 +168,10 @@ class Forks:
         try:
             self._begin_traced(frame, loop)
             if not self.active:
-                raise Differ(self.heads.reason)
+                raise Differ(self.reason)
             self._weave(frame, code, loop)
         except Differ as differ:
-            place = Source(code.code, frame.f_lasti)
-            self.rec.exits.note(f"the loop at {place} keeps its branches: {differ}")
+            self.rec.exits.note(f"the loop at {self.head} keeps its branches: {differ}")
 
     def _begin_traced(self, frame: FrameType, loop: Loop) -> None:
         """Record again if an array has become a traced one in one of the rounds.
@@ -180,8 +189,8 @@ class Forks:
 
     def _rounds(self, peeled: int) -> list[Round]:
         """The rounds, but for the first ones; untraced states are numbered as modes."""
-        heads = self.heads.all[peeled:]
-        lists = self.heads.grown(peeled)
+        heads = self.heads[peeled:]
+        lists = self.seen.grown(peeled)
         kinds: dict[str, set[int]] = {}
         for head in heads:
             for name, kind in head.state.items():
@@ -193,34 +202,60 @@ class Forks:
         for head in heads:
             state = tuple([head.state.get(name, -1) for name in several])
             numbers.append(modes.setdefault(state, len(modes)))
-        if len(modes) > _MODES:
+        if len(modes) > MODES:
             raise Differ(f"the untraced value of {several[0]} changes in the loop")
 
-        def own(held: Mapping[Var, int]) -> dict[Var, int]:
-            # What a list held before is not read.
-            return {var: ref for var, ref in held.items() if var[0] not in lists}
-
         return [
-            Round(
-                a.at,
-                b.at,
-                own(a.before),
-                own(b.after),
-                m,
-                n,
-                b.written,
-                b.rebound,
-                b.together,
-            )
+            self._round(a, b, m, n, lists)
             for a, b, m, n in zip(heads, heads[1:], numbers, numbers[1:], strict=False)
         ]
 
+    def _round(
+        self, head: Head, end: Head, mode: int, following: int, lists: Container[str]
+    ) -> Round:
+        """The round from one head to the next.
+
+        Args:
+            lists: those that grow; what they held before is not read.
+        """
+        before, after = (
+            {var: ref for var, ref in held.items() if var[0] not in lists}
+            for held in (head.before, end.after)
+        )
+        found = Round(head.at, end.at, before, after, mode, following)
+        return found._replace(
+            written=end.written, rebound=end.rebound, together=end.together
+        )
+
     def _weave(self, frame: FrameType, code: Code, loop: Loop) -> None:
-        rec = self.rec
         rest = self._rest(frame, code, loop)
         self._check_exit(code, loop)
         self.behind = lambda var: code.reads_behind(loop, var[0])
-        fixes = Fixed(rec, Source(frame.f_code, frame.f_lasti), not rest.heap)
+        fixes, formulas = self._knowledge(rest)
+        last = self._most_peeled()
+        for peeled in range(last + 1):
+            try:
+                if rest.in_place:
+                    self._check_in_place(frame, peeled)
+                rounds = self._rounds(peeled)
+                tree = self._tree(rounds, fixes, peeled)
+                self._united(frame, loop, rounds, tree, formulas, fixes, peeled)
+                return
+            except Differ:
+                if peeled == last:
+                    raise
+
+    def _check_in_place(self, frame: FrameType, first: int) -> None:
+        """Refuse writes in place that `_check_memory` cannot judge."""
+
+    def _tree(self, rounds: list[Round], fixes: Fixed, first: int) -> Block:
+        return read_rounds(self.rec, rounds, fixes, first)
+
+    def _knowledge(self, rest: Rest) -> tuple[Fixed, Any]:
+        """What is known about values from before the loop, and about numbers."""
+        rec = self.rec
+        assert self.head is not None
+        fixes = Fixed(rec, self.head, not rest.heap)
         others = in_all_rounds(rest, self.numbers)
 
         def formulas(step: Step, seen: dict[int, Any]) -> Any:
@@ -231,16 +266,19 @@ class Forks:
                 return [(k, *place) for k in range(len(self.numbers))]
             return others(step, seen)
 
-        last = min(_PEELED, len(self.heads.all) - 1 - FEW)
-        for peeled in range(last + 1):
-            try:
-                rounds = self._rounds(peeled)
-                tree = read_rounds(rec, rounds, fixes, peeled)
-                self._united(frame, loop, rounds, tree, formulas, fixes, peeled)
-                return
-            except Differ:
-                if peeled == last:
-                    raise
+        return fixes, formulas
+
+    def _most_peeled(self) -> int:
+        return min(PEELED, len(self.heads) - 1 - FEW)
+
+    def _key(self, frame: FrameType, loop: Loop) -> Any:
+        """What loop it is to other recordings."""
+        place = frame.f_code, loop.head, self.kind, self.takes_rows
+        return *place, self.numbers.start, self.numbers.step
+
+    def _is_worth(self, tree: Block) -> bool:
+        """Whether a loop is to be made of the tree."""
+        return forks(tree) > 0
 
     def _united(
         self,
@@ -254,8 +292,7 @@ class Forks:
     ) -> None:
         """Put the loop on the tape, with the sides that are known from elsewhere."""
         memory, outside = self.rec.memory, fixes.outside
-        place = frame.f_code, loop.head, self.kind, self.takes_rows
-        key = *place, self.numbers.start, self.numbers.step
+        key = self._key(frame, loop)
         states = self._states(first)
         has_guards = any(guards_in(self.rec.instrs[rounds[0].start :]))
         inside = has_guards and self._is_inside()
@@ -267,15 +304,13 @@ class Forks:
             }
             whole = Block((), modes=parts) if tree.modes else parts[0]
         try:
-            if forks(whole) or inside:
+            if self._is_worth(whole) or inside:
                 self._put(rounds, whole, formulas, fixes, first)
         except Differ:
-            if not forks(tree) and not inside:
+            if not self._is_worth(tree) and not inside:
                 return
             self._put(rounds, tree, formulas, fixes, first)
-            has_guards = any(guards_in(self.rec.instrs[rounds[0].start :]))
-        inside = has_guards and self._is_inside()
-        whole = tree
+            whole = tree
         if memory is None:
             return
         for mode, part in (whole.modes or {0: whole}).items():
@@ -291,21 +326,23 @@ class Forks:
         """What the names hold in each mode of the rounds from `first` on."""
         rounds = self._rounds(first)
         modes = [*[r.mode for r in rounds], rounds[-1].next]
-        lists = self.heads.grown(first)
-        fixed = [pair for pair in self.heads.fixed if pair[0] not in lists]
-        fixed.append((APPENDED, sorted(self.heads.items.items())))
-        behind = (n for n in self.heads.mixed if self.behind((n, 0)))
-        fixed.append(("", [(n, self.heads.mixed[n]) for n in sorted(behind)]))
         found: dict[int, dict[str, int]] = {}
-        for mode, head in zip(modes, self.heads.all[first:], strict=True):
+        for mode, head in zip(modes, self.heads[first:], strict=True):
             known = found.setdefault(mode, dict(head.state))
             found[mode] = {n: k for n, k in known.items() if n in head.state}
+        return [self._state(first, state) for _, state in sorted(found.items())]
+
+    def _state(self, first: int, state: Mapping[str, int]) -> State:
+        """What there is in a mode; lists, and names that each round binds, included."""
+        seen = self.seen
+        lists = seen.grown(first)
+        fixed = [pair for pair in seen.fixed if pair[0] not in lists]
+        behind = sorted(n for n in seen.mixed if self.behind((n, 0)))
         return [
-            [
-                *fixed,
-                *[(n, self.heads.kinds[n][k][0]) for n, k in sorted(state.items())],
-            ]
-            for _, state in sorted(found.items())
+            *fixed,
+            (APPENDED, sorted(seen.items.items())),
+            ("", [(n, seen.mixed[n]) for n in behind]),
+            *[(n, seen.kinds[n][k][0]) for n, k in sorted(state.items())],
         ]
 
     def _put(
@@ -343,7 +380,7 @@ class Forks:
     def _own_memory(self, memory: Mapping[Var, int]) -> None:
         """Give arrays that the loop may write into what it makes of them."""
         rec = self.rec
-        for var, base in self.heads.owners(memory).items():
+        for var, base in self.seen.owners(memory).items():
             before, ref = base.ref, rec.ref(memory[var])
             if before.index != ref.index:
                 rec.values[ref.index] = rec.value(before)
@@ -353,8 +390,8 @@ class Forks:
 
     def _fill(self, stacks: Mapping[Var, int], first: int) -> None:
         """Have lists hold rows of what the loop stacks."""
-        rec, heads = self.rec, self.heads.all[first:]
-        lists = self.heads.grown(first)
+        rec, heads = self.rec, self.heads[first:]
+        lists = self.seen.grown(first)
         for (name, place), stack in stacks.items():
             items = lists[name.removesuffix(APPENDED)]
             for k, head in enumerate(heads[:-1]):
@@ -365,23 +402,16 @@ class Forks:
                 if row.aval.shape:
                     items[at].ref = row
                 else:
-                    _, weak, *_ = self.heads.items[name, place]
+                    _, weak, *_ = self.seen.items[name, place]
                     items[at] = rec.tracer(row, weak)
-        rec.mixed_floats = rec.mixed_floats or self.heads.mixed_floats
+        rec.mixed_floats = rec.mixed_floats or self.seen.mixed_floats
 
     def _rest(self, frame: FrameType, code: Code, loop: Loop) -> Rest:
         dead = code.overwritten(loop)
         names = {n: v for n, v in local_names(frame).items() if n not in dead}
-        lists = self.heads.grown(0)
-        for name in lists:
-            more = sys.getrefcount(names[name]) - _HOLDERS
-            if more > 0:
-                holders = gc.get_referrers(names[name])
-                more -= sum(type(holder) is Known for holder in holders)
-            if more > 0:
-                raise Differ(f"the list {name} may have other names")
+        lists = self._growing(names)
         info = Info.of(frame, type(self.rec).tracer_class(), names)
-        for name, kinds in self.heads.kinds.items():
+        for name, kinds in self.seen.kinds.items():
             if len(kinds) == 1:
                 continue
             info.names[name] = functools.reduce(join, [value for _, value in kinds])
@@ -393,10 +423,22 @@ class Forks:
             rest = rest._replace(positions=rest.positions | {row})
         return rest
 
+    def _growing(self, names: Mapping[str, Any]) -> list[str]:
+        """The lists that grow, of which nobody else has one."""
+        lists = self.seen.grown(0)
+        for name in lists:
+            more = sys.getrefcount(lists[name]) - _HOLDERS
+            if more > 0:
+                holders = gc.get_referrers(lists[name])
+                more -= sum(type(holder) is Known for holder in holders)
+            if more > 0:
+                raise Differ(f"the list {name} may have other names")
+        return list(lists)
+
     def _check_exit(self, code: Code, loop: Loop) -> None:
         """What is read behind the loop follows from the last round's outcomes."""
         items = code.items(loop)
-        for name, (_, traced) in self.heads.mixed.items():
+        for name, (_, traced) in self.seen.mixed.items():
             if not traced and name not in items and code.reads_behind(loop, name):
                 raise Differ(f"{name} is read behind the loop and may be untraced")
 
@@ -410,7 +452,7 @@ class Forks:
         for leaf in leaves:
             if not written.isdisjoint(leaf.rebound):
                 raise Differ("an array is written in place, and bound anew")
-        begin = self.heads.all[first]
+        begin = self.heads[first]
         if not written <= begin.memory.keys():
             raise Differ("an array is written in place that the loop has made")
 
@@ -422,7 +464,7 @@ class Forks:
                 raise Differ("an array that has several names is written in place")
 
 
-def _loop_of(code: Code, frame: FrameType) -> Loop | None:
+def loop_of(code: Code, frame: FrameType) -> Loop | None:
     """The `for` loop of which a frame asks for the next item, if it can be read."""
     head = code.index(frame.f_lasti)
     if code.ops[head].name != "FOR_ITER" or not code.is_plain or code.uses_locals:

@@ -9,7 +9,7 @@ has bound anew, and what it appended to lists.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,6 +68,9 @@ class Head(NamedTuple):
 class Heads:
     """The heads of one execution of a loop so far.
 
+    Args:
+        follows_writes: whether the loop may write into arrays and append to lists.
+
     Attributes:
         kinds: what names held, apart from traced data.
         mixed: for each name that every round binds before it is read, what it holds
@@ -78,8 +81,8 @@ class Heads:
         reason: why this is no loop with branches; "" if nothing speaks against it.
     """
 
-    def __init__(self, rec: Any) -> None:
-        self.rec = rec
+    def __init__(self, rec: Any, follows_writes: bool = True) -> None:
+        self.rec, self.follows_writes = rec, follows_writes
         self.all: list[Head] = []
         self.kinds: dict[str, list[tuple[Any, Value]]] = {}
         self.mixed: dict[str, Any] = {}
@@ -91,8 +94,9 @@ class Heads:
         self._lists: dict[str, list[Any]] = {}
         self._written_to: frozenset[str] | None = frozenset()
         self._seen: list[_Seen] = []
+        self._apart: dict[str, Any] = {}
 
-    def _look(self, value: Any) -> Any:
+    def look(self, value: Any) -> Any:
         own, base = own_ref(value), base_of(value)
         stale = own is None
         ref = base.ref if own is None else own
@@ -102,25 +106,30 @@ class Heads:
             return *known, value.memory.steps
         return *known, bool(ref.aval.shape) and is_uncertain(value)
 
-    def _described(self, describe: Describe, value: Any) -> tuple[Any, list[_Seen]]:
+    def described(self, describe: Describe, value: Any) -> tuple[Any, list[_Seen]]:
         self._seen = []
         return describe(value), self._seen
 
-    def add(self, code: Code, loop: Loop, names: dict[str, Any]) -> None:
-        """Note what the names hold."""
+    def add(
+        self, code: Code, loop: Loop, names: dict[str, Any], dead: Container[str]
+    ) -> None:
+        """Note what the names hold.
+
+        Args:
+            dead: names that each round binds before it reads them.
+        """
         rec, first = self.rec, not self.all
-        describe = Describe(type(rec).tracer_class(), self._look)
-        if first:
+        describe = Describe(type(rec).tracer_class(), self.look)
+        if first and self.follows_writes:
             self._written_to = _written_to(code, loop)
         self._forget_views(names)
         if first:
             self._note_fixed(code, loop, names, describe)
-        dead = code.overwritten(loop)
         held: dict[Var, _Seen] = {}
         for var, known in self._inner:
             value = known()
             if value is not None:
-                held[var] = self._described(describe, value)[1][0]
+                held[var] = self.described(describe, value)[1][0]
         before = {var: seen.ref for var, seen in held.items()}
         after = dict(before)
         state: dict[str, int] = {}
@@ -129,11 +138,11 @@ class Heads:
             traced = type(value) is describe.traced
             if name not in loop.rebound and not traced:
                 continue
-            what, seen = self._described(describe, value)
+            what, seen = self.described(describe, value)
             if name in dead:
                 gone.append((name, what, seen, traced))
                 continue
-            state[name] = self._kind(name, what, value)
+            state[name] = self.kind(name, what, value)
             for place, one in enumerate(seen):
                 before[name, place] = after[name, place] = one.ref
                 held[name, place] = one
@@ -144,7 +153,8 @@ class Heads:
                     after[name, place] = one.ref
             same = [groups.get(id(one.base)) for one in seen if one.base.ref.aval.shape]
             fine = traced and not any(one.stale for one in seen)
-            self._note_dead(name, (what, same), fine)
+            fine = fine and self._apart.setdefault(name, same) == same
+            self._note_dead(name, what, fine)
         lists = self._appended(describe, names, after, groups)
         memory = {
             var: weakref.ref(one.base)
@@ -197,11 +207,11 @@ class Heads:
             value = names[name]
             if name in loop.rebound or type(value) is describe.traced:
                 continue
-            what, seen = self._described(describe, value)
+            what, seen = self.described(describe, value)
             self.fixed.append((name, what))
             for place, one in enumerate(seen):
                 self._inner.append(((name, place), weakref.ref(one.value)))
-            if type(value) is list and name not in shared:
+            if type(value) is list and name not in shared and self.follows_writes:
                 self._lists[name] = value
 
     def _note_dead(self, name: str, what: Any, traced: bool) -> None:
@@ -212,7 +222,7 @@ class Heads:
         if known != (what, traced):
             self.mixed[name] = (None, False)
 
-    def _kind(self, name: str, what: Any, value: Any) -> int:
+    def kind(self, name: str, what: Any, value: Any) -> int:
         """The number of what a name holds, apart from traced data."""
         known = self.kinds.setdefault(name, [])
         for number, (other, _) in enumerate(known):
@@ -271,7 +281,7 @@ class Heads:
                 if type(item) is not describe.traced:
                     self.reason = f"an untraced value is appended to {name}"
                     continue
-                what, (seen, *_) = self._described(describe, item)
+                what, (seen, *_) = self.described(describe, item)
                 if seen.base.ref.aval.shape and what[0].shape:
                     number = id(seen.base)
                     if seen.base is not item or number in known:
@@ -295,6 +305,10 @@ class Heads:
             self.mixed_floats = True
             return
         self.reason = f"different kinds of values are appended to {var[0]}"
+
+    def inside(self) -> dict[Var, int]:
+        """Refs in what the loop leaves alone."""
+        return {var: self.all[-1].before[var] for var, _ in self._inner}
 
     # --- afterwards -------------------------------------------------------------------
 

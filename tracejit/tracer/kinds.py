@@ -74,6 +74,14 @@ def describe(values: Any, parts: list[Any], leaves: list[Any], rec: Any) -> Any:
             parts += (kind, x.tobytes())
         elif kind is complex:
             parts += (kind, x.real.hex(), x.imag.hex())
+        elif issubclass(kind, tracer):
+            # An array that the function made, see `numpy_api.buffers`.
+            array = x.memory.array
+            if array.nbytes > BYTES or (rec is not None and x.rec is not rec):
+                return False
+            rec = x.rec
+            parts += (kind, array.shape, array.dtype.num, array.tobytes())
+            leaves.append(x.constant(rec))
         elif kind is type and (x in _CLASSES or issubclass(x, np.generic)):
             parts.append(x)
         elif isinstance(x, np.dtype):

@@ -405,7 +405,7 @@ def rewrite(x: Any, part: Ref, steps: Sequence[Step] = ()) -> None:
 def replaced(base: Any, ref: Ref) -> None:
     """Give an owner another value; its views are stale from now on."""
     if base.rec.noting is not None:
-        base.rec.noting.pure = False
+        base.rec.noting.writes_into(base)
     base.ref = ref
     owner = base.memory
     if owner is not None:

@@ -22,19 +22,34 @@ class Noting:
         first, start: the number of the next ref, and of the next instr, at its start.
         looks: refs whose values the call asked for.
         guards: (expected, note) of each guard.
+        own: copies that the call writes into.
         captures: (ref, array) of ordinary arrays.
         pure: whether nothing happened that another call of the kind might not repeat.
     """
 
-    __slots__ = ("captures", "first", "guards", "leaves", "looks", "pure", "start")
+    __slots__ = (
+        "captures",
+        "first",
+        "guards",
+        "leaves",
+        "looks",
+        "own",
+        "pure",
+        "start",
+    )
 
     def __init__(self, rec: Any, leaves: list[Any]) -> None:
         self.first, self.start = len(rec.avals), len(rec.instrs)
         self.leaves = leaves
+        self.own: list[Any] = []
         self.looks: list[int] = []
         self.guards: list[tuple[Any, str]] = []
         self.captures: list[tuple[int, np.ndarray]] = []
         self.pure = True
+
+    def writes_into(self, x: Any) -> None:
+        """Note a write, which another call must repeat unless it is into a copy."""
+        self.pure &= any(x is copy for copy in self.own)
 
     def asks_for_layout(self, x: Any) -> None:
         """Note a question how `x` lies in memory: maybe as a view of others'."""

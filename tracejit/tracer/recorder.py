@@ -30,6 +30,7 @@ from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
 from .exits import GuardExits
 from .forks import RecordAgain, RecordPaths
 from .frames import user_frame, user_source, where
+from .leaving import note_guard
 from .memory import own_ref
 from .noting import Noting
 from .warn import ErrorStates, run_noisy, warn
@@ -441,12 +442,17 @@ class Recorder(Builder):
         """Record that what follows holds only while `ref` is `expected`."""
         number = len(self.guards)
         frame = user_frame()
+        before = len(self.instrs)
         self.exits.visit(frame, expected)
         self.source = self.source_at(frame)
         self.append(guard, (ref,), {"expected": expected, "exit": number}, ())
         if self.noting is not None:
             self.noting.guards.append((expected, note))
+            # Stale views that the visit derived are no part of the call.
+            self.noting.pure &= len(self.instrs) == before + 1
         self.guards.append(GuardInfo(number, ref, expected, self.source, note))
+        if self.may_fork and type(expected) is bool:
+            note_guard(self, frame, expected)
 
     def producer(self, index: int) -> Instr | None:
         """The instr that made a ref; None of an input."""

@@ -12,7 +12,7 @@ the others, if it is the same loop in the same untraced state:
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 from ..passes.reroll import Block, Differ, moved, united
@@ -88,21 +88,20 @@ class Memory:
         self,
         loop: Hashable,
         tree: Block,
-        states: Sequence[State],
+        states: list[State],
         number: int,
         outside: Any,
+        most: int = 0,
     ) -> Block:
         """The tree of the rounds of one state, with the sides that are remembered.
 
         Args:
-            states: of the present recording.
+            states: of the present recording; those that sides lead to are added as
+                long as there are fewer than `most`.
             number: which of them the rounds began in.
         """
         way = tree.way
-
-        def number_of(state: Any) -> int | None:
-            return next((n for n, s in enumerate(states) if s == state), None)
-
+        number_of = _numbers(states, most)
         for entry in self._entries.get(loop, ()):
             if entry.state != states[number] or not _covers(outside, entry.outside):
                 continue
@@ -111,6 +110,34 @@ class Memory:
             except Differ:
                 continue
         return tree
+
+    def tree(
+        self, loop: Hashable, states: list[State], number: int, outside: Any, most: int
+    ) -> Block | None:
+        """What is remembered of the rounds that begin in a state, if anything."""
+        for entry in self._entries.get(loop, ()):
+            if entry.state == states[number] and _covers(outside, entry.outside):
+                try:
+                    first = moved(entry.tree, 0, (number,), _numbers(states, most))
+                except Differ:
+                    continue
+                return self.united(loop, first, states, number, outside, most)
+        return None
+
+
+def _numbers(states: list[State], most: int) -> Callable[[Any], int | None]:
+    """Finds the number of a state."""
+
+    def number_of(state: Any) -> int | None:
+        for number, known in enumerate(states):
+            if known == state:
+                return number
+        if len(states) >= most:
+            return None
+        states.append(state)
+        return len(states) - 1
+
+    return number_of
 
 
 def _covers(now: Any, then: Any) -> bool:

@@ -38,13 +38,14 @@ import numpy as np
 
 from ..passes.reroll import Formula, Proof, prove_rounds, stretch
 from .differing import differing
-from .forks import FEW, Forks, RecordAgain
+from .forks import FEW, RecordAgain
 from .grown import Grown, grown_list
 from .memory import own_ref
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Loop, code_of
 from .purity.counted import COUNTER
 from .purity.values import Value
+from .turns import Turns
 from .watch import Describe, local_names
 
 __all__ = ["ROUNDS", "RecordAgain", "Rounds"]
@@ -127,9 +128,9 @@ class Rounds:
         self.watching = rec.may_skip and count > ROUNDS + 2
         self.begin, self.guards = len(rec.instrs), len(rec.guards)
         self.full = self.begin + MANY
-        self.forks: Forks | None = None
+        self.forks: Turns | None = None
         if rec.may_fork and count >= FEW:
-            self.forks = Forks(rec, kind, numbers, takes_rows)
+            self.forks = Turns(rec, kind, numbers, takes_rows)
 
     def __iter__(self) -> Iterator[Any]:
         return self

@@ -31,8 +31,9 @@ from typing import Any
 from .purity import FIXED, Info, Verdict, check
 from .purity.bytecode import Code, Loop, code_of
 from .purity.values import is_array, is_scalar
+from .purity.ways import goes_to
 
-__all__ = ["Describe", "Watch", "local_names"]
+__all__ = ["Describe", "Watch", "local_names", "mark_of"]
 
 #: Frames further up than this are not looked at.
 _FRAMES = 8
@@ -121,13 +122,22 @@ class _Run:
 class _Mark:
     """What is remembered about a frame, kept as its `f_trace`."""
 
-    __slots__ = ("runs",)
+    __slots__ = ("runs", "turns")
 
     def __init__(self) -> None:
         self.runs: dict[Any, _Run] = {}
+        self.turns: dict[Any, Any] = {}  # of `leaving`
 
     def __call__(self, *event: Any) -> None:
         """Do nothing: a debugger that starts meanwhile may call its `f_trace`."""
+
+
+def mark_of(frame: FrameType) -> _Mark | None:
+    """What is remembered about a frame; None if a debugger has the place."""
+    mark = frame.f_trace
+    if mark is None:
+        mark = frame.f_trace = _Mark()
+    return mark if type(mark) is _Mark else None
 
 
 class Watch:
@@ -178,7 +188,7 @@ class Watch:
         """See which loops of a frame a guard leaves: they will begin anew."""
         code = code_of(frame.f_code)
         at = code.decision(code.index(frame.f_lasti))
-        after = None if at is None else code.decided(at, outcome)
+        after = None if at is None else goes_to(code, at, outcome)
         if at is None or after is None:
             return None
         self._decided.add((code.code, code.place(at)))
@@ -225,12 +235,10 @@ class Watch:
         chain: tuple[_Spot, ...],
         inner: list[tuple[str, Any]],
     ) -> None:
-        mark = frame.f_trace
-        if type(mark) is not _Mark:
-            if mark is not None:  # a debugger's
-                self._refused[chain[0].source] = "the code is being debugged", 0
-                return
-            mark = frame.f_trace = _Mark()
+        mark = mark_of(frame)
+        if mark is None:
+            self._refused[chain[0].source] = "the code is being debugged", 0
+            return
         visible = local_names(frame)
         loop = chain[-1].loop
         assert loop is not None
@@ -338,7 +346,7 @@ class Watch:
             return found
         found = run.verdict
         line = run.code.ops[run.at].line
-        if not self._is_one(run):
+        if not self.is_one(run.code, run.code.whole(run.loop), bool(run.counters)):
             text = "the loop begins again, and may be left in a way that is not traced"
             return Verdict(False, text, line)
         if found is None:
@@ -350,13 +358,16 @@ class Watch:
             found = found._replace(rounds=run.rounds(found.rounds, start))
         return found._replace(since=run.since)
 
-    def _is_one(self, run: _Run) -> bool:
-        """Whether the visits of a run are known to be of one execution of the loop."""
-        code, loop = run.code, run.code.whole(run.loop)
+    def is_one(self, code: Code, loop: Loop, counted: bool = False) -> bool:
+        """Whether visits are known to be of one execution of a loop.
+
+        Args:
+            counted: whether that it begins anew is seen in other ways.
+        """
         if not code.is_inner(loop):
             return True
         ways = {code.place(i) for i in code.ways_out(loop)}
-        if run.counters:
+        if counted:
             ways.discard(loop.head)
         return all((code.code, way) in self._decided for way in ways)
 

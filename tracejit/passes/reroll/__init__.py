@@ -58,6 +58,7 @@ from .exits import (
     turned,
 )
 from .find import Run, Tokens, find
+from .left import TEST, Departure, Left, weave_left
 from .prove import Proof, prove
 from .reads import Reads
 from .rewrite import Rolled, rewrite
@@ -67,10 +68,10 @@ from .unstack import join_rows, unstack
 from .weave import weave
 
 __all__ = [
-    "APPENDED", "Block", "Differ", "Exits", "Formula", "Formulas", "Judgement", "Outer",
-    "Proof", "Round", "Step", "Var", "forks", "guards_in", "join_rows", "moved",
-    "prove_rounds", "read_rounds", "reroll", "reroll_tape", "rewrite", "stretch",
-    "united", "unstack", "weave",
+    "APPENDED", "TEST", "Block", "Departure", "Differ", "Exits", "Formula", "Formulas",
+    "Judgement", "Left", "Outer", "Proof", "Round", "Step", "Var", "forks", "guards_in",
+    "join_rows", "moved", "prove_rounds", "read_rounds", "reroll", "reroll_tape",
+    "rewrite", "stretch", "united", "unstack", "weave", "weave_left",
 ]  # fmt: skip
 
 MAX_ROUNDS = 8

@@ -96,6 +96,7 @@ class Round(NamedTuple):
 
     `before` are the names that may be read; `after` all of them.  `mode` numbers the
     untraced state at the head, which decides what the round does; `next` that behind.
+    `exit` says where a round that leaves the loop goes on (see `left`).
 
     An array is an object, which several names may refer to: `written` are those that
     the round writes into, `rebound` those that are other ones behind it, `together`
@@ -108,6 +109,7 @@ class Round(NamedTuple):
     after: Mapping[Var, int]
     mode: int = 0
     next: int = 0
+    exit: Hashable = None
     written: frozenset[Var] = frozenset()
     rebound: frozenset[Var] = frozenset()
     together: frozenset[frozenset[Var]] = frozenset()
@@ -180,6 +182,7 @@ class Block:
         after: at the end of the round, what each name holds; None if that differs.
         next: at the end of the round, the mode of the next one.
         written, rebound, together: at the end of the round, as of a `Round`.
+        exit: at the end of a round that leaves the loop, where it goes on.
     """
 
     way: Way
@@ -191,6 +194,7 @@ class Block:
     modes: dict[int, Block] = field(default_factory=dict)
     after: dict[Var, Operand | None] = field(default_factory=dict)
     next: Any = 0
+    exit: Hashable = None
     written: frozenset[Var] = frozenset()
     rebound: frozenset[Var] = frozenset()
     together: frozenset[frozenset[Var]] = frozenset()
@@ -272,10 +276,10 @@ class _Reader:
                 if len(over) < len(at):
                     raise Differ("its rounds differ")
                 found.after = self.afterwards(at)
-                following = {self.rounds[k].next for k in at}
+                following = {(self.rounds[k].next, self.rounds[k].exit) for k in at}
                 if len(following) > 1:
                     raise Differ("untraced state differs behind equal rounds")
-                (found.next,) = following
+                ((found.next, found.exit),) = following
                 ends = [self.rounds[k] for k in at]
                 found.written = frozenset().union(*[r.written for r in ends])
                 found.rebound = frozenset().union(*[r.rebound for r in ends])

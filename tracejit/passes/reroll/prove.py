@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: A value may be carried over at most this many iterations.
-MAX_LAG = 4
+MAX_LAG = 16
 #: First repetitions that are given up to make a pattern hold.
 MAX_PEEL = 3
 

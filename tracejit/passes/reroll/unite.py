@@ -19,11 +19,13 @@ def united(here: Block, other: Block) -> Block:
     Raises:
         Differ: blocks at the same place are not the same.
     """
-    if here.modes or other.modes or here.next != other.next:
+    ends = (here.next, here.exit), (other.next, other.exit)
+    if here.modes or other.modes or ends[0] != ends[1]:
         raise Differ("untraced state changes")
     if [s.word for s in here.steps] != [s.word for s in other.steps]:
         raise Differ("its rounds differ")
-    found = Block(here.way, word=here.word, instr=here.instr, next=here.next)
+    found = Block(here.way, word=here.word, instr=here.instr)
+    found.next, found.exit = here.next, here.exit
     for mine, theirs in zip(here.steps, other.steps, strict=True):
         pairs = zip(mine.operands, theirs.operands, strict=True)
         operands = [_both(a, b) for a, b in pairs]
@@ -71,7 +73,7 @@ def moved(block: Block, drop: int, put: Way, number: Callable[[Any], Any]) -> Bl
             new.steps.append(replace(step, operands=operands))
         if old.is_leaf:
             new.after = {var: operand(o) for var, o in old.after.items()}
-            new.next = number(old.next)
+            new.next, new.exit = number(old.next), old.exit
             new.written, new.rebound = old.written, old.rebound
             new.together = old.together
             return None if new.next is None else new

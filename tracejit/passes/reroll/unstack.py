@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
+from typing import Any, NamedTuple
 
 from ...avals import Aval
 from ...primitive import PRIMITIVES
@@ -50,6 +51,15 @@ def unstack(
     return found
 
 
+class _Row(NamedTuple):
+    """A row of a stack, perhaps with further axes of length 1, or rows side by side."""
+
+    stack: int
+    lo: int
+    hi: int
+    shape: tuple[int, ...]
+
+
 def join_rows(
     builder: Builder,
     instrs: list[Instr],
@@ -57,20 +67,28 @@ def join_rows(
     live: Set[int],
 ) -> list[Instr]:
     """The instrs with rows that are concatenated taken in one piece."""
-    # Rows with an axis of length 1 in front, as np.stack and np.array make them.
-    lifted: dict[int, tuple[int, int]] = {}
+    avals = builder.avals
+    # Rows with an axis of length 1 more, as np.stack and np.array make them.
+    lifted: dict[int, _Row] = {}
     rest: list[Instr] = []
     for instr in instrs:
         name = instr.prim.name
         if name == "reshape" and instr.args[0] in row_of:
-            shape = builder.avals[instr.args[0]].shape
-            if instr.params["shape"] == (1, *shape):
-                lifted[instr.outs[0]] = row_of[instr.args[0]]
-        elif name == "concatenate" and instr.params["axis"] == 0:
-            parts = _join(instr.args, lifted)
+            stack, at = row_of[instr.args[0]]
+            lifted[instr.outs[0]] = _Row(stack, at, at + 1, avals[instr.outs[0]].shape)
+        elif name == "concatenate":
+            rows = [
+                _Row(*row_of[a], row_of[a][1] + 1, avals[a].shape)
+                if a in row_of
+                else lifted.get(a)
+                for a in instr.args
+            ]
+            parts = _join(instr.args, rows)
             if len(parts) < len(instr.args):
+                axis = instr.params["axis"]
                 args = [
-                    p if isinstance(p, int) else _rows(builder, rest, *p) for p in parts
+                    p if isinstance(p, int) else _piece(builder, rest, p, axis)
+                    for p in parts
                 ]
                 prim, params = instr.prim, instr.params
                 if len(args) == 1:
@@ -82,7 +100,7 @@ def join_rows(
 
 
 def _used(
-    instrs: list[Instr], lifted: Mapping[int, tuple[int, int]], live: Set[int]
+    instrs: list[Instr], lifted: Mapping[int, _Row], live: Set[int]
 ) -> list[Instr]:
     """The instrs without lifted rows that nobody reads any more."""
     used = {a for i in instrs for a in i.args} | live
@@ -91,23 +109,44 @@ def _used(
     ]
 
 
-def _join(
-    args: tuple[int, ...], reshaped: Mapping[int, tuple[int, int]]
-) -> list[int | tuple[int, int, int]]:
+def _join(args: tuple[int, ...], rows: list[_Row | None]) -> list[int | _Row]:
     """Operands of a concatenate with consecutive rows of one stack put together."""
-    parts: list[int | tuple[int, int, int]] = []
-    for a in args:
-        if a not in reshaped:
+    parts: list[int | _Row] = []
+    for a, row in zip(args, rows, strict=True):
+        last = parts[-1] if parts else None
+        if row is None:
             parts.append(a)
-            continue
-        stack, rep = reshaped[a]
-        if parts and isinstance(parts[-1], tuple):
-            known, lo, hi = parts[-1]
-            if known == stack and hi == rep:
-                parts[-1] = (stack, lo, rep + 1)
-                continue
-        parts.append((stack, rep, rep + 1))
+        elif isinstance(last, _Row) and _follows(row, last):
+            parts[-1] = last._replace(hi=row.hi)
+        else:
+            parts.append(row)
     return parts
+
+
+def _follows(row: _Row, last: _Row) -> bool:
+    return (row.stack, row.lo, row.shape) == (last.stack, last.hi, last.shape)
+
+
+def _piece(builder: Builder, into: list[Instr], rows: _Row, axis: int) -> int:
+    """Rows of a stack side by side along an axis; what makes them goes to `into`."""
+    found = _rows(builder, into, rows.stack, rows.lo, rows.hi)
+    count, shape = rows.hi - rows.lo, rows.shape
+
+    def emit(name: str, params: dict[str, Any], shape: tuple[int, ...]) -> int:
+        if builder.avals[found].shape == shape and name == "reshape":
+            return found
+        out = builder.new(Aval(shape, builder.avals[found].dtype)).index
+        into.append(Instr(PRIMITIVES[name], (found,), params, (out,), None))
+        return out
+
+    joined = (*shape[:axis], count * shape[axis], *shape[axis + 1 :])
+    if axis and count > 1:
+        found = emit("reshape", {"shape": (count, *shape)}, (count, *shape))
+        # The axis of the rows goes in front of the one they are joined along.
+        perm = (*range(1, axis + 1), 0, *range(axis + 1, len(shape) + 1))
+        moved = tuple([(count, *shape)[k] for k in perm])
+        found = emit("transpose", {"perm": perm}, moved)
+    return emit("reshape", {"shape": joined}, joined)
 
 
 def _rows(builder: Builder, into: list[Instr], stack: int, lo: int, hi: int) -> int:

@@ -35,7 +35,7 @@ from .classes import Classes, Key
 from .moving import Moving
 from .scope import Scope
 
-__all__ = ["Woven", "weave"]
+__all__ = ["Weaver", "Woven", "weave"]
 
 _I64 = np.dtype(np.int64)
 _MODE = ("mode", None)
@@ -84,12 +84,12 @@ def weave(
     Raises:
         Differ: it cannot be done; nothing has changed.
     """
-    return _Weaver(
+    return Weaver(
         builder, rounds, tree, live, table, formulas, fixes, exit, first, behind
     ).weave()
 
 
-class _Weaver(Moving):
+class Weaver(Moving):
     """One replacement under construction."""
 
     def __init__(
@@ -279,15 +279,7 @@ class _Weaver(Moving):
         if block.modes:
             return self.by_mode(list(block.modes.items()), scope, carries)
         if block.test is None:
-            found = [
-                scope.get(self.rule(block, names, is_read))
-                for names, is_read in carries.values()
-            ]
-            if self.tree.modes:
-                scope.builder.source = None
-                found.append(scope.builder.const(block.next, _I64))
-            items = [self.item(block, var) for var in self.appended]
-            return found + [scope.get(self.key(o)) for o in items]
+            return self.ends(block, scope, carries)
         assert block.instr is not None
         scope.builder.source = block.instr.source
         test = scope.get(self.key(block.test))
@@ -303,6 +295,18 @@ class _Weaver(Moving):
             source,
             lambda outcome, inner: self.block(block.sides[outcome], inner, carries),
         )
+
+    def ends(self, block: Block, scope: Scope, carries: Mapping[Key, Any]) -> list[Ref]:
+        """What the carries are behind a round."""
+        found = [
+            scope.get(self.rule(block, names, is_read))
+            for names, is_read in carries.values()
+        ]
+        if self.tree.modes:
+            scope.builder.source = None
+            found.append(scope.builder.const(block.next, _I64))
+        items = [self.item(block, var) for var in self.appended]
+        return found + [scope.get(self.key(o)) for o in items]
 
     def by_mode(
         self, modes: list[tuple[int, Block]], scope: Scope, carries: Mapping[Key, Any]

@@ -73,6 +73,8 @@ class Words:
         """
         parts = [np.concatenate(part) for part in zip(*self.parts, strict=True)]
         firsts, classes = _numbered(parts)
+        if len(firsts) == len(instrs):
+            return classes, set()  # no place occurs twice: there is nothing to find
         few = [instrs[k] for k in firsts.tolist()]
         prims, _, results, params = (part[firsts] for part in parts)
         shapes = _shapes(results, few, self.tokens.avals)

@@ -155,7 +155,7 @@ class Code:
                     return min(target + 1, len(self.ops) - 1)
         return None
 
-    def _edges(self, i: int) -> Iterator[int]:
+    def edges(self, i: int) -> Iterator[int]:
         yield from self.after(i)
         for first, last, target, _ in self.handlers:
             if first <= i <= last:
@@ -201,12 +201,12 @@ class Code:
         """All natural loops, inner ones before the loops around them."""
         before: dict[int, set[int]] = {i: set() for i in range(len(self.ops))}
         for i in before:
-            for k in self._edges(i):
+            for k in self.edges(i):
                 before[k].add(i)
         dominators = self._dominators(before)
         bodies: dict[int, set[int]] = {}
         for i, over in dominators.items():
-            for head in self._edges(i):
+            for head in self.edges(i):
                 if not over >> head & 1:
                     continue
                 body = bodies.setdefault(head, {head})
@@ -225,7 +225,7 @@ class Code:
         """For each instruction that can run, a bit set of those always run earlier."""
         reached, waiting = {0}, [0]
         while waiting:
-            for k in self._edges(waiting.pop()):
+            for k in self.edges(waiting.pop()):
                 if k not in reached:
                     reached.add(k)
                     waiting.append(k)
@@ -273,7 +273,7 @@ class Code:
             if name in self.ops[i].read:
                 return True
             if name not in self.ops[i].stored:
-                waiting += self._edges(i)
+                waiting += self.edges(i)
         return False
 
     def overwritten(self, loop: Loop) -> frozenset[str]:
@@ -299,7 +299,7 @@ class Code:
             seen.add(i)
             op = self.ops[i]
             if name not in op.stored or op.name.startswith("DELETE"):
-                waiting += self._edges(i)
+                waiting += self.edges(i)
         return False
 
     def items(self, loop: Loop) -> frozenset[str]:
@@ -320,7 +320,7 @@ class Code:
         if name in self.code.co_cellvars or name in self.code.co_freevars:
             return True
         seen: set[int] = set()
-        waiting = [k for i in loop.body for k in self._edges(i) if k not in loop.body]
+        waiting = [k for i in loop.body for k in self.edges(i) if k not in loop.body]
         while waiting:
             i = waiting.pop()
             if i in seen:
@@ -329,7 +329,7 @@ class Code:
             if name in self.ops[i].read:
                 return True
             if name not in self.ops[i].stored:
-                waiting += self._edges(i)
+                waiting += self.edges(i)
         return False
 
     def loop_at(self, i: int) -> Loop | None:
