@@ -105,6 +105,8 @@ class Turns(Forks):
             if code.reads_behind(loop, name):
                 state[name] = self.seen.kind(name, _UNBOUND, None)
         self.heads[-1] = self.heads[-1]._replace(state=state)
+        if self.reason:
+            self.active = False
 
     def _place(self, frame: FrameType) -> tuple[Code, Loop]:
         assert self.head is not None
