@@ -570,7 +570,10 @@ def test_more_rounds_than_there_is_room_for() -> None:
             python_counter,
             "branches: the untraced value of n changes in the loop",
         ),
-        (listed, "branches: `seen.append(s)`, line {}: a list changes in the loop"),
+        (
+            listed,
+            "number of rounds: `seen.append(s)`, line {}: a list changes in the loop",
+        ),
         (
             counter_after,
             "number of rounds: i is read behind the loop and is untraced",
