@@ -65,8 +65,8 @@ __all__ = [
 PEELED = 3
 #: So many states there may be.
 MODES = 4
-#: Who holds a list that has one name: the frame, tables of names, the question.
-_HOLDERS = 5
+#: Who holds a list that has one name: the frame, two tables of names, the question.
+_HOLDERS = 4
 #: A loop without a guard in so many rounds is not watched any longer.
 _PATIENCE = 8
 #: Fewer rounds than this stay as they are.
@@ -104,6 +104,7 @@ class Forks:
         self.begun: dict[str, weakref.ref] = {}
         self.active = self.hopeful = True
         self.behind: Callable[[Var], bool] = lambda var: True
+        self.names: dict[str, Any] = {}
         self.head: Source | None = None
 
     @property
@@ -165,6 +166,7 @@ class Forks:
             return
         if not any(guards_in(self.rec.instrs[heads[0].at :])):
             return
+        self.names = local_names(frame)
         try:
             self._begin_traced(frame, loop)
             if not self.active:
@@ -172,6 +174,8 @@ class Forks:
             self._weave(frame, code, loop)
         except Differ as differ:
             self.rec.exits.note(f"the loop at {self.head} keeps its branches: {differ}")
+        finally:
+            self.names = {}
 
     def _begin_traced(self, frame: FrameType, loop: Loop) -> None:
         """Record again if an array has become a traced one in one of the rounds.
@@ -391,9 +395,8 @@ class Forks:
     def _fill(self, stacks: Mapping[Var, int], first: int) -> None:
         """Have lists hold rows of what the loop stacks."""
         rec, heads = self.rec, self.heads[first:]
-        lists = self.seen.grown(first)
         for (name, place), stack in stacks.items():
-            items = lists[name.removesuffix(APPENDED)]
+            items = self.names[name.removesuffix(APPENDED)]
             for k, head in enumerate(heads[:-1]):
                 at = head.lists[name.removesuffix(APPENDED)] + place
                 row = rec.row(stack, k)
@@ -409,7 +412,7 @@ class Forks:
     def _rest(self, frame: FrameType, code: Code, loop: Loop) -> Rest:
         dead = code.overwritten(loop)
         names = {n: v for n, v in local_names(frame).items() if n not in dead}
-        lists = self._growing(names)
+        lists = self._growing()
         info = Info.of(frame, type(self.rec).tracer_class(), names)
         for name, kinds in self.seen.kinds.items():
             if len(kinds) == 1:
@@ -423,17 +426,17 @@ class Forks:
             rest = rest._replace(positions=rest.positions | {row})
         return rest
 
-    def _growing(self, names: Mapping[str, Any]) -> list[str]:
+    def _growing(self) -> list[str]:
         """The lists that grow, of which nobody else has one."""
         lists = self.seen.grown(0)
         for name in lists:
-            more = sys.getrefcount(lists[name]) - _HOLDERS
+            more = sys.getrefcount(self.names[name]) - _HOLDERS
             if more > 0:
-                holders = gc.get_referrers(lists[name])
+                holders = gc.get_referrers(self.names[name])
                 more -= sum(type(holder) is Known for holder in holders)
             if more > 0:
                 raise Differ(f"the list {name} may have other names")
-        return list(lists)
+        return lists
 
     def _check_exit(self, code: Code, loop: Loop) -> None:
         """What is read behind the loop follows from the last round's outcomes."""

@@ -91,7 +91,7 @@ class Heads:
         self.mixed_floats = False
         self.reason = ""
         self._inner: list[tuple[Var, weakref.ref]] = []
-        self._lists: dict[str, list[Any]] = {}
+        self._lists: dict[str, int] = {}
         self._written_to: frozenset[str] | None = frozenset()
         self._seen: list[_Seen] = []
         self._apart: dict[str, Any] = {}
@@ -175,6 +175,7 @@ class Heads:
             lists,
         )
         self.all.append(head)
+        self._seen = []  # nothing here keeps a traced value
 
     def _forget_views(self, names: Mapping[str, Any]) -> None:
         """Have views of what the loop writes into be taken anew in each round.
@@ -212,7 +213,7 @@ class Heads:
             for place, one in enumerate(seen):
                 self._inner.append(((name, place), weakref.ref(one.value)))
             if type(value) is list and name not in shared and self.follows_writes:
-                self._lists[name] = value
+                self._lists[name] = id(value)
 
     def _note_dead(self, name: str, what: Any, traced: bool) -> None:
         """Whether a name that is bound anew is always the same kind of traced value."""
@@ -258,8 +259,9 @@ class Heads:
     ) -> dict[str, int]:
         """Note what the round appended to lists, in `after` and `groups`."""
         lengths: dict[str, int] = {}
-        for name, items in self._lists.items():
-            if names[name] is not items:
+        for name, number in self._lists.items():
+            items = names[name]
+            if id(items) != number:
                 self.reason = f"the list {name} is another one"
                 continue
             lengths[name] = len(items)
@@ -312,11 +314,11 @@ class Heads:
 
     # --- afterwards -------------------------------------------------------------------
 
-    def grown(self, first: int) -> dict[str, list[Any]]:
+    def grown(self, first: int) -> list[str]:
         """The lists that rounds from `first` on have appended to."""
         start = self.all[first].lists
         end = self.all[-1].lists
-        return {n: v for n, v in self._lists.items() if end.get(n) != start.get(n)}
+        return [name for name in self._lists if end.get(name) != start.get(name)]
 
     def owners(self, names: Iterable[Var]) -> dict[Var, Any]:
         """What owns the memory of arrays."""

@@ -464,7 +464,7 @@ class Turns(Forks):
     def _rest(self, frame: FrameType, code: Code, loop: Loop) -> Rest:
         assert self.head is not None
         info = self._info(frame, code, loop)
-        growing = self._growing(info.names) if self._is_plain_for() else ()
+        growing = self._growing() if self._is_plain_for() else ()
         rest = read_rest(info, self.head.lasti, self.kind, growing)
         if not isinstance(rest, Rest):
             raise Differ(rest)
