@@ -23,6 +23,7 @@ def main():
         long_loops,
         page,
         paths,
+        recording,
         rolling,
     )
 
@@ -48,6 +49,8 @@ def main():
     show(rolling.rows(rolls) if rolls else [])
     growths = leak.measure() if options.leak else []
     show(leak.rows(growths) if growths else [])
+    costs = recording.measure() if options.recording else []
+    show(recording.summary(costs) if costs else [])
     variables = define_by_run.measure() if options.define_by_run else []
     show(define_by_run.rows(variables) if variables else [])
     if options.markdown:
@@ -62,6 +65,7 @@ def main():
             loops=loops,
             rolls=rolls,
             variables=variables,
+            costs=costs,
             settings=settings,
             command=" ".join(["python -m benchmarks", *sys.argv[1:]]),
         )
@@ -110,6 +114,9 @@ def parse():
     parser.add_argument(
         "--long-loops", action="store_true", help="time first calls of long loops too"
     )
+    parser.add_argument(
+        "--recording", action="store_true", help="time every NumPy call's recording too"
+    )
     parser.add_argument("--leak", action="store_true", help="look for leaks too")
     parser.add_argument(
         "--define-by-run", action="store_true", help="time `tracejit.autograd` too"
@@ -131,6 +138,7 @@ def parse():
     )
     options = parser.parse_args()
     if options.all:
+        options.recording = True
         options.peers = options.latency = options.leak = options.paths = True
         options.batched = options.inside = options.define_by_run = True
         options.long_loops = True

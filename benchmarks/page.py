@@ -9,6 +9,7 @@ from benchmarks import (
     leak,
     long_loops,
     paths,
+    recording,
     rolling,
 )
 from benchmarks.harness import first_rows, markdown, rows
@@ -105,6 +106,16 @@ three branches; two of them differ by a constant only.
 
 """
 
+RECORDING = """
+## Recording
+
+Processor time of a NumPy call while a function is recorded: the calls of the test
+suite's sweep, on arrays of a few elements, in a recording that has met their kind
+before (*again*, and *each* of the calls in a text) and in one that has not (*in full*).
+Composites cost by their instrs: below are the twenty dearest.
+
+"""
+
 LEAKS = """
 ## Memory
 
@@ -137,6 +148,7 @@ def render(
     loops=(),
     rolls=(),
     variables=(),
+    costs=(),
     settings,
     command,
 ):
@@ -152,6 +164,7 @@ def render(
         loops: of `long_loops.measure`; likewise.
         rolls: of `rolling.measure`; likewise.
         variables: of `define_by_run.measure`; likewise.
+        costs: of `recording.measure`; likewise.
         settings: one line on machine and versions.
         command: what was run.
     """
@@ -174,6 +187,9 @@ def render(
         page += INSIDE + markdown(inside.rows(borders)) + "\n"
     if waits:
         page += LATENCY + markdown(latency.rows(waits)) + "\n"
+    if costs:
+        page += RECORDING + markdown(recording.summary(costs)) + "\n\n"
+        page += markdown(recording.rows(costs[:20])) + "\n"
     if growths:
         page += LEAKS + markdown(leak.rows(growths)) + "\n"
     if variables:

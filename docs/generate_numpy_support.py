@@ -37,7 +37,8 @@ what has a derivative other than zero somewhere.
 {counts}
 
 Positional arguments, lists of traced values and NumPy's promotion work everywhere; the
-tables name the optional parameters that are served. Modes: *jvp vjp* are both, of any
+tables name the optional parameters that are served, and `out=` is served wherever
+NumPy has it. Modes: *jvp vjp* are both, of any
 order; *none* passes through exactly and has derivative zero. Floats are float64 and
 float32, integers and bools are what NumPy makes of them. In a kernel, *compiled* is
 machine code of our own (BLAS and LAPACK where NumPy has them), *host* calls NumPy's

@@ -536,7 +536,39 @@ def test_the_samplers_signature():
     assert function.ctypes(3, pointer(x), pointer(slope), pointer(value), None) == 0
     assert np.allclose(slope, -precision @ x)
     assert value[0] == -0.5 * x @ precision @ x
+    # Another dimension: nothing is read.
     assert function.ctypes(2, pointer(x), pointer(slope), pointer(value), None) == 1
+    assert np.isnan(value[0])
+    assert function.ctypes(5, pointer(x), pointer(slope), pointer(value), None) == 1
+    assert np.allclose(slope, -precision @ x)
+
+
+def test_a_samplers_user_data():
+    """The density's data, read at each call."""
+
+    def log_density(x, data):
+        return -0.5 * np.sum((x - data[0]) ** 2) * data[1]
+
+    function = value_and_grad(log_density).cfunc(
+        np.zeros(3), np.array([0.0, 1.0]), signature="sampler", user_data=1
+    )
+    x, slope, value = np.array([1.0, -1.0, 2.0]), np.zeros(3), np.zeros(1)
+    for data in (np.array([0.5, 2.0]), np.array([-1.0, 3.0])):
+        operands = pointer(x), pointer(slope), pointer(value), data.ctypes.data
+        assert function.ctypes(3, *operands) == 0
+        assert value[0] == pytest.approx(log_density(x, data), rel=1e-14)
+        np.testing.assert_allclose(slope, -(x - data[0]) * data[1], rtol=1e-14)
+
+
+def test_another_number_of_arguments_is_nan():
+    both = jit(lambda x, y: x * y).cfunc(1.0, 2.0)
+    xx = (ctypes.c_double * 3)(5.0, 7.0, 11.0)
+    assert both.ctypes(2, xx) == 35.0
+    assert np.isnan(both.ctypes(3, xx))
+    assert np.isnan(both.ctypes(1, xx))
+    array = jit(lambda x: x[0] - x[1]).cfunc(np.zeros(2))
+    assert array.ctypes(2, xx) == -2.0
+    assert np.isnan(array.ctypes(3, xx))
 
 
 def test_a_new_path_is_answered_in_python():

@@ -332,6 +332,16 @@ def test_random_programs(xs, parts):
             ),
         ),
         (
+            lambda: vmap(lambda x, p: (max(x, 0.0), p), (0, None), (0, None))(
+                np.ones(3), 2.0
+            ),
+            (
+                "vmap: out_axes is None, but the function decides on its example, so "
+                "that each has a result of its own. Give the axis that runs over the "
+                "examples."
+            ),
+        ),
+        (
             lambda: vmap(lambda x: x, 0, 1)(np.ones(3)),
             "vmap: out_axes=1, but a result has 1 axes. Give an axis from -1 to 0.",
         ),

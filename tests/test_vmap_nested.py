@@ -1,7 +1,11 @@
 """`vmap` of deciding functions inside other transforms: one loop, own paths."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tracejit import (
     cond,
@@ -15,6 +19,7 @@ from tracejit import (
     scan,
     value_and_grad,
     vmap,
+    while_loop,
 )
 from tracejit.api import each
 
@@ -349,8 +354,13 @@ def test_errors_come_from_the_example():
     stack = np.stack([-np.eye(2), np.eye(2), np.ones((2, 2))])
     g = grad(lambda s: np.sum(vmap(f)(s)))
     g(np.stack([-np.eye(2), np.eye(2), np.eye(2)]))
-    with pytest.raises(np.linalg.LinAlgError, match="Singular matrix"):
+    with pytest.raises(np.linalg.LinAlgError, match="Singular matrix") as caught:
         g(stack)
+    assert any(entry.name == "f" for entry in caught.traceback)
+    fresh = grad(lambda s: np.sum(vmap(f)(2.0 * s)))
+    with pytest.raises(np.linalg.LinAlgError, match="Singular matrix") as caught:
+        fresh(stack)
+    assert any(entry.name == "f" for entry in caught.traceback)
 
 
 def test_other_shapes_on_other_paths_are_refused():
@@ -379,3 +389,176 @@ def test_very_many_paths_are_right_all_the_same(monkeypatch):
     value, gradient = g(signs)
     assert value == pytest.approx(sum(digits(x) for x in signs))
     np.testing.assert_allclose(gradient, (signs > 0) * [4.0, 2.0, 1.0])
+
+
+# --- programs -------------------------------------------------------------------------
+
+
+def rounds(x):
+    y = x * x + 0.5
+    while y < 50.0:
+        y = y * 1.7
+    return y if x > 0 else 2 * y
+
+
+def explicit(x):
+    if x > 0:
+        return while_loop(lambda y: y < 50.0, lambda y: y * 1.7, x * x + 0.5)
+    return x
+
+
+def turns(x):
+    s = 0.0 * x
+    for k in range(6):
+        s = s + x if x * k > 1.0 else s - x * x
+    return s
+
+
+def bounds(x):
+    return max(x, 0.5) * min(x, 2.0) + abs(x)
+
+
+def power(x):
+    n = int(np.floor(abs(x) * 3))
+    return x**n if n > 1 else x
+
+
+def masked(x):
+    v = np.array([x, 0.5 - x, 0.3 * x - 0.1])
+    return (v[v > 0] ** 2).sum()
+
+
+def picked(x):
+    v = np.array([np.sin(x), np.cos(x), 0.1 * x])
+    return v[int(np.argmax(v))]
+
+
+def ordered(x):
+    v = sorted([x, x * x, 0.3])
+    return v[0] * v[2]
+
+
+def stored(x):
+    out = np.zeros(3)
+    out[0] = x
+    out[1] = x * x if x > 0 else -x
+    out[2] = out[0] * out[1]
+    return out.sum()
+
+
+@pytest.mark.parametrize(
+    "f", [rounds, explicit, turns, bounds, power, masked, picked, ordered, stored]
+)
+def test_programs_against_a_python_loop(f):
+    xs = np.array([0.7, -1.9, 2.6, 0.31, -0.2, 4.0, -3.1])
+    values, slopes = np.array([f(x) for x in xs]), np.array([grad(f)(x) for x in xs])
+    both, rows = np.stack([xs, xs[::-1]]), np.stack([slopes, slopes[::-1]])
+    close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-12)
+    for _ in range(2):  # recorded, and from the kernel
+        close(jit(vmap(f))(xs), values)
+        close(grad(total(f))(xs), 2 * values * slopes)
+        close(vmap(grad(lambda v: np.sum(vmap(f)(v))))(both), rows)
+        close(jit(vmap(vmap(f)))(both), np.stack([values, values[::-1]]))
+    close(jacobian(vmap(f))(xs), np.diag(slopes))
+
+
+def test_a_loop_is_learned_from_later_examples():
+    """The first example goes one way in all rounds, the others both ways."""
+    g = value_and_grad(lambda v: np.sum(vmap(turns)(v)))
+    xs = np.array([-1.1, 0.7, 0.3, 3.0])
+    value, slope = g(xs)
+    assert value == pytest.approx(sum(turns(x) for x in xs))
+    np.testing.assert_allclose(slope, slopes(turns, xs), rtol=1e-6)
+    np.testing.assert_allclose(g(-xs)[1], slopes(turns, -xs), rtol=1e-6)
+    assert g.stats().traces == 1
+
+
+def test_rounds_that_cannot_branch_are_decisions_of_their_own():
+    """What is compared may be a NumPy number, so that the loop has no branch."""
+
+    def f(x):
+        out = np.zeros(3)
+        out[0] = x
+        if x > 0.2:
+            out[1:] = x * x
+        y = out.sum()
+        for k in range(6):
+            y = y * 0.9 if y > 0.5 * k else y + np.sin(y)
+        return y
+
+    xs = np.array([0.7, 1.6, -1.9, 3.5, 0.1])
+    expected = np.array([grad(f)(x) for x in xs])
+    g = grad(lambda v: np.sum(vmap(f)(v)))
+    for _ in range(2):
+        np.testing.assert_allclose(g(xs), expected, rtol=1e-12)
+    rows = np.stack([xs, xs[::-1]])
+
+    def summed(a):
+        return scan(lambda c, r: (c + np.sum(vmap(f)(r * a)), None), 0.0, rows)[0]
+
+    looped = grad(summed)
+    assert looped(1.0) == pytest.approx(2 * np.sum(xs * expected), rel=1e-10)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(st.floats(-3, 3), min_size=1, max_size=6),
+    st.lists(
+        st.sampled_from(["if", "while", "for", "int", "max", "mask"]),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_random_programs(xs, parts):
+    def f(x):
+        y = x * 1.5 + 0.013
+        for k, part in enumerate(parts):
+            if part == "if":
+                y = y + 1.01 if y > k else y * 0.5
+            elif part == "while":
+                while y * y > 2.0:
+                    y = y / 2.0
+            elif part == "for":
+                for j in range(5):
+                    y = y * 0.9 if y > j * 0.5 else y + np.sin(y)
+            elif part == "int":
+                n = int(np.floor(np.abs(y))) % 3
+                y = y * n if n else y - 1.03
+            elif part == "max":
+                y = max(y, 0.3) * min(y, 1.1)
+            else:
+                v = np.array([y, 0.4 - y, y * y - 1.0])
+                y = v[v > 0].sum() + 0.1 * y
+        return y
+
+    xs = np.array(xs)
+    close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-11)
+    close(jit(vmap(f))(xs), [f(x) for x in xs])
+    g = grad(lambda v: np.sum(vmap(f)(v)))
+    expected = [grad(f)(x) for x in xs]
+    close(g(xs), expected)
+    close(g(xs), expected)
+
+
+def test_what_is_remembered_may_fail_with_other_shared_values():
+    """An example of a former path raises now: it is forgotten, and nothing else."""
+
+    def f(x, a):
+        if x > 0:
+            return np.linalg.inv(a * x)[0, 0] + a[1, 1]
+        return x * a[0, 1] if x > -5.0 else x * a[1, 0]
+
+    g = grad(lambda xs, a: np.sum(vmap(f, in_axes=(0, None))(xs, a)))
+    regular = np.array([[2.0, 1.0], [0.5, 3.0]])
+    singular = np.array([[2.0, 1.0], [4.0, 2.0]])
+    np.testing.assert_allclose(
+        g(np.array([1.0, -1.0]), regular),
+        [-np.linalg.inv(regular)[0, 0], 1.0],
+        rtol=1e-12,
+    )
+    found = g(np.array([-6.0, -1.0]), singular)
+    np.testing.assert_array_equal(found, [4.0, 1.0])
+    for a in (regular, singular):
+        np.testing.assert_array_equal(g(np.array([-1.0, -6.0]), a), [a[0, 1], a[1, 0]])
+    with pytest.raises(np.linalg.LinAlgError):
+        g(np.array([1.0, -1.0]), singular)

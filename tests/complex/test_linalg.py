@@ -62,6 +62,9 @@ CASES = {
     "nuclear norm": (lambda a: np.linalg.norm(a, "nuc"), TALL),
     "norm": (np.linalg.norm, STACK),
     "spectral norm": (lambda a: np.linalg.norm(a, 2), SQUARE),
+    "svd full": (lambda a: beyond(np.linalg.svd(a)[0]), TALL),
+    "svd full of wide": (lambda a: beyond(herm(np.linalg.svd(a)[2])), WIDE),
+    "qr complete": (lambda a: beyond(np.linalg.qr(a, "complete")[0]), TALL),
     "qr": (lambda a: tuple(np.linalg.qr(a)), TALL),
     "qr square": (lambda a: tuple(np.linalg.qr(a)), SQUARE),
     "qr of wide": (lambda a: tuple(np.linalg.qr(a)), WIDE),
@@ -84,6 +87,11 @@ CASES = {
         np.diag([1.0, 3.0, 6.0]) + 0.1 * RNG.normal(size=(3, 3)),
     ),
 }
+
+
+def beyond(u):
+    """The projection on what completes a basis; WIDE and TALL have rank 2."""
+    return u[..., 2:] @ herm(u[..., 2:])
 
 
 def matrices(svd):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -178,6 +179,60 @@ def _options(rng: Any, wanted: set[str], ndim: int, shape: Any, sizes: Any) -> d
         "QUANTILES": lambda: rng.uniform(0.05, 0.95, size=rng.integers(1, 3)),
     }
     return {name: make() for name, make in made.items() if name in wanted}
+
+
+# --- the same program in other words ---
+
+
+def with_out(text: str, rng: np.random.Generator) -> Case | None:
+    """A call with `out=`, of ufuncs with `where=` too; None if it has no such thing."""
+    case = draw(text, rng)
+    call = ast.parse(text, mode="eval").body
+    if not isinstance(call, ast.Call) or {"out", "copy"} & keywords_in(text):
+        return None
+    try:
+        function = eval(ast.unparse(call.func), {"np": np})
+        takes = (
+            isinstance(function, np.ufunc) or "out" in signature(function).parameters
+        )
+    except (NameError, ValueError, AttributeError):
+        takes = False
+    found = plain(case)[0] if takes else []
+    if len(found) != 1 or not np.ndim(found[0]):
+        return None  # arrays of shape () cannot be written to
+    made = f"np.full({found[0].shape}, 2.5).astype({found[0].dtype.str!r})"
+    more = [ast.keyword("out", ast.parse(made, mode="eval").body)]
+    elementwise = isinstance(function, np.ufunc) and function.signature is None
+    if elementwise and "where" not in keywords_in(text) and rng.random() < 0.5:
+        mask = (rng.random(found[0].shape) < 0.7).tolist()
+        more.append(ast.keyword("where", ast.parse(f"np.array({mask})").body[0].value))
+    call.keywords += more
+    other = eval(
+        f"lambda {', '.join(case.names)}: {ast.unparse(call)}",
+        {**case.function.__globals__},
+    )
+    return Case(f"{case.text} with out=", other, case.names, case.arrays)
+
+
+def as_method(text: str, rng: np.random.Generator) -> Case | None:
+    """A function of one array as a method of it; None where NumPy has none."""
+    case = draw(text, rng)
+    call = ast.parse(text, mode="eval").body
+    if not (isinstance(call, ast.Call) and call.args):
+        return None
+    function, first = ast.unparse(call.func), ast.unparse(call.args[0])
+    name = function.removeprefix("np.")
+    if not function.startswith("np.") or first not in case.names:
+        return None
+    if not hasattr(np.ndarray, name) or name == "resize":
+        return None
+    call.func = ast.Attribute(call.args.pop(0), name)
+    call = ast.fix_missing_locations(call)
+    other = eval(
+        f"lambda {', '.join(case.names)}: {ast.unparse(call)}",
+        {**case.function.__globals__},
+    )
+    return Case(f"{case.text} as a method", other, case.names, case.arrays)
 
 
 # --- comparing ------------------------------------------------------------------------

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import special as scipy_special
 
-from tests.numpy_api.check import check
+from tests.numpy_api.check import check, record
+from tracejit.errors import UnsupportedError
 from tracejit.scipy import special
 
 RNG = np.random.default_rng(1)
@@ -22,6 +23,115 @@ Z = np.array([np.nan, np.inf, -np.inf, 0.0, 1.5])
 E = np.zeros((0, 3))
 ONE = np.array(2.5)
 F32 = M.astype(np.float32)
+
+BEYOND = {
+    "sqrt": (V,),
+    "log": (V,),
+    "log2": (W,),
+    "log10": (M.astype("f4"),),
+    "arccos": (2 * V,),
+    "arcsin": (2 * W,),
+    "arctanh": (3 * V,),
+    "logn": (2.0, V),
+    "power": (V, 3),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_results_that_are_complex_where_they_have_to_be(name):
+    function = getattr(np.emath, name)
+    *others, x = BEYOND[name] if name != "power" else reversed(BEYOND[name])
+
+    def program(x):
+        return function(x, *others) if name == "power" else function(*others, x)
+
+    for given in (x, np.abs(x) / 4 + 0.1, np.abs(x[0]), x + 0.5j):
+        with np.errstate(all="ignore"):
+            check_complex(program, given)
+
+
+def check_complex(program, x):
+    expected = program(x)
+    (found,), _, _ = record(program, x)
+    assert found.dtype == expected.dtype
+    rtol = 1e-5 if expected.dtype in ("f4", "c8") else 1e-12
+    np.testing.assert_allclose(found.value, expected, rtol)
+
+
+def test_sort_complex():
+    for x in (V, M.astype("f4"), INT.astype("i2"), V + 1j * W):
+        check_complex(np.sort_complex, x)
+
+
+def test_polynomials_of_conjugate_zeros_are_real():
+    pairs = np.array([1 + 2j, 3.0, 1 - 2j])
+    for x in (pairs, pairs + 1j, S - 2 * np.rot90(S), 1j * S):
+        check_complex(np.poly, x)
+
+
+def test_histograms():
+    sample = np.array([0.0, 0.5, 1.0, 1.0, 2.0, 3.0, -1.0, 7.5])
+    for x in (sample, sample.astype("f4"), sample.astype(int), sample > 0):
+        for bins in (3, [0, 1, 2, 3], np.array([0.0, 1.0, 1.0, 7.5])):
+            check(lambda x, b=bins: np.histogram(x, b), x)
+            check(lambda x, b=bins: np.histogram(x, b, weights=np.arange(8)), x)
+            check(lambda x, b=bins: np.histogram(x, b, density=True), x)
+        check(lambda x: np.histogram(x, 4, range=(0, 3)), x)
+    check(lambda x: np.histogram(x), np.ones(3))
+    check(lambda x: np.histogram(x), sample[:0])
+    check(lambda x: np.histogram(x, [0.0, 1.0, 9.0]), np.append(sample, np.nan))
+    for bins, text in (
+        ([2.0, 1.0], "`bins` must increase monotonically"),
+        (0, "`bins` must be positive"),
+        (np.ones((1, 1)), "`bins` must be 1d"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            record(lambda x, b=bins: np.histogram(x, b), sample)
+    with pytest.raises(ValueError, match="max must be larger than min in range"):
+        record(lambda x: np.histogram(x, 3, (1.0, 0.0)), sample)
+    with pytest.raises(TypeError, match="`bins` must be an integer, a string, or"):
+        record(lambda x: np.histogram(x, 1.5), sample)
+    with pytest.raises(UnsupportedError) as caught:
+        record(lambda x: np.histogram(x, weights=x > 0), sample)
+    assert str(caught.value).endswith(
+        "np.histogram with bools as weights cannot be recorded. Convert them with "
+        ".astype(int)."
+    )
+    with pytest.raises(UnsupportedError) as caught:
+        record(lambda x: np.histogram(x, "auto"), sample)
+    assert str(caught.value).endswith(
+        "np.histogram with bins='auto' cannot be recorded. Give the number of bins, or "
+        "their edges."
+    )
+
+
+def test_unique_rows():
+    rows = np.array([[1, 2], [0, 5], [1, 2], [1, 1]])
+    for x in (rows, rows * 0.5, rows > 1, rows[:1]):
+        for axis in (0, 1, -1):
+            check(lambda x, a=axis: np.unique(x, True, True, True, a), x)
+    check(lambda x: np.unique(x, axis=1), C)
+
+
+def test_integer_powers_of_arrays():
+    bases = np.array([0, 1, -1, 2, -3, 7])
+    for dtype in ("i1", "u1", "i4", "i8"):
+        base = bases.astype(dtype)
+        exponents = np.array([0, 1, 5, 7, 63, 200], "u1")
+        for n in (exponents, exponents.reshape(-1, 1), exponents[:3], exponents[2]):
+            if np.ndim(n) != 1 or n.shape == base.shape:
+                check(lambda x, n: x**n, base, n)
+        check(lambda n: 3**n, exponents)
+    check(lambda x, n: x**n, bases[:0], bases[:0])
+    with pytest.raises(ValueError, match="Integers to negative integer powers are no"):
+        record(lambda x, n: x**n, bases, bases)
+    with pytest.raises(UnsupportedError) as caught:
+        record(lambda x, n: x**n, B, 3)
+    assert str(caught.value).endswith(
+        "a power of bools with a traced Python number as exponent cannot be recorded. "
+        "Convert the base with .astype(int)."
+    )
+
 
 MODES = ("full", "same", "valid")
 

@@ -80,6 +80,24 @@ def raises_too(case, kind):
             sweep.record(case.function, *case.arrays)
 
 
+@pytest.mark.parametrize("form", [sweep.with_out, sweep.as_method])
+def test_the_same_in_other_words(form):
+    """Each text whose function takes `out=`, or is a method as well."""
+    checked = 0
+    for text in SMOOTH + CONSTANT:
+        for rng in generators(text, 2):
+            case = form(text, rng)
+            if case is None:
+                continue
+            try:
+                sweep.plain(case)
+            except TypeError:
+                continue  # a keyword that methods have not
+            sweep.compare(case)
+            checked += 1
+    assert checked >= {sweep.with_out: 250, sweep.as_method: 50}[form] * ROUNDS
+
+
 # --- compiled -------------------------------------------------------------------------
 
 #: How many texts are compiled, chosen with a fixed seed; 0 stands for all of them.

@@ -198,18 +198,76 @@ def test_logical_reduce_and_accumulate(ufunc):
 
 
 def test_keywords():
-    x = np.array([0.5, 1.5])
+    x, f4 = np.array([0.5, 1.5]), np.array([0.5, 1.5], "f4")
     check(lambda x: np.add(x, 1, dtype=np.float32), x)
     check(lambda x: np.add(x, 1, out=None, where=True), x)
+    check(lambda x: np.less(x, 1, dtype=bool), x)
+    check(lambda x: np.add(x, 2.5, dtype="i4", casting="unsafe"), x)
+    for kinds in ("dd->d", (None, None, "f8"), (float, float, float)):
+        check(lambda x, k=kinds: np.add(x, x, signature=k), f4)
+        check(lambda x, k=kinds: np.add(x, 1, sig=k), f4)
+    check(lambda x: np.exp(x, signature="f->f", casting="unsafe"), np.arange(3))
+
+
+@pytest.mark.parametrize(
+    ("program", "kind", "text"),
+    [
+        (lambda x: np.add(x, 1, dtype="i4"), TypeError, "Cannot cast ufunc 'add' inp"),
+        (lambda x: np.add(x, 1, foo=1), TypeError, "got an unexpected keyword argumen"),
+        (
+            lambda x: np.add(x, 1, signature="d->d"),
+            ValueError,
+            "a type-string for add, 2 typ",
+        ),
+        (lambda x: np.add(x, 1, signature="d"), TypeError, "Use `dtype` or  fill the"),
+        (lambda x: np.matmul(x, x, where=x > 0), TypeError, "unexpected keyword argum"),
+        (lambda x: np.matmul(x, x, axis=0), TypeError, "single shared core"),
+        (lambda x: np.matmul(x, x, keepdims=True), TypeError, "does not support keep"),
+        (lambda x: np.matmul(x, x, axes=[0]), ValueError, "axes should be a list with"),
+    ],
+)
+def test_errors_of_keywords_are_numpys(program, kind, text):
+    x = np.array([[0.5, 1.5], [1.0, 2.0]])
+    with pytest.raises(kind, match=text):
+        program(x)
+    with pytest.raises(kind, match=text):
+        record(program, x)
+
+
+def test_where_without_out():
+    """NumPy leaves the rest as it is in memory, and warns; here it is zero."""
+    x, mask = np.array([4.0, -1.0, 9.0]), np.array([True, False, True])
+
+    def program(x):
+        return np.sqrt(x, where=mask)
+
+    with pytest.warns(UserWarning, match="'where' used without 'out'") as seen:
+        (root,), _, _ = record(program, x)
+    assert len(seen) == 1
+    np.testing.assert_array_equal(root.value, [2.0, 0.0, 3.0])
+    with pytest.warns(UserWarning, match="'where' used without 'out'"):
+        (two, rest), _, _ = record(lambda x: np.divmod(x, 3.0, where=x > 0), x)
+    np.testing.assert_array_equal(two.value, [1.0, 0.0, 3.0])
+    np.testing.assert_array_equal(rest.value, [1.0, 0.0, 0.0])
+
+
+def test_what_where_leaves_out_warns_of_nothing():
+    def program(x, y, mask):
+        out = np.zeros(3)
+        return np.divide(x, y, out=out, where=mask)
+
+    x, y = np.array([1.0, 2.0, 3.0]), np.array([0.0, 4.0, 0.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        record(program, x, y, y != 0)
+        check(program, x, y, y != 0)
+    with pytest.warns(RuntimeWarning, match="divide by zero encountered in divide"):
+        record(program, x, y, np.array([True, True, False]))
 
 
 @pytest.mark.parametrize(
     ("program", "text"),
     [
-        (
-            lambda x: np.add(x, 1, where=x > 0),
-            "np.add with where= cannot be recorded. Use np.where(condition, a, b).",
-        ),
         (
             lambda x: np.exp(x, out=OUT),
             (
@@ -217,10 +275,6 @@ def test_keywords():
                 "recorded. Write into an array of the function's own, made by "
                 "np.zeros, np.empty or np.copy."
             ),
-        ),
-        (
-            lambda x: np.add(x, 1, signature="dd->d"),
-            "np.add with signature= cannot be recorded. Leave signature= away.",
         ),
         (
             lambda x: np.power.reduce(x),

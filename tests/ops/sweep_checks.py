@@ -32,8 +32,8 @@ REFUSED = {
 #: References that take complex numbers and are not analytic in them, or compute with
 #: them another way (a Schur form mixes tiny imaginary parts into the real ones).
 NOT_ANALYTIC = set(
-    "abs cast complex complex_expi cholesky eig eigvals eigh eigvalsh expi ive jv lstsq"
-    " pinv qr slogdet svd svdvals sylvester yv".split()
+    "abs cast complex complex_expi cholesky complete_qr eig eigvals eigh eigvalsh expi"
+    " ive jv lstsq pinv qr slogdet svd svdvals sylvester yv".split()
 )
 
 

@@ -78,7 +78,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("function", "what"), CASES, ids=lambda c: str(c))
+@pytest.mark.parametrize(
+    ("function", "what"), CASES, ids=[f.__name__ for f, _ in CASES]
+)
 @pytest.mark.parametrize("transform", [jit, grad])
 def test_events_are_refused(transform, function, what):
     compiled = transform(function)

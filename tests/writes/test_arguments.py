@@ -178,3 +178,67 @@ def test_two_threads_record_at_once():
         t.join()
     for k in range(4):
         assert found[k] == [3 * (k + 1.0) ** 2 + k] * 3
+
+
+def test_partition_in_place():
+    def program(x):
+        y = x * 1.0
+        y.partition(2)
+        x.partition((0, 1), axis=0)
+        return y[:, 2] + x[1]
+
+    x = np.random.default_rng(8).normal(size=(3, 3))
+    kept, ours = x.copy(), x.copy()
+    expected = program(kept)
+    np.testing.assert_allclose(jit(program)(ours), expected)
+    np.testing.assert_array_equal(ours[:2], kept[:2])
+
+
+def test_assigned_attributes():
+    def program(x):
+        z = x + 1j * x**2
+        w = z[1:]
+        z.real = 2.0
+        w.imag[0] = x[0]
+        w.imag *= 3.0
+        y = x * 1.0
+        y.real *= 2.0
+        y.flat = x[:2]
+        return z, w, y
+
+    x = np.array([0.5, 1.5, -2.0])
+    for found, expected in zip(jit(program)(x), program(x), strict=True):
+        np.testing.assert_allclose(found, expected)
+    with pytest.raises(TypeError, match="array does not have imaginary part to set"):
+        jit(lambda x: setattr(x * 1.0, "imag", 1.0))(x)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("shape", "Write a = a.reshape(shape)."),
+        ("dtype", "Write a = a.astype(dtype)."),
+    ],
+)
+def test_attributes_that_cannot_be_assigned(name, text):
+    with pytest.raises(UnsupportedError) as caught:
+        jit(lambda x: setattr(x * 1.0, name, (3, 1)))(np.ones(3))
+    assert str(caught.value).endswith(
+        f"assigning the attribute {name!r} of a traced array cannot be recorded. {text}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("flags", "Ask about the ordinary array outside the function."),
+        ("view", "Use x.astype for another dtype, and x[...] for a view."),
+        ("tobytes", "Return the array and write it outside the function."),
+    ],
+)
+def test_attributes_that_cannot_be_read(name, text):
+    with pytest.raises(UnsupportedError) as caught:
+        jit(lambda x: getattr(x, name))(np.ones(3))
+    assert str(caught.value).endswith(
+        f"the attribute {name!r} of a traced array cannot be recorded. {text}"
+    )

@@ -154,10 +154,15 @@ def moved(
     for i, (stack, axis) in enumerate(zip(stacks, axes, strict=True)):
         if axis is None:
             if not shared or not shared[i]:
+                what = (
+                    " for a result that differs between the examples"
+                    if shared
+                    else ", but the function decides on its example, so that each has "
+                    "a result of its own"
+                )
                 raise ArgumentError(
                     message(
-                        "vmap: out_axes is None for a result that differs between "
-                        "the examples",
+                        f"vmap: out_axes is None{what}",
                         where=caller(),
                         way_out="Give the axis that runs over the examples",
                     )

@@ -28,9 +28,9 @@ from ..interpret import GuardFailed, interpret
 from ..numpy_api.table import as_tracer
 from ..ops.loop import loop
 from ..passes import optimise
-from ..passes.branches.paths import Path, Trees
+from ..passes.branches.paths import Path, Trees, alike
 from ..signature import caller, flatten
-from ..tape import Instr, Ref, Tape, guard
+from ..tape import Instr, Ref, Tape, guard, has_guard
 from ..tracer import Recorder, Tracer
 from .bodies import Marks, given
 
@@ -42,6 +42,10 @@ _PATHS, _TREES = 64, 4
 _COMPILED = 20_000
 #: So many examples are kept for the next recording of one call.
 _KEPT = 32
+
+
+#: What NumPy raises.
+_ERRORS = (ArithmeticError, LookupError, ValueError)
 
 
 class ManyPathsError(Exception):
@@ -108,6 +112,9 @@ class _Each:
         self.root: _Run | None = None
         self.arrays: list[np.ndarray] = []
         self.ways: dict[tuple, None] = {}
+        self.rows: list[list[Any]] = []
+        self.redo = False
+        self.rolls = True
 
     def record(self) -> tuple[list[Tracer], Any]:
         rec = self.rec
@@ -118,11 +125,16 @@ class _Each:
                 rows = [value[k] for value in self.values]
                 self.add(rows)
                 self.put(k)
-                pending = self.left(pending[1:])
+                rest = np.arange(self.count) if self.redo else pending[1:]
+                self.redo = False
+                pending = self.left(rest)
                 if not len(pending):
                     break
             self.add_kept()
+            if self.redo and len(self.left(np.arange(self.count))):
+                raise ManyPathsError
         except ManyPathsError:
+            self.kept.clear()
             rec.replace(self.start, [])
             rec.exits.drop([(self.first, len(rec.guards))])
             raise
@@ -140,14 +152,54 @@ class _Each:
             self.shapes = [aval.shape for aval in run.avals]
             self.arrays = [np.empty((self.count, *a.shape), a.dtype) for a in run.avals]
         self.check(run)
-        self.trees.add(run.path)
-        many = len(self.trees.paths) > _PATHS or len(self.trees.roots) > _TREES
-        if many:
+        self.rows.append(rows)
+        if not self.trees.add(run.path):
+            self.again()
+        if len(self.trees.paths) > _PATHS or len(self.trees.roots) > _TREES:
             raise ManyPathsError
+        self.require(rows, run)
         if run.path.outcomes not in self.ways:
             self.ways[run.path.outcomes] = None
             if not known and len(self.kept) < _KEPT:
                 self.kept.append([np.copy(row)[()] for row in rows])
+
+    def again(self) -> None:
+        """Record all paths once more, from the last one on.
+
+        A loop of the function's knows now what its rounds do in the last example, and
+        becomes the same for all.
+        """
+        self.redo = True
+        self.trees = Trees(self.trees.rows, self.rec)
+        self.root = None
+        for rows in reversed(self.rows):
+            run = self.one(rows)
+            self.root = self.root or run
+            self.check(run)
+            self.trees.add(run.path)
+        for rows in self.rows:
+            self.require(rows, None)
+
+    def require(self, rows: list[Any], run: _Run | None) -> None:
+        """See that the loop so far does what was recorded for an example.
+
+        Where rounds of a loop in it go the same way in one example and not in another,
+        and the loop cannot have branches, its rounds become decisions of their own.
+        """
+        rec = self.rec
+        body, outside, _ = self.body()
+        shared = [rec.value(rec.ref(index)) for index in outside]
+        try:
+            outs = interpret(body, [np.int64(0), *shared, *rows])
+        except GuardFailed:
+            if not self.rolls:
+                raise ManyPathsError from None
+            self.rolls = False
+            self.again()
+            return
+        for out, value in zip(outs, run.values if run else (), strict=run is not None):
+            if not np.allclose(out, value, rtol=1e-6, equal_nan=True):
+                raise ManyPathsError
 
     def one(self, rows: list[Any]) -> _Run:
         rec = self.rec
@@ -160,7 +212,8 @@ class _Each:
         marks.require_no_writes(
             "a function under vmap", "Return the value instead", ones
         )
-        rec.roll(at, outs)
+        if self.rolls:
+            rec.roll(at, outs)
         instrs = rec.instrs[at:]
         values = [rec.value(out) for out in outs]
         rec.replace(at, [])
@@ -190,14 +243,14 @@ class _Each:
             fixed = varying.isdisjoint(instr.args)
             if not fixed:
                 varying.update(instr.outs)
-                decided = decided or self.decides(instr)
+                decided = decided or has_guard(instr)
             (front if fixed and not decided else rest).append(instr)
         if self.root is not None:
             if len(front) != len(self.root.front):
                 raise ManyPathsError
             for instr, other in zip(front, self.root.front, strict=True):
                 args = tuple([same.get(a, a) for a in instr.args])
-                if instr.prim is not other.prim or args != other.args:
+                if args != other.args or not alike(instr, other):
                     raise ManyPathsError
                 same.update(zip(instr.outs, other.outs, strict=True))
         self.same = same
@@ -244,16 +297,20 @@ class _Each:
             try:
                 interpret(body, inputs)
                 continue
+            except _ERRORS:
+                continue  # its path is known; here it would raise
             except GuardFailed:
                 pass
             at, guards = len(rec.instrs), len(rec.guards)
             try:
                 with np.errstate(all="ignore"):
                     self.add(rows, True)
-            except (TracejitError, ArithmeticError, LookupError, ValueError):
+            except (TracejitError, *_ERRORS):
                 # Not with what is shared now.
                 rec.replace(at, [])
                 rec.exits.drop([(guards, len(rec.guards))])
+                self.rows = [other for other in self.rows if other is not rows]
+                self.again()
                 self.kept[:] = [other for other in self.kept if other is not rows]
 
     # --- examples
@@ -276,8 +333,8 @@ class _Each:
             rows = [value[k] for value in self.values]
             try:
                 outs = interpret(body, [np.int64(k), *shared, *rows])
-            except GuardFailed:
-                return pending[place:]
+            except (GuardFailed, *_ERRORS):
+                return pending[place:]  # what NumPy raises comes from the user's line
             for array, value in zip(self.arrays, outs, strict=True):
                 array[k] = value
         return pending[:0]

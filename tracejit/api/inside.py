@@ -199,8 +199,11 @@ def callback_of(
     chosen = _signature(face, signature, user_data)
     given = _given(face, chosen, user_data)
     sampler = chosen == _SAMPLER
-    _check_results(face, sampler)
-    return c_function(face, chosen, given, _in_python(transform, face, sampler))
+    _check_results(face, sampler, user_data)
+    own = [aval.shape for _, aval in face.leaves][: len(face.leaves) - user_data]
+    count = own[0][0] if own[0] else len(own)
+    python = _in_python(transform, face, sampler)
+    return c_function(face, chosen, given, python, count)
 
 
 def _refuse(text: str, way_out: str) -> UnsupportedError:
@@ -271,13 +274,13 @@ def _from_memory(name: str, shapes: Sequence[tuple[int, ...]]) -> list[str]:
     return [f"{name}[{k}]" for k in range(len(shapes))]
 
 
-def _check_results(face: Face, sampler: bool) -> None:
+def _check_results(face: Face, sampler: bool, user_data: int) -> None:
     avals = list(face.results)
     if sampler:
         good = (
             face.expression.startswith("(o[0], o[1]")
             and len(avals) == 2
-            and len(face.leaves) == 1
+            and len(face.leaves) == 1 + user_data
             and avals[0].shape == ()
             and avals[1] == face.leaves[0][1]
             and avals[1].shape

@@ -227,7 +227,9 @@ def _quick_call(
 
 #: Templates of calls on one variable, by what stands beside it.
 _quick: dict[tuple, Template] = {}
-_SIMPLE = frozenset((int, bool, str, type(None), np.dtype, type))
+_SIMPLE = frozenset(
+    (int, bool, str, type(None), type(...), np.dtype, type, np.int64, np.int32)
+)
 
 
 def _quick_key(

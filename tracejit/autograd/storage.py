@@ -78,8 +78,15 @@ class Storage:
             self.users = []
         if self.aliases:
             for ref in self.aliases:
-                if (fn := ref()) is not None and fn.known is not None:
+                fn = ref()
+                if fn is None:
+                    continue
+                if fn.known is not None:
                     fn.known = np.array(fn.known)[()]
+                if fn.extra is not None and fn.extra.value is not None:
+                    held = fn.extra.value
+                    fn.extra.value = type(held)(np.array(held.value))
+                    fn.extra.version = 0
             self.aliases = []
 
 

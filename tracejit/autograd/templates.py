@@ -127,6 +127,13 @@ class Template:
         out = env[tape.outputs[0]]
         return out if out.shape else out[()]
 
+    def reads(self, place: int) -> bool:
+        """Whether the output depends on an operand's value."""
+        ref = self.tape.inputs[place]
+        return ref in self.tape.outputs or any(
+            ref in instr.args for instr in self.tape.instrs
+        )
+
     def check(self, values: Sequence[Any]) -> bool:
         """Whether NumPy would not raise; only asked if it is lazy.
 

@@ -25,6 +25,7 @@ from .failure import fail
 from .function import FunctionCall, FunctionOutput, Gathered
 from .history import GradFn
 from .modes import no_grad
+from .piecewise import pull_back, versions_of
 from .planning import find_plan
 from .segments import reachable, require_unfreed, require_version
 from .storage import touch, version
@@ -85,7 +86,11 @@ class Walk:
     def segment(self, roots: Sequence[GradFn], cts: Sequence[Any]) -> None:
         """Run the kernel between these entries and what is behind them."""
         segment, plan = find_plan(roots, tuple([ct is not None for ct in cts]))
-        found = plan.run(segment, [ct for ct in cts if ct is not None])
+        found: Sequence[Any]
+        if any(plan.used[i] for i in segment.changed):
+            found = pull_back(segment, cts)
+        else:
+            found = plan.run(segment, [ct for ct in cts if ct is not None])
         self.seen += segment.order
         leaves = self.leaves
         for target, ct in zip(segment.wrt, found, strict=True):
@@ -268,11 +273,6 @@ class RecordedWalk(Walk):
 def is_active(arg: Any) -> bool:
     """Whether a derivative flows to an argument of an entry."""
     return bool(arg.level)
-
-
-def versions_of(fn: GradFn) -> tuple[int, ...]:
-    """The versions of an entry's arguments, one for each."""
-    return fn.versions or (0,) * len(fn.args)
 
 
 def value_of(x: Any) -> Any:

@@ -19,7 +19,7 @@ from .failure import fail
 from .functions import Arguments, recording
 from .history import Constant, GradFn
 from .modes import LOCAL
-from .storage import require_fresh, touch, version
+from .storage import require_fresh, shared_storage, touch, version
 from .templates import Template, kind_of
 from .variable import Variable
 from .views import root_of
@@ -29,7 +29,7 @@ __all__ = ["is_recorded_write", "require_writable", "set_items", "snapshot", "wr
 
 def is_recorded_write(x: Variable, *others: Any) -> bool:
     """Whether a write to `x` of what is made of `others` has to be recorded."""
-    if not LOCAL.mode:
+    if not LOCAL.mode or x.dtype.kind not in "fc":
         return False
     if tracked(x) or any(type(o) is Variable and tracked(o) for o in others):
         return True
@@ -83,8 +83,8 @@ def write(x: Variable, new: Any, what: str) -> Variable:
     np.copyto(x.known, value, casting="same_kind")
     if recorded_write:
         assert x.storage is not None
-        x.fn, x.level = new.fn, new.level
-        _settled(x)
+        before, x.fn, x.level = x.fn, new.fn, new.level
+        _settled(x, before)
     return x
 
 
@@ -140,9 +140,8 @@ def set_items(x: Variable, key: Any, new: Any, what: str) -> None:
     _drop(first)
     touch(root)
     target[plain] = new_value
-    root.fn, root.level = result.fn, level
-    root.fn.known = root.known
-    _settled(root)
+    before, root.fn, root.level = root.fn, result.fn, level
+    _settled(root, before)
 
 
 def _drop(before: Any) -> None:
@@ -152,11 +151,17 @@ def _drop(before: Any) -> None:
     variable, by the new entry, by `first` and here, twice.
     """
     ours = type(before) is GradFn and before.label == "Setitem"
-    if ours and before.extra is None and before.args and sys.getrefcount(before) <= 5:
-        before.known = None
+    if not ours or before.extra is not None or sys.getrefcount(before) > 5:
+        return
+    pairs = list(zip(before.args, before.versions, strict=True))
+    variables = [(a, seen) for a, seen in pairs if type(a) is Variable]
+    if pairs and all(version(a) == seen for a, seen in variables):
+        before.known = None  # computed again if need be, before these change
+        for a, _ in variables:
+            shared_storage(a).add_user(before)
 
 
-def _settled(root: Variable) -> None:
+def _settled(root: Variable, before: GradFn | None) -> None:
     """The root of a recorded write has its history; its views will ask for theirs."""
     storage = root.storage
     assert storage is not None
@@ -172,6 +177,16 @@ def _settled(root: Variable) -> None:
         if variable.fn is None:
             variable.fn = root.fn  # in the place of its own: it is out of date
             variable.seen = -1
+        _keep_retaining(variable, variable.fn)
+    _keep_retaining(root, before)
+
+
+def _keep_retaining(x: Variable, before: GradFn | None) -> None:
+    """`.grad` of a result that retains it is the gradient of its present value."""
+    if x.retains_grad:
+        if before is not None and before.extra is not None:
+            before.extra.retains = None
+        x.retain_grad()
 
 
 def _plain(key: Any) -> Any:

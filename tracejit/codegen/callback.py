@@ -72,11 +72,17 @@ class Callback:
 
 
 def c_function(
-    face: Face, signature: str, given: list[str], python: Callable[..., Any]
+    face: Face,
+    signature: str,
+    given: list[str],
+    python: Callable[..., Any],
+    count: int,
 ) -> Callback:
     """Compile a callback.
 
     Args:
+        count: so many numbers are where `xx` points; a caller that has another number
+            of them gets NaN, or the status 1, and nothing is read.
         given: each parameter of the face as an expression of the C arguments: `x`,
             `xx[1]`, `carray(xx, (3,))`, `data[0]`.
         python: what is called where no path fits, with the parameters; it returns a
@@ -93,7 +99,7 @@ def c_function(
         "nan": np.nan,
     }
     names = SIGNATURES[signature].names
-    text = _entry(names, given, sampler="logp" in names)
+    text = _entry(names, given, count, sampler="logp" in names)
     exec(compile(text, f"<tracejit {face.name}>", "exec"), scope)
     scope["ask"] = njit(scope["ask"])
     pointer = types.CPointer(types.float64)
@@ -112,7 +118,7 @@ def c_function(
     return Callback(made.address, signature)
 
 
-def _entry(names: str, given: list[str], sampler: bool) -> str:
+def _entry(names: str, given: list[str], count: int, sampler: bool) -> str:
     """The C function, and `ask`, which is compiled apart since it needs Python."""
     args = ", ".join(f"a{k}" for k in range(len(given)))
     values = "value, slope" if sampler else "value"
@@ -123,6 +129,7 @@ def _entry(names: str, given: list[str], sampler: bool) -> str:
         f"        {values} = python({args})",
         f"    return {values}",
         f"def entry({names}):",
+        *_sized(names, count, sampler),
         *[f"    a{k} = {text}" for k, text in enumerate(given)],
         f"    status, found = shim({args})",
         "    if status != 0:",
@@ -132,8 +139,6 @@ def _entry(names: str, given: list[str], sampler: bool) -> str:
         lines += [
             "    value, slope = found",
             "    logp[0] = value",
-            "    if n != slope.size:",
-            "        return 1",
             "    for i in range(n):",
             "        grad[i] = slope[i]",
             "    return 1 if value != value else 0",
@@ -141,3 +146,11 @@ def _entry(names: str, given: list[str], sampler: bool) -> str:
     else:
         lines += ["    return found"]
     return "\n".join([*lines, ""])
+
+
+def _sized(names: str, count: int, sampler: bool) -> list[str]:
+    """What leaves if the caller has another number of arguments."""
+    if not names.startswith("n,"):
+        return []
+    leave = ["        logp[0] = nan", "        return 1"]
+    return [f"    if n != {count}:", *(leave if sampler else ["        return nan"])]

@@ -223,7 +223,7 @@ class Buffer(Tracer):
         """Turn this buffer, and all others on its memory, into tracers."""
         rec = self.rec
         if rec.noting is not None:
-            rec.noting.writes_into(self)
+            rec.noting.pure = False
         buffers = _known(rec, plain(self))
         if _is_shared(buffers):
             refuse(

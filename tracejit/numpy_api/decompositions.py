@@ -120,10 +120,9 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     x = _matrix(a)
     m, n = x.shape[-2:]
     if mode == "complete" and m > n:
-        refuse(
-            "np.linalg.qr with mode='complete' of more rows than columns",
-            "Use mode='reduced'",
-        )
+        q, r = emit("complete_qr", x)
+        below = ((0, 0),) * (x.ndim - 2) + ((0, m - n), (0, 0))
+        return _Qr(q, np.pad(r, below))
     if mode == "raw":
         refuse("np.linalg.qr with mode='raw'", "Use mode='reduced'")
     if mode not in ("reduced", "complete", "r"):

@@ -37,7 +37,7 @@ _SAME = (
     np.repeat, np.round, np.squeeze, np.std, np.sum, np.swapaxes, np.trace, np.var,
 )
 #: What changes more than the elements (`mutators` has what writes these).
-_WRITES = ("byteswap", "itemset", "partition", "resize", "setfield", "setflags")
+_WRITES = ("byteswap", "itemset", "resize", "setfield", "setflags")
 # fmt: on
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import UFUNC_METHODS, Tracer, rewrite
+from ..tracer import FUNCTIONS, UFUNC_METHODS, Tracer, refuse, rewrite
 from .indexing import clipped, getitem, wrapped
 from .joining import sort
 from .reductions import axis_of, cumsum
@@ -183,9 +183,23 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
 
 
 @in_place
-def _sort(self: Tracer, axis: Any = -1, kind: Any = None, order: Any = None) -> None:
+def _sort(
+    self: Tracer,
+    axis: Any = -1,
+    kind: Any = None,
+    order: Any = None,
+    *,
+    stable: Any = None,
+) -> None:
     x = writable(np.sort, self)
-    assign(x, sort(fresh(x), axis, kind, order))
+    assign(x, sort(fresh(x), axis, kind, order, stable=stable))
+
+
+def _partition(
+    self: Tracer, kth: Any, axis: Any = -1, kind: Any = "introselect", order: Any = None
+) -> None:
+    x = writable(np.partition, self)
+    assign(x, FUNCTIONS[np.partition](fresh(x), kth, axis, kind, order))
 
 
 @in_place
@@ -203,10 +217,53 @@ def _put(self: Tracer, indices: Any, values: Any, mode: str = "raise") -> None:
     put(self, indices, values, mode)
 
 
-_METHODS: dict[str, Callable[..., None]] = {"sort": _sort, "fill": _fill, "put": _put}
+_METHODS: dict[str, Callable[..., None]] = {
+    "sort": _sort,
+    "partition": _partition,
+    "fill": _fill,
+    "put": _put,
+}
 for _name, _method in _METHODS.items():
     setattr(Tracer, _name, _method)
     enter(f"ndarray.{_name}", "method", _method)
+
+
+# --- attributes -----------------------------------------------------------------------
+
+
+def _set_part(name: str) -> Callable[[Tracer, Any], None]:
+    def assigned(self: Tracer, value: Any) -> None:
+        x = writable(np.copyto, self)
+        if name == "imag" and x.dtype.kind != "c":
+            raise TypeError("array does not have imaginary part to set")
+        setitem(getattr(x, name), Ellipsis, value)
+
+    return assigned
+
+
+def _set_flat(self: Tracer, value: Any) -> None:
+    x = writable(np.copyto, self)
+    values = as_tracer(x.rec, value, x.dtype)
+    if values.size:
+        _store(x, _cycled(values, x.size))
+
+
+def _refuse_setting(name: str, way_out: str) -> Callable[[Tracer, Any], None]:
+    def assigned(self: Tracer, value: Any) -> None:
+        refuse(f"assigning the attribute {name!r} of a traced array", way_out)
+
+    return assigned
+
+
+_SETTERS: dict[str, Callable[[Tracer, Any], None]] = {
+    "real": _set_part("real"),
+    "imag": _set_part("imag"),
+    "flat": _set_flat,
+    "shape": _refuse_setting("shape", "Write a = a.reshape(shape)"),
+    "dtype": _refuse_setting("dtype", "Write a = a.astype(dtype)"),
+}
+for _name, _setter in _SETTERS.items():
+    setattr(Tracer, _name, getattr(Tracer, _name).setter(_setter))
 
 
 # --- ufunc.at -------------------------------------------------------------------------

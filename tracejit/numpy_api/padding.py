@@ -16,8 +16,8 @@ from .reductions import axis_of
 from .reductions import max as max_
 from .reductions import min as min_
 from .selection import round as round_
-from .shape import flip, window
-from .table import as_tracer, cast, emit, implements, of, static_array
+from .shape import flip, moveaxis, window
+from .table import as_tracer, cast, emit, fresh, implements, of, static_array
 from .ufuncs import call
 
 __all__: list[str] = []
@@ -35,11 +35,12 @@ def pad(
     end_values: Any = None,
     stat_length: Any = None,
     reflect_type: Any = None,
+    **kwargs: Any,
 ) -> Any:
     x = of(array, pad_width, constant_values, end_values)
     widths = _widths(x, pad_width)
     if callable(mode):
-        refuse("np.pad with a function", "Use np.concatenate of the parts")
+        return _by_function(x, widths, mode, kwargs)
     keywords = {
         "constant_values": constant_values,
         "end_values": end_values,
@@ -47,6 +48,7 @@ def pad(
         "reflect_type": reflect_type,
     }
     given = {name for name, value in keywords.items() if value is not None}
+    given.update(kwargs)
     if mode not in _MODES:
         raise ValueError(f"mode '{mode}' is not supported")
     allowed, extend = _MODES[mode]
@@ -75,6 +77,18 @@ def pad(
         if builtins.any(pair):
             x = extend(x, axis, pair, each)
     return Tracer(x.rec, x.ref, None, False)
+
+
+def _by_function(
+    x: Tracer, widths: list[list[int]], function: Callable[..., Any], kwargs: Any
+) -> Tracer:
+    """Zeros all around, and the function writes into each line of each axis."""
+    padded = fresh(_zeros(x, widths), contiguous=True)
+    for axis, pair in enumerate(widths):
+        lines = moveaxis(padded, axis, -1)
+        for place in np.ndindex(lines.shape[:-1]):
+            function(lines[place], tuple(pair), axis, kwargs)
+    return padded
 
 
 def _is_zero(values: Any) -> bool:
@@ -178,7 +192,7 @@ def _ramp(x: Tracer, axis: int, pair: Pair, ends: Pair) -> Tracer:
             continue
         shape = [1] * x.ndim
         shape[axis] = count
-        kind = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
+        kind = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
         share = (np.arange(count).astype(kind) / count).reshape(tuple(shape))
         start = cast(as_tracer(x.rec, end), kind)
         way = call(np.subtract, cast(edge, kind), start)

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import Tracer, refuse
+from ..tracer import FUNCTIONS, Tracer
 from .calculus import convolve
-from .joining import concatenate
+from .complex import conjugated
+from .joining import concatenate, sort
 from .rearranging import trim_zeros
+from .reductions import all as all_
 from .reductions import sum as sum_
 from .selection import allclose
 from .shape import atleast_1d
-from .table import as_tracer, cast, emit, filled, implements, recorder_of
+from .table import as_tracer, cast, emit, filled, implements, of, recorder_of
 from .ufuncs import F64, call
 
 __all__: list[str] = []
@@ -118,16 +120,40 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
 @implements(np.poly)
 def poly(seq_of_zeros: Any) -> Any:
     (x,) = _coefficients(seq_of_zeros)
-    if x.ndim == 2:
-        refuse("np.poly of a matrix", "Use np.poly(np.linalg.eigvalsh(a))")
-    if x.ndim != 1:
+    if x.ndim == 2 and x.shape[0] == x.shape[1] != 0:
+        x = FUNCTIONS[np.linalg.eigvals](x)
+    elif x.ndim != 1:
         raise ValueError("input must be 1d or non-empty square 2d array.")
     dtype = np.result_type(x.dtype, 1.0) if x.dtype.kind not in "fc" else x.dtype
     out: Any = filled(x.rec, (1,), 1, dtype)
     for zero in x:
         factor = np.stack([filled(x.rec, (), 1, dtype), -cast(zero, dtype)])
         out = convolve(out, factor)
+    if x.dtype.kind == "c" and all_(sort(x) == sort(conjugated(x))):
+        return out.real
     return out
+
+
+@implements(np.roots, host=True)
+def roots(p: Any) -> Any:
+    x = atleast_1d(of(p))
+    if x.ndim != 1:
+        raise ValueError("Input must be a rank-1 array.")
+    # How many zeros there are in front and behind is a decision about a shape.
+    places = [int(i) for i in np.nonzero(x)[0]]
+    if not places:
+        return np.array([])
+    behind = x.size - places[-1] - 1
+    x = x[places[0] : places[-1] + 1]
+    x = x if x.dtype.kind in "fc" else cast(x, np.float64)
+    n = x.size - 1
+    if n == 0:
+        return np.zeros(behind)
+    top = call(np.divide, -x[1:], x[0])
+    below = as_tracer(x.rec, np.eye(n - 1, n, dtype=x.dtype))
+    companion = concatenate([top[None], below])
+    found = FUNCTIONS[np.linalg.eigvals](companion)
+    return concatenate([found, np.zeros(behind, found.dtype)]) if behind else found
 
 
 @implements(np.polyfit, host=True)

@@ -19,6 +19,7 @@ from .table import (
     common,
     emit,
     emit_view,
+    filled,
     implements,
     no_keywords,
     recorder_of,
@@ -212,11 +213,23 @@ def cross(
             f"{x.shape[-1]} and {y.shape[-1]} dimensional instead."
         )
     if x.shape[-1] == 2 or y.shape[-1] == 2:
-        refuse(
-            "np.cross of two-dimensional vectors",
-            "Write a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]",
+        x.rec.warn(
+            "Arrays of 2-dimensional vectors are deprecated. Use arrays of "
+            "3-dimensional vectors instead. (deprecated in NumPy 2.0)",
+            DeprecationWarning,
         )
+        if x.shape[-1] == y.shape[-1]:
+            return x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]
+        x, y = _in_space(x), _in_space(y)
     return _cross(x, y, axisc)
+
+
+def _in_space(x: Tracer) -> Tracer:
+    """Vectors of a plane as vectors of space."""
+    if x.shape[-1] == 3:
+        return x
+    zero = filled(x.rec, (*x.shape[:-1], 1), 0, x.dtype)
+    return emit("concatenate", x, zero, axis=x.ndim - 1)
 
 
 def _cross(x: Tracer, y: Tracer, axis: int) -> Tracer:

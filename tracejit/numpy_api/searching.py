@@ -16,6 +16,7 @@ from .reductions import any as any_
 from .reductions import cumsum
 from .reductions import max as max_
 from .selection import where as choose
+from .shape import moveaxis
 from .table import as_tracer, cast, common, emit, filled, implements, of, recorder_of
 from .ufuncs import BOOL, F64, I64, call
 
@@ -24,6 +25,8 @@ __all__ = ["lookup"]
 
 def lookup(a: Tracer, v: Tracer, side: str) -> Tracer:
     """`np.searchsorted` in one sorted vector; any shape of `v`."""
+    if "c" in (a.dtype.kind, v.dtype.kind):
+        refuse("looking up complex numbers", "Use np.abs or a part")
     a, v = common([a, v])
     flat = v if v.ndim == 1 else emit("reshape", v, shape=(v.size,))
     found = emit("searchsorted", a, flat, side=side)
@@ -197,6 +200,19 @@ class _Sorted(NamedTuple):
     starts: Tracer
 
 
+def _sorted_rows(x: Tracer) -> _Sorted:
+    """The rows in order, by their first element, then their second, and so on."""
+    keys = [x[:, k] for k in reversed(range(x.shape[1]))]
+    order = emit("argsort", keys[0], axis=0)
+    for key in keys[1:]:
+        order = _at(order, emit("argsort", _at(key, order), axis=0))
+    values = _at(x, order)
+    differs = emit("any", values[1:] != values[:-1], axes=(1,))
+    head = filled(x.rec, (min(1, x.shape[0]),), True, BOOL)
+    first = emit("concatenate", head, differs, axis=0)
+    return _Sorted(values, order, first, flat_nonzero(first))
+
+
 def _sorted(x: Tracer, equal_nan: bool) -> _Sorted:
     flat = _flat(x)
     order = emit("argsort", flat, axis=0)
@@ -215,7 +231,7 @@ def _unique_of(x: Tracer, equal_nan: bool = True) -> Tracer:
     return _at(found.values, found.starts)
 
 
-@implements(np.unique, refused=("axis",))
+@implements(np.unique)
 def unique(
     ar: Any,
     return_index: bool = False,
@@ -227,20 +243,30 @@ def unique(
     sorted: bool = True,
 ) -> Any:
     x = of(ar)
-    if axis is not None and x.ndim != 1:
-        refuse("np.unique with axis=", "Use np.lexsort and compare neighbours")
-    found = _sorted(x, equal_nan)
-    out = [_at(found.values, found.starts)]
+    shape, count = x.shape, x.size
+    if axis is None or x.ndim == 1:
+        found = _sorted(x, equal_nan)
+        out = [_at(found.values, found.starts)]
+    else:
+        lines = moveaxis(x, axis, 0)
+        count, *rest = lines.shape
+        if not x.size:
+            refuse("np.unique of an empty array with axis=", "Leave axis= away")
+        shape = (count,)
+        found = _sorted_rows(emit("reshape", lines, shape=(count, x.size // count)))
+        rows = _at(found.values, found.starts)
+        rows = emit("reshape", rows, shape=(rows.shape[0], *rest))
+        out = [moveaxis(rows, 0, axis)]
     if return_index:
         out.append(_at(found.order, found.starts))
     if return_inverse:
         number = cumsum(found.first) - 1
         back = emit("argsort", found.order, axis=0)
-        out.append(emit("reshape", _at(number, back), shape=x.shape))
+        out.append(emit("reshape", _at(number, back), shape=shape))
     if return_counts:
-        end = as_tracer(x.rec, np.array([x.size]))
+        end = as_tracer(x.rec, np.array([count]))
         ends = emit("concatenate", found.starts[1:], end, axis=0)
-        out.append(ends - found.starts if x.size else found.starts)
+        out.append(ends - found.starts if count else found.starts)
     return out[0] if len(out) == 1 else tuple(out)
 
 

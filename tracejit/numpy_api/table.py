@@ -36,6 +36,7 @@ from ..tracer import (
 
 __all__ = [
     "ENTRIES",
+    "NUMBERS",
     "WRITE_OUT",
     "Entry",
     "as_array",
@@ -311,8 +312,8 @@ def of(a: Any, *others: Any) -> Tracer:
 
 def _untraced(rec: Recorder, x: Any) -> Tracer:
     kind = type(x)
-    if kind in _NUMBERS:
-        return Tracer(rec, rec.constant(x, _NUMBERS[kind]), None, False)
+    if kind in NUMBERS:
+        return Tracer(rec, rec.constant(x, NUMBERS[kind]), None, False)
     if issubclass(kind, Tracer):  # an array that the function made, see `buffers`
         return x.constant(rec)
     if isinstance(x, np.generic):
@@ -324,7 +325,7 @@ def _untraced(rec: Recorder, x: Any) -> Tracer:
     return Tracer(rec, rec.capture(np.asarray(x)), None, True)
 
 
-_NUMBERS = {
+NUMBERS = {
     bool: np.dtype(np.bool_),
     int: np.dtype(np.int64),
     float: np.dtype(np.float64),
@@ -349,7 +350,7 @@ def promoted(rec: Recorder, *operands: Any) -> list[Tracer]:
     kinds = []
     usable = []
     for x in operands:
-        if type(x) not in _NUMBERS and type(x) is not Tracer:
+        if type(x) not in NUMBERS and type(x) is not Tracer:
             x = as_tracer(rec, x)
         usable.append(x)
         weak = x.weak if type(x) is Tracer else type(x)
@@ -362,12 +363,12 @@ def promoted(rec: Recorder, *operands: Any) -> list[Tracer]:
 def _promotion(*kinds: Any) -> np.dtype:
     """The common dtype of dtypes and of Python's number classes."""
     if all(isinstance(k, type) for k in kinds):
-        return np.result_type(*[_NUMBERS[k] for k in kinds])
+        return np.result_type(*[NUMBERS[k] for k in kinds])
     return np.result_type(*[k(0) if isinstance(k, type) else k for k in kinds])
 
 
 def _of_dtype(rec: Recorder, x: Any, dtype: np.dtype) -> Tracer:
-    if type(x) in _NUMBERS:
+    if type(x) in NUMBERS:
         return Tracer(rec, rec.constant(x, dtype), None, False)
     return cast(x, dtype)
 

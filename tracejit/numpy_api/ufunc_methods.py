@@ -40,7 +40,8 @@ from .table import (
     recorder_of,
     static_array,
 )
-from .ufuncs import BOOL, COMPOSED, UFUNCS, call, call_with, loop_dtypes
+from .ufunc_calls import call_with
+from .ufuncs import BOOL, COMPOSED, UFUNCS, call, loop_dtypes
 
 __all__: list[str] = []
 

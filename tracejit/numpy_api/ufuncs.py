@@ -20,7 +20,6 @@ from ..primitive import PRIMITIVES, Primitive
 from ..tracer import (
     HINTS,
     TAPE_DTYPES,
-    UFUNC_METHODS,
     Recorder,
     Tracer,
     full_name,
@@ -35,8 +34,8 @@ __all__ = [
     "PYTHON_RULES",
     "UFUNCS",
     "call",
-    "call_with",
     "composed",
+    "kind_of",
     "loop_dtype",
     "loop_dtypes",
     "operate",
@@ -107,7 +106,10 @@ _COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
 # fmt: on
 
 #: The keywords that every ufunc takes.
-_KEYWORDS = ("dtype", "casting")
+_KEYWORDS = ("where", "dtype", "casting", "signature")
+#: Those of a generalized ufunc.
+_OF_PRODUCTS = ("axes", "dtype", "casting", "signature")
+_OF_VECTORS = ("axis", "keepdims", *_OF_PRODUCTS)
 
 #: ufunc -> implementation from operators and other ufuncs; takes tracers.
 COMPOSED: dict[np.ufunc, Callable[..., Any]] = {}
@@ -124,7 +126,9 @@ def composed(
     def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
         for ufunc in ufuncs:
             COMPOSED[ufunc] = implementation
-            keywords = () if ufunc.signature else _KEYWORDS
+            keywords: tuple[str, ...] = _KEYWORDS
+            if ufunc.signature:
+                keywords = _OF_VECTORS if ufunc is np.vecdot else _OF_PRODUCTS
             enter(
                 full_name(ufunc),
                 "ufunc",
@@ -154,7 +158,7 @@ _loops: dict[tuple[Any, ...], tuple[np.dtype, ...]] = {}
 _PYTHON = {bool: BOOL, int: int, float: float, complex: complex}
 
 
-def _kind(x: Any) -> Any:
+def kind_of(x: Any) -> Any:
     """What an operand is to promotion: a dtype, or a Python number's class if weak."""
     if type(x) is Tracer:
         return _PYTHON[x.weak] if x.weak else x.ref.aval.dtype
@@ -184,12 +188,12 @@ def _loop(ufunc: np.ufunc, kinds: tuple[Any, ...]) -> tuple[np.dtype, ...]:
 
 def loop_dtype(ufunc: np.ufunc, *inputs: Any) -> np.dtype:
     """The dtype in which a ufunc would compute these operands."""
-    return _loop(ufunc, tuple([_kind(x) for x in inputs]))[0]
+    return _loop(ufunc, tuple([kind_of(x) for x in inputs]))[0]
 
 
 def loop_dtypes(ufunc: np.ufunc, *inputs: Any) -> tuple[np.dtype, ...]:
     """The dtypes of all inputs and outputs of the loop for these operands."""
-    return _loop(ufunc, tuple([_kind(x) for x in inputs]))
+    return _loop(ufunc, tuple([kind_of(x) for x in inputs]))
 
 
 def _named(kinds: Sequence[Any]) -> str:
@@ -308,7 +312,7 @@ def call(ufunc: np.ufunc, *inputs: Any) -> Any:
         power = _integer_power(rec, *inputs)
         if power is not None:
             return power
-    kinds = tuple([_kind(x) for x in inputs])
+    kinds = tuple([kind_of(x) for x in inputs])
     plan = _plans.get((ufunc, kinds))
     if plan is None:
         if ufunc in COMPLEX and _loop(ufunc, kinds)[0].kind == "c":
@@ -338,15 +342,19 @@ def _fits(x: int, dtype: np.dtype) -> bool:
 
 def _integer_power(rec: Recorder, base: Any, exponent: Any) -> Tracer | None:
     """Integer powers of integers by repeated squaring; None for all others."""
-    kinds = (_kind(base), _kind(exponent))
+    kinds = (kind_of(base), kind_of(exponent))
     dtype = _loop(np.power, kinds)[0]
     if dtype.kind in "fc":
         return None
     if type(exponent) is Tracer or isinstance(exponent, np.ndarray):
-        refuse(
-            "an integer power with a traced exponent or an array of exponents",
-            "Convert the base with .astype(np.float64)",
-        )
+        if kinds[0] == BOOL and isinstance(kinds[1], type):
+            # The dtype of a square is another one than that of a cube.
+            refuse(
+                "a power of bools with a traced Python number as exponent",
+                "Convert the base with .astype(int)",
+            )
+        refs = [_operand(rec, x, dtype) for x in (base, exponent)]
+        return _powers(*[Tracer(rec, ref, None, False) for ref in refs])
     n = int(exponent)
     if n < 0:
         raise ValueError("Integers to negative integer powers are not allowed.")
@@ -360,6 +368,31 @@ def _integer_power(rec: Recorder, base: Any, exponent: Any) -> Tracer | None:
         n >>= 1
         if n:
             x = emit("square", x)
+    return result
+
+
+#: Bits of an exponent that a recording is made for, if not all that it has.
+_BITS = (3, 6)
+
+
+def _powers(x: Tracer, n: Tracer) -> Tracer:
+    """x ** n of integers, by the bits of n; guards hold how many that may be."""
+    axes = tuple(range(n.ndim))
+    if n.size:
+        if emit("min", n, axes=axes) < 0:
+            raise ValueError("Integers to negative integer powers are not allowed.")
+        largest = emit("max", n, axes=axes)
+        width = int(np.iinfo(n.dtype).max).bit_length()
+        bits = next((b for b in _BITS if b < width and largest < 2**b), width)
+    else:
+        bits = 0
+    shape = np.broadcast_shapes(x.shape, n.shape)
+    result = emit("broadcast_to", _one(x.rec, x.dtype), shape=shape)
+    for bit in range(bits):
+        odd = call(np.not_equal, call(np.bitwise_and, n, 1 << bit), 0)
+        result = emit("select", odd, call(np.multiply, result, x), result)
+        if bit + 1 < bits:
+            x = call(np.multiply, x, x)
     return result
 
 
@@ -418,43 +451,3 @@ def _widen(x: Any) -> Any:
             return Tracer(x.rec, cast(x, I64).ref, int, False)
         return x
     return int(x) if type(x) is bool else x
-
-
-# --- dispatch -------------------------------------------------------------------------
-
-
-def _call_method(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:
-    if not kwargs:
-        return call(ufunc, *inputs)
-    return call_with(ufunc, inputs, **kwargs)
-
-
-def call_with(
-    ufunc: np.ufunc,
-    inputs: tuple,
-    out: Any = None,
-    where: Any = True,
-    dtype: Any = None,
-    casting: Any = "same_kind",
-    order: str = "K",
-    subok: bool = True,
-    **rest: Any,
-) -> Any:
-    if where is not True:
-        refuse(f"{full_name(ufunc)} with where=", "Use np.where(condition, a, b)")
-    if rest:
-        name = next(iter(rest))
-        refuse(f"{full_name(ufunc)} with {name}=", f"Leave {name}= away")
-    if dtype is not None:
-        dtype = np.dtype(dtype)
-        rec = recorder_of(*inputs)
-        inputs = tuple([as_tracer(rec, x) for x in inputs])
-        if not all(np.can_cast(x.dtype, dtype, casting) for x in inputs):
-            # NumPy words the error.
-            one = [np.ones((), x.dtype) for x in inputs]
-            ufunc(*one, dtype=dtype, casting=casting)
-        inputs = tuple([cast(x, dtype) for x in inputs])
-    return call(ufunc, *inputs)
-
-
-UFUNC_METHODS["__call__"] = _call_method

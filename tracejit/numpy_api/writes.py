@@ -47,6 +47,7 @@ from .indexing import (
 )
 from .shape import permute
 from .table import WRITE_OUT, as_tracer, cast, emit, fresh, of, tracers_in
+from .ufunc_calls import call_masked, in_loop
 from .ufuncs import call
 from .writable import check_writable, in_place, writable
 
@@ -329,12 +330,20 @@ def _ufunc_into(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:
     if outs is None or all(o is None for o in outs):
         return _plain_call(ufunc, inputs, kwargs)
     targets = [None if o is None else writable(ufunc, o, "output array") for o in outs]
-    rest = {k: v for k, v in kwargs.items() if k not in ("out", "where", "casting")}
-    if next(iter(tracers_in(inputs)), None) is None:
+    where, casting = kwargs.get("where", True), kwargs.get("casting", "same_kind")
+    rest = {k: v for k, v in kwargs.items() if k not in ("out", "where")}
+    rec = next(x.rec for x in targets if x is not None)
+    if where is not True:
+        mask = as_tracer(rec, where, np.dtype(np.bool_))
+        dtype, signature = rest.get("dtype"), rest.get("signature")
+        operands = (as_tracer(rec, inputs[0]), *inputs[1:])
+        if dtype is not None or signature is not None:
+            operands = in_loop(ufunc, operands, dtype, signature, casting)
+        found = call_masked(ufunc, operands, mask)
+    elif next(iter(tracers_in(inputs)), None) is None:
         found = ufunc(*inputs, **rest)
     else:
         found = _plain_call(ufunc, inputs, rest)
-    where, casting = kwargs.get("where", True), kwargs.get("casting", "same_kind")
     results = list(found) if isinstance(found, tuple) else [found]
     for k, x in enumerate(targets):
         if x is None:
@@ -343,7 +352,6 @@ def _ufunc_into(ufunc: np.ufunc, inputs: tuple, kwargs: dict[str, Any]) -> Any:
         if where is not True:
             if not np.can_cast(result.dtype, x.dtype, casting):
                 raise _no_cast(ufunc, result.dtype, x.dtype, casting)
-            mask = as_tracer(x.rec, where, np.dtype(np.bool_))
             result = emit("select", mask, cast(result, x.dtype), fresh(x))
         results[k] = outs[k]
         write_out(ufunc, outs[k], result, casting)
@@ -372,5 +380,5 @@ def _into(method: str) -> None:
     UFUNC_METHODS[method] = served
 
 
-for _method in ("reduce", "accumulate", "outer"):
+for _method in ("reduce", "accumulate", "outer", "reduceat"):
     _into(_method)

@@ -2,6 +2,7 @@
 
 from . import (
     branch,
+    complete_qr,
     complex,
     contraction,
     control,
@@ -27,6 +28,7 @@ from . import (
 
 __all__ = [
     "branch",
+    "complete_qr",
     "complex",
     "contraction",
     "control",

@@ -180,12 +180,12 @@ def _cast_reference(a: Any, *, dtype: np.dtype) -> Any:
     return a.astype(dtype)[()]
 
 
-_INT64 = np.dtype(np.int64)
+_INT64, _UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
 
 
 def _wrap_index_reference(a: Any, *, n: int) -> Any:
     # As unsigned numbers the negative ones are large: one look says all are inside.
-    if a.dtype == _INT64 and a.size and a.view(np.uint64).max() < n:
+    if a.dtype == _INT64 and a.size and np.maximum.reduce(a.view(_UINT64), None) < n:
         return a.copy()
     bad = (a < -n) | (a >= n)
     if np.any(bad):

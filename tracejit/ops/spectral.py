@@ -3,8 +3,8 @@
 Stacks in front, as in `ops.linalg`.  Derivatives:
 
 * svd: J. Townsend, "Differentiating the singular value decomposition" (2016); reduced
-  factors.  `full` ones have more columns than the matrix determines, so only what
-  depends on the first of them has a derivative.
+  factors.  `full` ones have more columns than the matrix determines; they are taken
+  not to turn among themselves, and what does not depend on that has a derivative.
 * eigh: M. Giles, "An extended collection of matrix derivative results" (2008), 3.1.
   Like NumPy's, the function reads one triangle of its operand, and exactly that one
   has a derivative.
@@ -17,8 +17,7 @@ are determined up to a phase each; what depends on the phases has no derivative,
 gets that of the phases which the rules choose.
 
 Where singular values or eigenvalues are equal, their vectors have no derivative, and
-what depends on these is inf or NaN, as JAX and PyTorch have it; derivatives of the
-values alone divide by no differences.
+what depends on these is inf or NaN, as in JAX and PyTorch; that of the values is not.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from ..avals import Aval, real_of
-from ..errors import DifferentiationError, InvalidTapeError, message
+from ..errors import InvalidTapeError
 from ..primitive import Primitive, register
 from .complex import complex_, conj, imag, real
 from .contraction import matmul
@@ -38,6 +37,7 @@ from .logic import cast
 from .rows import same_dtype, sample
 from .structural import (
     broadcast_to,
+    concatenate,
     diag_embed,
     diagonal,
     reshape,
@@ -49,10 +49,14 @@ from .structural import (
 __all__ = [
     "add",
     "columns",
+    "complete",
+    "completed",
     "diagonal_of",
     "eigh",
     "eigvalsh",
+    "first_part",
     "host_row",
+    "last_part",
     "matrices",
     "matrix",
     "mt",
@@ -60,6 +64,8 @@ __all__ = [
     "of_kind",
     "part",
     "qr",
+    "qr_jvp",
+    "qr_vjp",
     "spread",
     "svd",
     "svdvals",
@@ -177,7 +183,7 @@ def _svd_aval(a: Aval, *, full: bool) -> tuple[Aval, ...]:
     )
 
 
-def _first(x: Any, rows: int, columns: int) -> Any:
+def first_part(x: Any, rows: int, columns: int) -> Any:
     """The upper left part of each matrix."""
     size = (*x.shape[:-2], rows, columns)
     if size == x.shape:
@@ -185,25 +191,44 @@ def _first(x: Any, rows: int, columns: int) -> Any:
     return slice_(x, start=(0,) * x.ndim, size=size, step=(1,) * x.ndim)
 
 
-def _reduced(moved: Any, ys: Any, a: Any, full: bool) -> tuple[Any, Any, Any]:
+def last_part(x: Any, axis: int, count: int) -> Any:
+    """What is behind the first `count` along an axis."""
+    start = [0] * x.ndim
+    start[axis] = count
+    size = [n - i for n, i in zip(x.shape, start, strict=True)]
+    return slice_(x, start=tuple(start), size=tuple(size), step=(1,) * x.ndim)
+
+
+def complete(base: Any, rest: Any, ct: Any, count: int) -> Any:
+    """The cotangent of the first columns u that a cotangent of all columns amounts to.
+
+    The others, u', complete them: du' = -u du^H u', the choice that does not turn them.
+    """
+    first = first_part(ct, ct.shape[-2], count)
+    return first - matmul(rest, mt(last_part(ct, ct.ndim - 1, count), base))
+
+
+def _split(cts: Any, ys: Any, a: Any, full: bool) -> tuple[Any, Any, Any, Any, Any]:
+    """Reduced factors, and the cotangents of these."""
     u, s, vh = ys
+    gu, _, gvh = cts
     m, n = a.shape[-2:]
     k = min(m, n)
-    if full and m != n and (moved[0] is not None or moved[2] is not None):
-        raise DifferentiationError(
-            message(
-                "the singular vectors of np.linalg.svd with full_matrices=True are "
-                f"not determined by a matrix of {m} x {n}",
-                way_out="Use full_matrices=False",
-            )
-        )
-    return _first(u, m, k), s, _first(vh, k, n)
+    if full and m != n:
+        u1, v1 = first_part(u, m, k), herm(first_part(vh, k, n))
+        if gu is not None and m > n:
+            gu = complete(u1, last_part(u, u.ndim - 1, k), gu, k)
+        if gvh is not None and n > m:
+            v2 = herm(last_part(vh, vh.ndim - 2, k))
+            gvh = herm(complete(v1, v2, herm(gvh), k))
+        return u1, s, herm(v1), gu, gvh
+    return u, s, vh, gu, gvh
 
 
 @conjugated
 def _svd_vjp(cts: Any, ys: Any, a: Any, *, full: bool) -> tuple:
-    u, size, vh = _reduced(cts, ys, a, full)
-    gu, gs, gvh = cts
+    gs = cts[1]
+    u, size, vh, gu, gvh = _split(cts, ys, a, full)
     m, n = a.shape[-2:]
     s = of_kind(size, a)
     gs = None if gs is None else of_kind(gs, a)
@@ -232,29 +257,35 @@ def _svd_vjp(cts: Any, ys: Any, a: Any, *, full: bool) -> tuple:
 def _svd_jvp(tangents: Any, ys: Any, a: Any, *, full: bool) -> tuple:
     (da,) = tangents
     m, n = a.shape[-2:]
-    u, size, vh = ys
-    if full and m != n:
-        k = min(m, n)
-        u, vh = _first(u, m, k), _first(vh, k, n)
+    k, s = min(m, n), of_kind(ys[1], a)
+    u, vh = first_part(ys[0], m, k), first_part(ys[2], k, n)
     dav = nt(da, vh)
     dp = mt(u, dav)
     ds = part(diagonal_of(dp))
-    if full and m != n:
-        return None, ds, None
-    s = of_kind(size, a)
-    gaps = of_kind(_inverse_gaps(size * size), a)
+    gaps = of_kind(_inverse_gaps(ys[1] * ys[1]), a)
     right, left = dp * columns(s), _rows(s) * dp
     turn = gaps * (right + herm(right))
     if a.dtype.kind == "c":
-        turn = turn + _phases(dp, size)
+        turn = turn + _phases(dp, ys[1])
     du = matmul(u, turn)
     # dv = v W with W antisymmetric, so that dvh = -W vh.
     dvh = -matmul(gaps * (left + herm(left)), vh)
     if m > n:
         du = du + (dav - matmul(u, dp)) / columns(s)
+        if full:
+            du = completed(u, last_part(ys[0], a.ndim - 1, k), du)
     if n > m:
         dvh = dvh + (mt(u, da) - matmul(dp, vh)) / _rows(s)
+        if full:
+            beside = herm(last_part(ys[2], a.ndim - 2, k))
+            dvh = herm(completed(herm(vh), beside, herm(dvh)))
     return du, ds, dvh
+
+
+def completed(base: Any, rest: Any, moved: Any) -> Any:
+    """The tangent of all columns, of that of the first; see `complete`."""
+    others = -matmul(base, mt(moved, rest))
+    return concatenate(moved, others, axis=moved.ndim - 1)
 
 
 def spread(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
@@ -277,7 +308,7 @@ svd = host_row(
     lambda a, *, full: tuple(np.linalg.svd(a, full_matrices=full)),
     _svd_aval,
     matrices(spread, (3, 3), (4, 2), (2, 2, 3), full=False)
-    + matrices(spread, (3, 3), full=True),
+    + matrices(spread, (3, 3), (3, 2), (2, 3), full=True),
     n_out=3,
     vjp=_svd_vjp,
     jvp=_svd_jvp,
@@ -383,8 +414,7 @@ def _over_r(x: Any, r: Any) -> Any:
     return swap(triangular_solve(r, swap(x), lower=False, trans=True))
 
 
-@conjugated
-def _qr_vjp(cts: Any, ys: Any, a: Any) -> tuple:
+def qr_vjp(cts: Any, ys: Any, a: Any) -> tuple:
     q, r = ys
     gq, gr = cts
     m = None if gr is None else nt(r, triu(gr, k=0))
@@ -398,7 +428,7 @@ def _qr_vjp(cts: Any, ys: Any, a: Any) -> tuple:
     return (herm(triangular_solve(r, herm(right), lower=False, trans=False)),)
 
 
-def _qr_jvp(tangents: Any, ys: Any, a: Any) -> tuple:
+def qr_jvp(tangents: Any, ys: Any, a: Any) -> tuple:
     q, r = ys
     moved = _over_r(tangents[0], r)
     inside = mt(q, moved)
@@ -415,6 +445,6 @@ qr = host_row(
     _qr_aval,
     matrices(spread, (3, 3), (4, 2), (2, 3, 2)),
     n_out=2,
-    vjp=_qr_vjp,
-    jvp=_qr_jvp,
+    vjp=conjugated(qr_vjp),
+    jvp=qr_jvp,
 )

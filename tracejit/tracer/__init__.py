@@ -1,6 +1,7 @@
 """Recording: tracers that stand for the arguments, and the recorder they write to."""
 
 from .. import ops as ops  # registers the rows
+from .active import SERVED, active_recorder, paused, recording
 from .forks import Promoted, RecordAgain, RecordPaths
 from .frames import is_calling, is_inside, user_frame, user_source, where
 from .loop_items import LOOPS, served
@@ -21,14 +22,10 @@ from .memory import (
     steps_of,
 )
 from .recorder import (
-    SERVED,
     TAPE_DTYPES,
     GuardInfo,
     Recorder,
-    active_recorder,
     check_dtype,
-    paused,
-    recording,
 )
 from .remembered import Memory
 from .snippets import stamped

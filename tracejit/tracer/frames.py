@@ -96,13 +96,18 @@ def outermost_library_call() -> str:
     return name
 
 
+#: Modules of NumPy whose functions have names that are also functions of `np`.
+_OTHERS = ("numpy.polynomial", "numpy.ma", "numpy.testing", "numpy.matrixlib")
+
+
 def _public_name(frame: FrameType) -> str:
     """The name by which the user knows a library's function (or its class)."""
     module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_name
     if name.startswith("__"):
         name = type(frame.f_locals.get("self")).__name__
         name = {"RClass": "r_", "CClass": "c_"}.get(name, name)
-    if module.startswith("numpy") and hasattr(np, name):
+    of_np = module.startswith("numpy") and not module.startswith(_OTHERS)
+    if of_np and hasattr(np, name):
         return f"np.{name}"
     public = [part for part in module.split(".") if not part.startswith("_")]
     return ".".join([*public, name])

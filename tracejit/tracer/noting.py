@@ -49,7 +49,8 @@ class Noting:
 
     def writes_into(self, x: Any) -> None:
         """Note a write, which another call must repeat unless it is into a copy."""
-        self.pure &= any(x is copy for copy in self.own)
+        own = any(x is copy for copy in self.own)
+        self.pure &= own or x.ref.index >= self.first
 
     def asks_for_layout(self, x: Any) -> None:
         """Note a question how `x` lies in memory: maybe as a view of others'."""

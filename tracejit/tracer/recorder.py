@@ -10,40 +10,32 @@ captures ordinary arrays that met a traced one, taken by reference
 
 from __future__ import annotations
 
-import gc
 import sys
-import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from types import FrameType, ModuleType, TracebackType
+from collections.abc import Iterable, Sequence
+from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from ..avals import DTYPE_NAMES, Aval
-from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
-from ..ops.loop import loop
+from ..errors import TracejitError, UnsupportedError, message
 from ..ops.writes import write_into
-from ..passes.reroll import Proof, join_rows, reroll, rewrite, unstack
 from ..primitive import PRIMITIVES, Primitive
-from ..tape import Builder, Instr, Ref, Source, Tape, const, guard, inner_tapes
+from ..tape import Instr, Ref, Source, Tape, const, guard
 from .exits import GuardExits
-from .forks import RecordAgain, RecordPaths
+from .forks import RecordPaths
 from .frames import user_frame, user_source, where
 from .leaving import note_guard
-from .memory import own_ref
-from .noting import Noting
+from .rolling import Rolling
+from .values import LARGE, Computed
 from .warn import ErrorStates, run_noisy, warn
 
 __all__ = [
-    "SERVED",
     "TAPE_DTYPES",
     "GuardInfo",
     "Recorder",
-    "active_recorder",
     "check_dtype",
-    "paused",
-    "recording",
 ]
 
 TAPE_DTYPES = frozenset(DTYPE_NAMES.values())
@@ -76,32 +68,12 @@ class _Capture(NamedTuple):
     source: Source
 
 
-class Computed(Ref):
-    """A ref that keeps its value alive, for as long as the user's code can see it."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, rec: Recorder, index: int, aval: Aval, value: Any) -> None:
-        self.builder = rec
-        self.index = index
-        self.aval = aval
-        self.value = value
-
-
-#: The aval of refs that loops made superfluous.
-_DROPPED = Aval((), np.dtype(np.bool_))
-
-#: From this many bytes on, a value is kept only by its refs.  A chain of operations on
-#: large arrays then needs the memory that NumPy needs; what a nested transform asks
-#: for again is computed again.
-LARGE = 1 << 18
-
 _SLICE = PRIMITIVES["slice"]
 #: A slice smaller than this part of its array has memory of its own.
 SMALL_PART = 8
 
 
-class Recorder(Builder):
+class Recorder(Rolling):
     """A builder whose user-facing operations compute at once.
 
     Attributes:
@@ -124,7 +96,6 @@ class Recorder(Builder):
             depending on the path.
         promoted: whether an array is a traced one before it has traced values, as it
             gets some in a loop.
-        holes: refs whose values are those of a round that was left out.
 
     Example:
         >>> rec = Recorder("double")
@@ -135,8 +106,6 @@ class Recorder(Builder):
 
     def __init__(self, name: str = "tape") -> None:
         super().__init__(name)
-        self.values: list[Any] = []
-        self.producers: list[Instr | None] = []
         self.hidden: list[int] = []
         self.captures: list[np.ndarray] = []
         self.guards: list[GuardInfo] = []
@@ -144,16 +113,12 @@ class Recorder(Builder):
         self.closed = False
         self.python_rules = True
         self.refusals: list[TracejitError] = []
-        self.tracers: list[weakref.ref] = []
         self.buffers: dict[int, list[weakref.ref]] = {}
         self.written: set[int] = set()
         self.may_skip = self.may_fork = False
         self.skips = 0
         self.promoted = self.mixed_floats = False
         self.watching: list[weakref.ref] = []
-        self.holes: set[int] = set()
-        self._deferred: set[int] = set()
-        self._row_of: dict[int, tuple[int, int]] = {}
         self._captured: dict[int, _Capture] = {}
         self._tables: dict[Any, Ref] = {}
         self._avals_of: dict[Any, Aval] = {}
@@ -161,7 +126,6 @@ class Recorder(Builder):
         self.memory: Any = None
         self.forks: set[Any] = set()
         self.error_states = ErrorStates()
-        self.noting: Noting | None = None
 
     # --- inputs -----------------------------------------------------------------------
 
@@ -256,32 +220,6 @@ class Recorder(Builder):
         )
 
     # --- instrs -----------------------------------------------------------------------
-
-    def new(self, aval: Aval) -> Ref:
-        self.values.append(None)
-        self.producers.append(None)
-        self.avals.append(aval)
-        return Ref(self, len(self.avals) - 1, aval)
-
-    def append(
-        self,
-        prim: Primitive,
-        refs: Sequence[Ref],
-        params: dict[str, Any],
-        outs: Sequence[Ref],
-    ) -> None:
-        super().append(prim, refs, params, outs)
-        instr = self.instrs[-1]
-        for out in outs:
-            self.producers[out.index] = instr
-
-    def extend(
-        self, instr: Instr, params: dict[str, Any], avals: Sequence[Aval]
-    ) -> tuple[Ref, ...]:
-        refs = super().extend(instr, params, avals)
-        for ref in refs:
-            self.producers[ref.index] = instr
-        return refs
 
     def apply(
         self, prim: Primitive, refs: Sequence[Ref], params: dict[str, Any]
@@ -384,12 +322,6 @@ class Recorder(Builder):
         self._deferred.update(self.instrs[-1].outs)
         return out
 
-    def defer(self, refs: Iterable[int]) -> None:
-        """Forget the values of refs, and compute what depends on them when asked."""
-        for index in refs:
-            self.values[index] = None
-            self._deferred.add(index)
-
     def _new_value(self, instr: Instr, value: Any) -> Ref:
         """A ref for an output of `instr`; its aval is that of the value."""
         key = value.shape, value.dtype
@@ -454,174 +386,11 @@ class Recorder(Builder):
         if self.may_fork and type(expected) is bool:
             note_guard(self, frame, expected)
 
-    def producer(self, index: int) -> Instr | None:
-        """The instr that made a ref; None of an input."""
-        if self.noting is not None and index < self.noting.first:
-            self.noting.pure = False
-        return self.producers[index]
-
-    # --- values -----------------------------------------------------------------------
-
-    def value(self, ref: Ref) -> Any:
-        """The NumPy value of a ref; what transforms emitted is computed now."""
-        if self.noting is not None:
-            self.noting.looks.append(ref.index)
-        found = self._known(ref.index)
-        if found is None:
-            with np.errstate(all="ignore"):
-                found = self.values[ref.index] = self._compute(ref.index)
-        return found
-
-    def _known(self, index: int) -> Any:
-        """The value of a ref if it was computed and is still there, else None."""
-        found = self.values[index]
-        return found() if type(found) is weakref.ref else found
-
-    def _compute(self, wanted: int) -> Any:
-        """Compute `wanted` and what it needs, without recursion: chains are long."""
-        done: dict[int, Any] = {}
-        stack = [wanted]
-        while stack:
-            index = stack[-1]
-            if index not in done and (known := self._known(index)) is not None:
-                done[index] = known
-            if index in done:
-                stack.pop()
-                continue
-            instr = self.producers[index]
-            if index in self.holes:
-                raise RecordAgain
-            assert instr is not None, "inputs have values"
-            missing = [a for a in instr.args if a not in done]
-            if missing:
-                stack.extend(missing)
-                continue
-            args = [done[a] for a in instr.args]
-            if instr.prim is loop:
-                out = self.run_loop(instr, args)
-            else:
-                out = instr.prim.reference(*args, **instr.params)
-            outs = (out,) if instr.prim.n_out == 1 else out
-            for i, value in zip(instr.outs, outs, strict=True):
-                done[i] = value
-                if value.nbytes < LARGE:
-                    self.values[i] = value
-        return done[wanted]
-
-    def run_loop(self, instr: Instr, args: list[Any]) -> Any:
-        """The values of a loop's outputs."""
-        return loop.reference(*args, **instr.params)
-
-    def replace(self, start: int, instrs: list[Instr], stop: int | None = None) -> None:
-        super().replace(start, instrs, stop)
-        for instr in instrs:
-            for out in instr.outs:
-                self.producers[out] = instr
-
-    def roll(self, start: int, wanted: Iterable[Ref] = ()) -> None:
-        """Turn repetitions recorded since instr `start` into loops.
-
-        Values that somebody still holds a tracer of, and `wanted`, keep their refs.
-        """
-        live = self.alive()
-        live.update(ref.index for ref in wanted)
-        self._join(start, live)
-        recorded = self.instrs[start:]
-        if reroll(self, start, live, self.table, self.exits, self.producers):
-            self._drop(recorded, start)
-            self._join(start, live)
-
-    def alive(self) -> set[int]:
-        """The refs that somebody holds a tracer of."""
-        self.tracers = [alive for alive in self.tracers if alive() is not None]
-        refs = [own_ref(alive()) for alive in self.tracers]
-        return {ref.index for ref in refs if ref is not None}
-
-    def put_loop(
-        self, proof: Proof, stacked: Iterable[tuple[int, int]] = ()
-    ) -> dict[tuple[int, int], int]:
-        """Replace the last instrs, rounds of a loop, by the loop (see `rounds`).
-
-        Args:
-            stacked: (place, output) of what is to be stacked.
-
-        Returns:
-            For each of these, the ref of the stack.
-        """
-        start = proof.run.start
-        recorded = self.instrs[start:]
-        live = self.alive()
-        wanted = proof.places.among(live)
-        rolled = rewrite(
-            self, proof, wanted, self.constant_at, self.table, None, stacked
-        )
-        self.replace(start, unstack(self, rolled.instrs, [rolled], live))
-        self._drop(recorded, start)
-        self.defer(out for instr in self.instrs[start:] for out in instr.outs)
-        return rolled.stacks
-
-    def constant_at(self, ref: int) -> Instr | None:
-        """The instr that makes a constant, None for other refs."""
-        instr = self.producers[ref]
-        return instr if instr is not None and instr.prim is const else None
-
-    def row(self, stack: int, at: int) -> Ref:
-        """One row of a stack."""
-        size = (1, *self.avals[stack].shape[1:])
-        params = {
-            "start": (at, *[0] * (len(size) - 1)),
-            "size": size,
-            "step": (1,) * len(size),
-        }
-        cut = self.emit(PRIMITIVES["slice"], (self.ref(stack),), params)
-        row: Ref = self.emit(PRIMITIVES["reshape"], (cut,), {"shape": size[1:]})
-        self.defer((cut.index, row.index))
-        self.is_row(row.index, stack, at)
-        return row
-
-    def is_row(self, ref: int, stack: int, at: int) -> None:
-        """Note that a ref is a row of a stack, for when rows are put together."""
-        self._row_of[ref] = stack, at
-
-    def _join(self, start: int, live: set[int]) -> None:
-        """Take rows that are put together in one piece, and drop those unread."""
-        if not self._row_of:
-            return
-        instrs = join_rows(self, self.instrs[start:], self._row_of, live)
-        # First rows that nobody reads, then the slices that they were made of.
-        for name, made in (("reshape", self._row_of), ("slice", self._deferred)):
-            used = {a for i in instrs for a in i.args} | live
-            instrs = [
-                i
-                for i in instrs
-                if i.prim.name != name or i.outs[0] in used or i.outs[0] not in made
-            ]
-        self.replace(start, instrs)
-
     @classmethod
     def tracer_class(cls) -> type:
         """The class of traced values."""
         found: type = _tracer_class[0]
         return found
-
-    def _drop(self, recorded: list[Instr], start: int) -> None:
-        """Forget what instrs that are no longer on the tape computed.
-
-        At once, by reference counts: the recorder is part of cycles, and what waits
-        for the garbage collector makes everything else slow.
-        """
-        _keep(self.instrs[start:])
-        made = {out for instr in self.instrs[start:] for out in instr.outs}
-        values, producers, avals = self.values, self.producers, self.avals
-        for instr in recorded:
-            for out in instr.outs:
-                if out not in made:
-                    values[out] = producers[out] = None
-                    avals[out] = _DROPPED
-
-    def forget(self, recorded: list[Instr], start: int) -> None:
-        """Forget what instrs computed that stood behind instr `start` and are gone."""
-        self._drop(recorded, start)
 
     def check_floats(self) -> None:
         """Record without branches in loops if it matters whose float a value is.
@@ -643,16 +412,6 @@ class Recorder(Builder):
             tuple(self.avals),
             self.name,
         )
-
-
-def _keep(instrs: Iterable[Instr]) -> None:
-    """Have rules in loops keep the values that are about to be forgotten."""
-    for instr in instrs:
-        for body in inner_tapes(instr):
-            _keep(body.instrs)
-        keep = getattr(instr.params.get("rule"), "keep", None)
-        if keep is not None:
-            keep()
 
 
 #: The Tracer class, which imports this module.
@@ -683,95 +442,3 @@ def _same_bytes(a: np.ndarray, b: Any) -> bool:
         # Comparing bytes is a memcmp; comparing floats makes two temporaries.
         return _bytes(a) == _bytes(b)
     return np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
-
-
-# --- the recording that is going on ---------------------------------------------------
-
-_local = threading.local()
-
-#: NumPy's functions as they look while anybody records, by module and name
-#: (`numpy_api.creation` fills this): they serve tracers and pass all else through.
-SERVED: dict[tuple[ModuleType, str], Callable[..., Any]] = {}
-
-_lock = threading.Lock()
-_recordings = 0
-#: Whether the garbage collector was on when the first of them began.  A recording makes
-#: nothing but objects that stay, a dozen an instr, so that the collector would go
-#: through all of them again and again: most of the time of a long loop.
-_collecting = False
-_originals: dict[tuple[ModuleType, str], Callable[..., Any]] = {}
-
-
-class paused:
-    """Let this thread run code that is not recorded.
-
-    Example:
-        >>> with recording(Recorder()), paused():
-        ...     active_recorder() is None
-        True
-    """
-
-    def __enter__(self) -> None:
-        _local.__dict__.setdefault("stack", []).append(None)
-
-    def __exit__(self, *_: object) -> None:
-        _local.stack.pop()
-
-
-def active_recorder() -> Recorder | None:
-    """The recorder of this thread's innermost recording, if there is one."""
-    stack = getattr(_local, "stack", None)
-    return stack[-1] if stack else None
-
-
-class recording:
-    """Make `recorder` the active one of this thread; everything is put back on exit.
-
-    Example:
-        >>> rec = Recorder()
-        >>> with recording(rec):
-        ...     active_recorder() is rec
-        True
-        >>> active_recorder() is None
-        True
-    """
-
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
-
-    def __enter__(self) -> Recorder:
-        global _collecting, _recordings
-        stack = _local.__dict__.setdefault("stack", [])
-        with _lock:
-            if _recordings == 0:
-                _collecting = gc.isenabled()
-                gc.disable()
-                for (module, name), served in SERVED.items():
-                    _originals[module, name] = getattr(module, name)
-                    setattr(module, name, served)
-            _recordings += 1
-        stack.append(self.recorder)
-        self.recorder.closed = False
-        return self.recorder
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        global _recordings
-        _local.stack.pop()
-        self.recorder.closed = self.recorder not in _local.stack
-        with _lock:
-            _recordings -= 1
-            if _recordings == 0:
-                for (module, name), original in _originals.items():
-                    setattr(module, name, original)
-                _originals.clear()
-                if _collecting:
-                    gc.enable()
-        cause = getattr(error, "__cause__", None)
-        if isinstance(error, ValueError) and isinstance(cause, ConcretizationError):
-            # NumPy says "setting an array element with a sequence" about out[i] = t.
-            raise cause.with_traceback(error.__traceback__) from None

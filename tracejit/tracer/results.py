@@ -8,7 +8,8 @@ import numpy as np
 
 from .kinds import STATIC
 from .memory import Owner, View, base_of, link, note_uncertain, steps_of
-from .recorder import Computed, Recorder, _tracer_class
+from .recorder import Recorder, _tracer_class
+from .values import Computed
 
 __all__ = ["Impure", "Results", "filled"]
 

@@ -33,8 +33,9 @@ from ..tape import Instr, Ref, const, guard
 from .frames import user_frame
 from .kinds import BYTES, describe, pattern
 from .noting import Noting
-from .recorder import LARGE, SMALL_PART, Recorder
+from .recorder import SMALL_PART, Recorder
 from .results import Impure, Results, filled
+from .values import LARGE
 from .warn import goes_quietly
 
 __all__ = ["stamped"]
@@ -242,13 +243,14 @@ class Snippet:
         places += range(first, first + len(self.avals))
         rec.values += values[count:]
         rec.avals += self.avals
-        instrs, producers = [], rec.producers
-        for prim, args, params, outs in self.instrs:
-            here = outs(places)
-            instr = Instr(prim, args(places), params, here, source)
-            instrs.append(instr)
-            for _ in here:
-                producers.append(instr)
+        instrs = [
+            Instr(prim, args(places), params, outs(places), source)
+            for prim, args, params, outs in self.instrs
+        ]
+        if len(instrs) == len(self.avals):
+            rec.producers += instrs
+        else:
+            rec.producers += [instr for instr in instrs for _ in instr.outs]
         done = 0
         for at, place, expected, note in self.guards:
             rec.instrs += instrs[done:at]

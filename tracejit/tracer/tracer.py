@@ -22,10 +22,11 @@ from scipy import special
 from ..errors import ConcretizationError, TracejitError, UnsupportedError, message
 from ..primitive import PRIMITIVES
 from ..tape import Ref
+from .active import active_recorder
 from .frames import Concretized, outermost_library_call, where
 from .loop_items import rows
 from .memory import derive
-from .recorder import Recorder, _tracer_class, active_recorder
+from .recorder import Recorder, _tracer_class
 from .shown import is_shown
 from .snippets import stamped
 
@@ -264,7 +265,8 @@ class Tracer:
         if name.startswith("__") or not hasattr(self.__class__, name):
             kind = self.__class__.__name__
             raise AttributeError(f"{kind!r} object has no attribute {name!r}")
-        return refuse(f"the attribute {name!r} of a traced array")
+        way_out = _OF_ATTRIBUTES.get(name, _WAY_OUT)
+        return refuse(f"the attribute {name!r} of a traced array", way_out)
 
     # --- leaving the trace ------------------------------------------------------------
 
@@ -387,11 +389,17 @@ def _way_out(name: str, seen: Concretized) -> str:
         if isinstance(getattr(special, last, None), np.ufunc):
             return f"Use scipy.special.{last}"
         return _WAY_OUT
-    if name in {"float", "complex", "np.float64", "np.float32"} or last in {
+    if name in {"float", "complex", "np.float64"} or last in {
         "item",
         "tolist",
     }:
         return "Leave the conversion away: a traced scalar works like a NumPy scalar"
+    if last in {"reduce", "accumulate", "reduceat"}:
+        return _ONE_ARRAY
+    if seen.opcode == "BINARY_OP" and not name:
+        return "Write text with an f-string"
+    if isinstance(getattr(np, last, None), type):
+        return f"Use x.astype(np.{last})"
     if name in {"np.r_", "np.c_"}:
         return "Use np.concatenate or np.stack"
     if seen.opcode in {"BINARY_SUBSCR", "BINARY_SLICE"}:
@@ -402,9 +410,18 @@ def _way_out(name: str, seen: Concretized) -> str:
     if last in {"array", "asarray", "full"}:
         return f"Call it as np.{last}, by this name, or use np.stack"
     if getattr(np, last, None) in FUNCTIONS or name == f"np.{last}":
-        return "Give it one array: np.array([...]) makes one of traced values"
+        return _ONE_ARRAY
     return _WAY_OUT
 
+
+_MEMORY = "Ask about the ordinary array outside the function"
+_OF_ATTRIBUTES = {
+    "view": "Use x.astype for another dtype, and x[...] for a view",
+    "tobytes": "Return the array and write it outside the function",
+    **dict.fromkeys(("base", "ctypes", "data", "flags", "strides"), _MEMORY),
+}
+
+_ONE_ARRAY = "Give it one array: np.array([...]) makes one of traced values"
 
 #: What SciPy computes in Python, and `tracejit.scipy.special` has under the same name.
 _OWN_SPECIAL = ("logsumexp", "softmax", "log_softmax")

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 
 from ...avals import Aval
-from ...errors import UnsupportedError
 from ...ops.branch import branch
 from ...ops.loop import loop
 from ...ops.structural import broadcast_to
 from ...tape import Builder, Ref, Tape, has_guard
-from ..loops.batching import Batch
+from ..loops.batching import Batch, BatchedDecisionError
 from .beside import SIDES
 
 __all__ = ["batch_branch"]
@@ -90,7 +89,7 @@ def _each(
 ) -> tuple[list[Ref], list[bool]]:
     """A loop over the entries of the batch, each with its own outcome."""
     if any(has_guard(i) for name in SIDES for i in params[name].instrs):
-        raise UnsupportedError(
+        raise BatchedDecisionError(
             "Python code in a branch decides on a value that differs between the"
             " batch's entries"
         )

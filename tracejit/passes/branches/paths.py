@@ -29,7 +29,7 @@ from ...ops.branch import branch
 from ...ops.logic import cast, eq
 from ...tape import Builder, Instr, Ref, Tape, const, guard, has_guard
 
-__all__ = ["Path", "Step", "Trees", "numbered"]
+__all__ = ["Path", "Step", "Trees", "alike", "numbered"]
 
 #: What an operand is: ("row", n) of the inputs, ("spot", step, output), ("out", ref),
 #: ("const", its text, its dtype).
@@ -52,12 +52,11 @@ class Step(NamedTuple):
 
     def is_like(self, other: Step) -> bool:
         """Whether both do the same, apart from an outcome."""
-        a, b = self.instr, other.instr
-        if a.prim is not b.prim or self.operands != other.operands:
+        if self.operands != other.operands:
             return False
         if self.decides or other.decides:
             return self.decides and other.decides
-        return _params(a) == _params(b)
+        return alike(self.instr, other.instr)
 
 
 class Path(NamedTuple):
@@ -208,11 +207,14 @@ class Trees:
         self._guards: list[Instr] = []
         self._first = 0
 
-    def add(self, path: Path) -> None:
+    def add(self, path: Path) -> bool:
+        """Put a path into a tree; False if it is a new tree beside others."""
         self.paths.append(path)
         self.constants |= path.constants
-        if not any(root.add(path) for root in self.roots):
-            self.roots.append(_Block(path, len(self.roots), 0))
+        if any(root.add(path) for root in self.roots):
+            return True
+        self.roots.append(_Block(path, len(self.roots), 0))
+        return len(self.roots) == 1
 
     def aval(self, key: Key) -> Aval:
         """Of an input of the body."""
@@ -329,10 +331,17 @@ def numbered(instr: Instr, new_exit: Callable[[Instr], int]) -> dict[str, Any]:
         instrs = []
         for i in tape.instrs:
             params = numbered(i, new_exit) if has_guard(i) else i.params
-            instrs.append(Instr(i.prim, i.args, params, i.outs, i.source))
+            # One exit for all rounds, where there was one for each.
+            args = i.args[:1] if i.prim is guard else i.args
+            instrs.append(Instr(i.prim, args, params, i.outs, i.source))
         return Tape(tape.inputs, tuple(instrs), tape.outputs, tape.avals, tape.name)
 
     return {k: walk(v) if isinstance(v, Tape) else v for k, v in instr.params.items()}
+
+
+def alike(one: Instr, other: Instr) -> bool:
+    """Whether two instrs do the same with their operands."""
+    return one.prim is other.prim and _params(one) == _params(other)
 
 
 def _params(instr: Instr) -> list[tuple[str, Any]]:

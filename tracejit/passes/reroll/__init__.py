@@ -75,6 +75,8 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_ROUNDS = 8
+#: Fewer instrs are no run: one round of two, and the test behind it.
+LEAST = 3
 
 
 def reroll(
@@ -169,7 +171,10 @@ class _Rolling:
         if exits is not None and self.dropped:
             renumber(builder, start, self.dropped)
             exits.drop(sorted(self.dropped))
-        self.columns = Columns(builder.instrs[start:], start, self.tokens)
+        left = builder.instrs[start:]
+        if len(left) < LEAST:
+            return False
+        self.columns = Columns(left, start, self.tokens)
         return True
 
     def key(self, run: Run) -> tuple[Instr, int]:

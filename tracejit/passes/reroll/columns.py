@@ -24,8 +24,8 @@ __all__ = ["Columns", "Matrices"]
 _ARGS, _OUTS, _PRIM = map(attrgetter, ("args", "outs", "prim"))
 
 _BLOCK = 2048
-#: Of shorter stretches the words are made one by one: an array costs some 5 µs.
-_SHORT = 150
+#: Of shorter stretches the words are made one by one: each array costs some 5 µs.
+_SHORT = 1000
 
 
 class Matrices(NamedTuple):
