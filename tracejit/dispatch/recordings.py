@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import config
 from ..signature import Call, leaf_names, parameter_names
-from ..tracer import Memory, Owner, Promoted, RecordAgain, RecordPaths, recording
+from ..tracer import Memory, Owner, Promoted, RecordAgain, recording
 from .effects import effects_of
 from .fast import RECORDINGS
 from .outputs import Outputs
@@ -23,35 +23,36 @@ class Recordings:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._memories: dict[tuple, Memory] = {}
+        self._endless: set[tuple] = set()
 
-    def record(
-        self, call: Call, may_skip: bool = True, may_fork: bool = True
-    ) -> tuple[Session, Outputs, Any]:
+    def record(self, call: Call, may_skip: bool = True) -> tuple[Session, Outputs, Any]:
         """Run the function on tracers; everything is put back if it raises.
 
         Args:
             may_skip: whether rounds of loops may be left out (`tracer.rounds`).
-            may_fork: whether loops may get branches (`tracer.forks`).
         """
         session = Session(self.program.name)
-        session.may_skip, session.may_fork = may_skip, may_fork
+        session.may_end = session.may_fork = call.key not in self._endless
+        session.may_skip = may_skip
         session.memory = self._memory(call.key)
         try:
             outputs, checks = self._run(call, session)
         except Promoted:
-            return self.record(call, may_skip, may_fork)
-        except RecordPaths:
-            return self.record(call, may_skip, may_fork=False)
-        except RecordAgain:
-            return self.record(call, False, may_fork)
+            return self.record(call, may_skip)
+        except RecordAgain as again:
+            if not again.ends:
+                if len(self._endless) >= config.MAX_SIGNATURES:
+                    self._endless.clear()
+                self._endless.add(call.key)
+            return self.record(call, may_skip=False)
         except Exception:
             # It may be about an array that is an ordinary one on other paths.
             if session.promoted:
                 session.memory.give_up_arrays()
-                return self.record(call, may_skip, may_fork)
+                return self.record(call, may_skip)
             # It may be about values that are those of another round.
             if session.skips:
-                return self.record(call, False, may_fork)
+                return self.record(call, may_skip=False)
             raise
         return session, outputs, checks
 

@@ -2,13 +2,14 @@
 
 from .. import ops as ops  # registers the rows
 from .active import SERVED, active_recorder, paused, recording
-from .forks import Promoted, RecordAgain, RecordPaths
+from .forks import Promoted, RecordAgain
 from .frames import is_calling, is_inside, user_frame, user_source, where
 from .loop_items import LOOPS, served
 from .memory import (
     Owner,
     View,
     base_of,
+    is_mixed,
     is_uncertain,
     joins_axes,
     link,
@@ -44,7 +45,6 @@ __all__ = [
     "Owner",
     "Promoted",
     "RecordAgain",
-    "RecordPaths",
     "Recorder",
     "Tracer",
     "View",
@@ -57,6 +57,7 @@ __all__ = [
     "has_error_state",
     "is_calling",
     "is_inside",
+    "is_mixed",
     "is_uncertain",
     "joins_axes",
     "link",

@@ -57,7 +57,7 @@ from .remembered import State
 from .watch import local_names
 
 __all__ = [
-    "FEW", "MODES", "PEELED", "Forks", "Promoted", "RecordAgain", "RecordPaths",
+    "FEW", "MODES", "PEELED", "Forks", "Promoted", "RecordAgain",
     "loop_of",
 ]  # fmt: skip
 
@@ -74,11 +74,15 @@ FEW = 4
 
 
 class RecordAgain(BaseException):
-    """Rounds were left out that are needed after all; record without."""
+    """What was done about loops does not fit what followed; record without.
 
+    Args:
+        ends: whether loops may still have run-time exits and branches.
+    """
 
-class RecordPaths(RecordAgain):
-    """Branches were put into loops that are not right; record without."""
+    def __init__(self, ends: bool = True) -> None:
+        super().__init__()
+        self.ends = ends
 
 
 class Promoted(RecordAgain):
@@ -101,7 +105,7 @@ class Forks:
         self.guards = len(rec.guards)
         self.seen = Heads(rec)
         self.heads = self.seen.all
-        self.begun: dict[str, weakref.ref] = {}
+        self.buffers: dict[str, weakref.ref] = {}
         self.active = self.hopeful = True
         self.behind: Callable[[Var], bool] = lambda var: True
         self.names: dict[str, Any] = {}
@@ -129,7 +133,7 @@ class Forks:
         names = local_names(frame)
         if not number:
             rec.watching.append(weakref.ref(self))
-            self.begun = self._prepared(frame, loop, names)
+            self.buffers = self._prepared(frame, loop, names)
         self.seen.add(code, loop, names, code.overwritten(loop))
         if self.reason:
             self.active = False
@@ -185,7 +189,7 @@ class Forks:
         memory, traced = self.rec.memory, type(self.rec).tracer_class()
         sites = {
             (frame.f_code, loop.head, name)
-            for name, known in self.begun.items()
+            for name, known in self.buffers.items()
             if type(known()) is traced
         }
         if sites and memory is not None and memory.begin_traced(sites):

@@ -24,7 +24,7 @@ from ..ops.writes import write_into
 from ..primitive import PRIMITIVES, Primitive
 from ..tape import Instr, Ref, Source, Tape, const, guard
 from .exits import GuardExits
-from .forks import RecordPaths
+from .forks import RecordAgain
 from .frames import user_frame, user_source, where
 from .leaving import note_guard
 from .rolling import Rolling
@@ -88,6 +88,7 @@ class Recorder(Rolling):
         buffers: ordinary arrays that the function made, by the id of their memory.
         may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
             often they did.
+        may_end: whether loops may have run-time exits.
         may_fork: whether `forks` may put branches into loops, and `memory`: what it
             knows of them from former recordings, if anything.  `forks` are those
             that there are.
@@ -116,6 +117,7 @@ class Recorder(Rolling):
         self.buffers: dict[int, list[weakref.ref]] = {}
         self.written: set[int] = set()
         self.may_skip = self.may_fork = False
+        self.may_end = True
         self.skips = 0
         self.promoted = self.mixed_floats = False
         self.watching: list[weakref.ref] = []
@@ -399,7 +401,7 @@ class Recorder(Rolling):
         """
         wide = {np.dtype(t) for t in (np.float64, np.int64, np.bool_, np.complex128)}
         if self.mixed_floats and not {a.dtype for a in self.avals} <= wide:
-            raise RecordPaths
+            raise RecordAgain(ends=False)
 
     def finish_trace(self, outputs: Iterable[Ref]) -> Tape:
         """The tape: argument inputs first, then the hidden inputs of `captures`."""

@@ -48,6 +48,7 @@ class Whiles(Turns):
         head = self.heads[-1]
         before, after = {**head.before, **test}, {**head.after, **test}
         self.heads[-1] = head._replace(at=at, before=before, after=after)
+        self._note_begun(names)
         self._note_unbound(self.code, self.loop, names)
 
     def _place(self, frame: FrameType) -> tuple[Code, Loop]:
