@@ -51,12 +51,12 @@ def tasks():
     """Name, log density, data, start, statsmodels' estimates and standard errors."""
     data = sm.datasets.longley.load_pandas()
     y, x = data.endog.to_numpy() / 1e3, standardized(data.exog.to_numpy())
-    ols = sm.OLS(y, x).fit()
-    scale = ols.ssr / len(y)
-    # Of the line only: least squares has no standard error for the deviation.
-    errors = ols.bse * np.sqrt(scale / ols.scale)
-    start = np.append(np.linalg.lstsq(x, y, rcond=None)[0] * 0, np.log(y.std()))
-    yield "normal (longley)", normal, y, x, start, ols.params, errors
+    variance = sm.OLS(y, x).fit().ssr / len(y)
+    fit = sm.GLM(y, x).fit(scale=variance)
+    # The deviation is a parameter of ours; statsmodels has no standard error for it.
+    params = np.append(fit.params, 0.5 * np.log(fit.scale))
+    start = np.append(np.zeros(x.shape[1]), np.log(y.std()))
+    yield "normal (longley)", normal, y, x, start, params, fit.bse
 
     data = sm.datasets.randhie.load_pandas()
     y, x = data.endog.to_numpy(float), standardized(data.exog.to_numpy(float))
@@ -100,13 +100,13 @@ def main():
                 curvature(theta, y, x), gradient(theta, y, x)[1]
             )
         ours = np.sqrt(np.diag(np.linalg.inv(curvature(theta, y, x))))
-        n = len(params)
+        n = len(errors)
         apart = np.max(np.abs(ours[:n] / errors - 1))
         print(
-            f"{name:20} {len(y):6} rows, {n} parameters; standard errors "
+            f"{name:20} {len(y):6} rows, {len(params)} parameters; standard errors "
             f"{apart:.0e} from statsmodels'"
         )
-        assert_allclose(theta[:n], params, rtol=1e-6, atol=1e-8)
+        assert_allclose(theta, params, rtol=1e-6, atol=1e-8)
         assert_allclose(ours[:n], errors, rtol=1e-6)
         assert gradient.stats().traces == curvature.stats().traces == 1
 

@@ -14,6 +14,7 @@ from tracejit import (
     jit,
     scan,
     value_and_grad,
+    while_loop,
 )
 from tracejit.errors import ArgumentError, TracejitError, UnsupportedError
 
@@ -72,6 +73,24 @@ def test_what_the_body_closes_over_is_differentiated():
     xs = np.arange(8.0).reshape(4, 2) / 8
     got = grad(lambda w: loss(scan, w, xs))(w)
     np.testing.assert_allclose(got, grad(lambda w: loss(plain, w, xs))(w), rtol=1e-10)
+
+
+TABLE = np.array([1.0, 2.0, 3.0])
+FIRST_INSIDE = {
+    "cond": lambda a: cond(a > 0, lambda a: a * np.sum(TABLE), lambda a: a, a),
+    "scan": lambda a: scan(
+        lambda c, x: (c * np.sum(TABLE) * x, None), a, np.array([0.5, 0.5])
+    )[0],
+    "while": lambda a: while_loop(lambda c: c < 50, lambda c: c * np.sum(TABLE), a),
+}
+
+
+@pytest.mark.parametrize("name", FIRST_INSIDE)
+def test_a_captured_array_may_be_met_in_a_body_first(name):
+    inside = FIRST_INSIDE[name]
+    f = value_and_grad(lambda a: inside(a) + np.sum(TABLE * a))
+    factor = {"cond": 6.0, "scan": 9.0, "while": 36.0}[name]
+    assert f(2.0) == (2 * factor + 12.0, factor + 6.0)
 
 
 def test_second_order():

@@ -32,6 +32,7 @@ PAGES = (
     "docs/vmap.md",
     "docs/custom-primitives.md",
     "docs/inside-numba.md",
+    "docs/scipy.md",
 )
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

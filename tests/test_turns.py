@@ -563,6 +563,87 @@ def test_more_rounds_than_there_is_room_for() -> None:
     assert slope.stats().traces == 1
 
 
+def kept_argument(a):
+    b = a
+    while b.sum() < 50:
+        if b[0] > 3:
+            b = b * 2
+        else:
+            b = b * 3
+    b += 1
+    return a.sum() * 1000 + b.sum()
+
+
+def kept_name(a):
+    b = a * 1.0
+    c = b
+    while c.sum() < 50:
+        c = c * 2
+    b += 1
+    return b.sum() * 1000 + c.sum()
+
+
+def best_so_far(a):
+    x, best = a * 1.0, a * 2.0
+    t = 0.0 * a[0]
+    while t < 4:
+        t = t + 1
+        x = x * 0.9
+        if np.sin(t * a[0]) > 0.5:
+            best = x
+    best[0] = 7.0
+    return best.sum() + 10 * x.sum()
+
+
+def window(a):
+    y = a * 1.0
+    v = y[:2]
+    t = 0.0 * a[0]
+    while t < 5:
+        t = t + 1
+        if a[0] > t:
+            v = y[1:3]
+    v[0] = 7.0
+    return y.sum() + v[1]
+
+
+def written_under_a_window(a):
+    y = a * 1.0
+    v = y[:2]
+    t = 0.0 * a[0]
+    while t < 5:
+        t = t + 1
+        if a[0] > t:
+            v = y[1:3]
+    y[2] = 9.0
+    return v.sum()
+
+
+def in_a_for(a):
+    y, best = a * 1.0, a * 2.0
+    for u in a:
+        if u > 2:
+            best = y
+        y = y * 0.5
+    best[1] = 5.0
+    return y.sum() + best.sum()
+
+
+@pytest.mark.parametrize(
+    "fun",
+    [kept_argument, kept_name, best_so_far, window, written_under_a_window, in_a_for],
+    ids=by_name,
+)
+def test_writes_behind_a_loop_that_decides_who_shares_memory(fun: Callable) -> None:
+    f = jit(fun)
+    for scale in (100.0, 0.1, 3.0, 1.0, 5.0, 0.5, 30.0, 2.0, 0.01, 1.5):
+        given = np.array([1.0, 2.0, 3.0, 4.0, 0.5]) * scale
+        plain = given.copy()
+        expected = fun(plain)
+        assert f(given) == pytest.approx(expected, rel=1e-12)
+        np.testing.assert_array_equal(given, plain)
+
+
 @pytest.mark.parametrize(
     ("fun", "reason"),
     [
@@ -588,3 +669,15 @@ def test_explain_says_why(fun: Callable, reason: str) -> None:
         f(np.full(8, scale))
     line = fun.__code__.co_firstlineno + 4
     assert f"keeps its {reason.format(line)}" in str(f.explain())
+
+
+def test_rows_that_no_round_took_have_no_gradient() -> None:
+    slope = grad(lambda x: counted(x))
+    full = slope(np.full(8, 0.1))
+    np.testing.assert_allclose(full, 0.2 * np.arange(1, 9))
+    for large in (3, 0, 6):
+        x = np.full(8, 0.1)
+        x[large] = 50.0
+        got = slope(x)
+        want = np.where(np.arange(8) <= large, 2 * x * np.arange(1, 9), 0.0)
+        np.testing.assert_array_equal(got, want)

@@ -162,6 +162,21 @@ def test_scipys_own_search_of_a_minimum(method):
         np.testing.assert_allclose(got, own, rtol=1e-6)
 
 
+PLACES = np.array([1.2, 0.4, 2.5])
+
+
+def test_a_search_of_a_function_of_captured_arrays():
+    def fitted(weight):
+        def loss(w):
+            return np.sum((w - PLACES) ** 2) + weight * np.sum(w**4)
+
+        return np.sum(optimize.minimize(loss, np.ones(3), method="L-BFGS-B").x)
+
+    h = 1e-5
+    expected = (fitted(0.5 + h) - fitted(0.5 - h)) / (2 * h)
+    np.testing.assert_allclose(grad(fitted)(0.5), expected, rtol=1e-7)
+
+
 def test_what_is_on_its_bound_stays():
     start, bounds = np.array([-1.2, 1.0]), [(-2.0, 0.5), (None, None)]
 

@@ -147,6 +147,88 @@ def test_vectors():
     check_grads(stats.dirichlet.logpdf, (point[:2], alpha))
 
 
+@pytest.mark.parametrize("name", [*SHAPES, *COUNTS])
+def test_parameters_that_are_python_numbers(name):
+    """Python's `~(2.0 > 0)` is -2, and not what a distribution asks for."""
+    if name in SHAPES:
+        given, method = [*SHAPES[name], 0.05, 1.1], "logpdf"
+    else:
+        given, method = list(COUNTS[name]), "logpmf"
+    x = 1.6 if name == "pareto" else 1.0 if name in COUNTS else 0.6
+    ours, theirs = (getattr(getattr(m, name), method) for m in (stats, scipy.stats))
+    expected = theirs(x, *given)
+    np.testing.assert_allclose(jit(ours)(x, *given), expected, rtol=1e-12)
+    last, h = len(given), 1e-5
+    up, down = (theirs(x, *given[:-1], given[-1] + s) for s in (h, -h))
+    slope = grad(ours, argnums=last)(x, *given)
+    np.testing.assert_allclose(slope, (up - down) / (2 * h), rtol=1e-6, atol=1e-8)
+
+
+LEVELS = np.array([0.0, 1e-9, 0.3, 0.7, 1.0, -0.1, 1.1, np.nan])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_quantiles(name):
+    given = np.array([*SHAPES[name], 0.3, 1.4])
+    for method in ("ppf", "isf"):
+        ours, theirs = (getattr(getattr(m, name), method) for m in (stats, scipy.stats))
+        got = jit(lambda p, *given, f=ours: f(p, *given))(LEVELS, *given)
+        np.testing.assert_allclose(got, theirs(LEVELS, *given), rtol=1e-9)
+        slope = grad(lambda given, f=ours: f(0.37, *given))(given)
+        for i, step in enumerate(1e-5 * np.eye(len(given))):
+            up, down = (theirs(0.37, *(given + s)) for s in (step, -step))
+            np.testing.assert_allclose(
+                slope[i], (up - down) / 2e-5, rtol=1e-6, atol=1e-8
+            )
+        assert np.isnan(ours(0.5, *SHAPES[name], 0.0, -1.0))
+
+
+def test_distributions_with_their_parameters():
+    for name, args, x in (
+        ("norm", (0.5,), 1.0), ("poisson", (2.0,), 1.0),
+        ("dirichlet", (np.ones(3),), np.array([0.2, 0.3, 0.5])),
+    ):  # fmt: skip
+        method = "logpmf" if name == "poisson" else "logpdf"
+        ours, theirs = (
+            getattr(getattr(m, name)(*args), method)(x) for m in (stats, scipy.stats)
+        )
+        np.testing.assert_allclose(ours, theirs, rtol=1e-13)
+    slope = grad(lambda s: stats.norm(scale=s).logpdf(1.0))(2.0)
+    np.testing.assert_allclose(slope, 1 / 8 - 1 / 2)
+    assert repr(stats.norm(1.0)) == "<distribution norm> with (1.0,) {}"
+
+
+def test_distribution_functions_of_vectors():
+    theirs = scipy.stats.multivariate_normal.cdf
+    ours = stats.multivariate_normal.cdf
+    x = np.array([[0.5, 1.0], [-1.0, 2.0], [np.inf, 1.0], [-2.0, -1.0]])
+    for rho in (0.0, 0.3, -0.7, 0.99):
+        cov = np.array([[2.0, rho * 6**0.5], [rho * 6**0.5, 3.0]])
+        expected = theirs(x, np.zeros(2), cov, abseps=1e-13, releps=1e-13)
+        np.testing.assert_allclose(ours(x, np.zeros(2), cov), expected, atol=1e-12)
+
+    def by_correlation(rho):
+        cov = np.stack([1.0, rho, rho, 1.0]).reshape((2, 2))
+        return ours(x[0], np.zeros(2), cov)
+
+    # Plackett: the density.
+    density = scipy.stats.multivariate_normal.pdf(x[0], None, [[1.0, 0.4], [0.4, 1.0]])
+    np.testing.assert_allclose(grad(by_correlation)(0.4), density, rtol=1e-12)
+    rng = np.random.default_rng(4)
+    a, point = rng.normal(size=(4, 4)), rng.normal(size=4) + 1
+    cov = a @ a.T + np.eye(4)
+    expected = theirs(point, np.zeros(4), cov, abseps=1e-8, releps=1e-8, maxpts=10**6)
+    np.testing.assert_allclose(ours(point, np.zeros(4), cov), expected, atol=3e-5)
+    log = stats.multivariate_normal.logcdf
+    slope, h = grad(lambda x: log(x, np.zeros(4), cov))(point), 1e-4
+    for i, step in enumerate(h * np.eye(4)):
+        up, down = (log(point + s, np.zeros(4), cov) for s in (step, -step))
+        np.testing.assert_allclose(slope[i], (up - down) / (2 * h), rtol=1e-6)
+    np.testing.assert_allclose(ours(0.3, 0.1, 2.0), theirs(0.3, 0.1, 2.0))
+    with pytest.raises(ValueError, match="at most 21 dimensions, not 22"):
+        ours(np.zeros(22), None, np.eye(22))
+
+
 def test_wrong_parameters_are_named():
     with pytest.raises(TypeError, match="gamma needs the parameter 'a'"):
         stats.gamma.logpdf(1.0)

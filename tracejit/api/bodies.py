@@ -316,6 +316,7 @@ class Marks:
         alive = [t for found in rec.tracers if (t := found()) is not None]
         self.before = [(t, type(t), own_ref(t)) for t in alive]
         self.known = {id(t) for t in alive}
+        self.kept: set[int] = set()
 
     def undo(self) -> None:
         """Forget a run of the body."""
@@ -352,6 +353,7 @@ class Marks:
             f"the body of a {what}", "Make the array part of the carry"
         )
         rec.replace(self.instrs, outside)
+        self.kept = {out for instr in outside for out in instr.outs}
         return inside
 
     def require_no_writes(
@@ -384,9 +386,15 @@ class Marks:
         """Values of the body that somebody kept mean nothing outside."""
         gone = Recorder("the body of a loop")
         gone.closed = True
+        # What does not depend on the iteration is still there: captured arrays, and
+        # what stands in front of the loop.
+        stays = self.kept | set(self.rec.hidden)
         for found in self.rec.tracers:
             tracer = found()
-            if tracer is not None and id(tracer) not in self.known:
+            if tracer is None or id(tracer) in self.known:
+                continue
+            ref = own_ref(tracer)
+            if ref is None or ref.index not in stays:
                 tracer.rec = gone
 
 

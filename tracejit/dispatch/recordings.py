@@ -23,6 +23,7 @@ class Recordings:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._memories: dict[tuple, Memory] = {}
+        self._endless: set[tuple] = set()
 
     def record(self, call: Call, may_skip: bool = True) -> tuple[Session, Outputs, Any]:
         """Run the function on tracers; everything is put back if it raises.
@@ -31,11 +32,16 @@ class Recordings:
             may_skip: whether rounds of loops may be left out (`tracer.rounds`).
         """
         session = Session(self.program.name)
-        session.may_skip, session.may_fork = may_skip, True
+        session.may_end = session.may_fork = call.key not in self._endless
+        session.may_skip = may_skip
         session.memory = self._memory(call.key)
         try:
             outputs, checks = self._run(call, session)
-        except RecordAgain:
+        except RecordAgain as again:
+            if not again.ends:
+                if len(self._endless) >= config.MAX_SIGNATURES:
+                    self._endless.clear()
+                self._endless.add(call.key)
             return self.record(call, may_skip=False)
         except Exception:
             # It may be about values that are those of another round.

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..tracer import (
+    RecordAgain,
     Tracer,
     View,
     base_of,
     full_name,
+    is_mixed,
     is_uncertain,
     refuse,
     replaced,
@@ -44,6 +46,8 @@ def check_writable(x: Tracer, what: str = "assignment destination") -> None:
             "writing into a traced scalar or 0-d array",
             "Bind the name again: a = value",
         )
+    if is_mixed(x):
+        raise RecordAgain(ends=False)
     if is_uncertain(x):
         refuse(
             "writing into an array while a reshaped array is in use, which may be a "

@@ -104,7 +104,7 @@ from scipy.special import (
 )
 
 from ..errors import UnsupportedError, message
-from ..numpy_api.table import emit
+from ..numpy_api.table import as_tracer, emit
 from ..tracer import Tracer, where
 
 __all__ = [
@@ -244,8 +244,14 @@ def _log_sum(terms: Any, largest: Any, axis: Any) -> tuple[Any, Any]:
 
 
 def _floats(a: Any) -> Any:
-    """An array-like as floats; integers become f64."""
-    if not hasattr(a, "dtype"):
+    """An array-like as floats; integers become f64.
+
+    Also a traced Python number becomes one of NumPy, as an untraced one does: else
+    `~(scale > 0)` would be Python's, -2 of True.
+    """
+    if type(a) is Tracer and a.weak:
+        a = a.rec.tracer(as_tracer(a.rec, a).ref)
+    elif not hasattr(a, "dtype"):
         a = np.asarray(a)
     return a if a.dtype.kind in "fc" else a.astype(np.float64)
 

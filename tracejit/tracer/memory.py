@@ -34,9 +34,11 @@ __all__ = [
     "View",
     "base_of",
     "derive",
+    "is_mixed",
     "is_uncertain",
     "joins_axes",
     "link",
+    "note_mixed",
     "note_uncertain",
     "own_ref",
     "owner_of",
@@ -59,15 +61,18 @@ class Owner:
     Attributes:
         views: weak references to the views whose refs are of the present value.
         uncertain: the same of results that may be views or copies.
+        mixed: the same of what has the same memory after some numbers of rounds of a
+            loop, or some sides, and not after others.
         contiguous: whether it is known to lie in C order.
         argument: the number of the argument's leaf that it is, or is a copy of.
     """
 
-    __slots__ = ("argument", "contiguous", "uncertain", "views")
+    __slots__ = ("argument", "contiguous", "mixed", "uncertain", "views")
 
     def __init__(self, contiguous: bool = False, argument: int | None = None) -> None:
         self.views: list[weakref.ref] = []
         self.uncertain: list[weakref.ref] = []
+        self.mixed: list[weakref.ref] = []
         self.contiguous = contiguous
         self.argument = argument
 
@@ -420,6 +425,20 @@ def note_uncertain(one: Any, other: Any) -> None:
     """Note that two arrays may share memory, or may not."""
     for x, y in ((one, other), (other, one)):
         owner_of(base_of(x)).uncertain.append(weakref.ref(y))
+
+
+def note_mixed(one: Any, other: Any) -> None:
+    """Note that whether two arrays share memory is decided by a loop."""
+    for x, y in ((one, other), (other, one)):
+        owner_of(base_of(x)).mixed.append(weakref.ref(y))
+
+
+def is_mixed(x: Any) -> bool:
+    """Whether a loop decides if something that is in use has the memory of `x`."""
+    owner = base_of(x).memory
+    if type(owner) is not Owner or not owner.mixed:
+        return False
+    return any(known() is not None for known in owner.mixed)
 
 
 def own_ref(tracer: Any) -> Ref | None:

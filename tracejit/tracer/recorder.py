@@ -87,6 +87,7 @@ class Recorder(Rolling):
         buffers: ordinary arrays that the function made, by the id of their memory.
         may_skip: whether `rounds` may leave out rounds of loops; `skips` counts how
             often they did.
+        may_end: whether loops may have run-time exits.
         may_fork: whether `forks` may put branches into loops, and `memory`: what it
             knows of them from former recordings, if anything.  `forks` are those
             that there are.
@@ -110,6 +111,7 @@ class Recorder(Rolling):
         self.buffers: dict[int, list[weakref.ref]] = {}
         self.written: set[int] = set()
         self.may_skip = self.may_fork = False
+        self.may_end = True
         self.skips = 0
         self._captured: dict[int, _Capture] = {}
         self._tables: dict[Any, Ref] = {}

@@ -26,10 +26,12 @@ class Rolling(Valued):
 
     Attributes:
         tracers: weak references to those that there are.
-        exits: what is known of the guards.
+        exits: what is known of the guards; `may_end`: whether loops may be ended by
+            them.
     """
 
     exits: Any
+    may_end: bool
 
     def __init__(self, name: str = "tape") -> None:
         super().__init__(name)
@@ -49,7 +51,8 @@ class Rolling(Valued):
         live.update(ref.index for ref in wanted)
         self._join(start, live)
         recorded = self.instrs[start:]
-        if reroll(self, start, live, self.table, self.exits, self.producers):
+        exits = self.exits if self.may_end else None
+        if reroll(self, start, live, self.table, exits, self.producers):
             self._drop(recorded, start)
             self._join(start, live)
 

@@ -61,7 +61,15 @@ MIN_SAVED = 1000
 
 
 class RecordAgain(BaseException):
-    """Rounds were left out that are needed after all; record without."""
+    """What was done about loops does not fit what followed; record without.
+
+    Args:
+        ends: whether loops may still have run-time exits and branches.
+    """
+
+    def __init__(self, ends: bool = True) -> None:
+        super().__init__()
+        self.ends = ends
 
 
 class _Visit(NamedTuple):

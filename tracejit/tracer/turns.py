@@ -26,6 +26,7 @@ rounds that were recorded did not bind it, it is bound to it (`bind`).
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
@@ -46,6 +47,7 @@ from .departures import Leave, bind, joined, missing, put_at
 from .fixed import Fixed
 from .forks import MODES, PEELED, Forks
 from .memory import View, own_ref
+from .mixing import arrays_in, mix
 from .purity import Info, Rest, read_rest
 from .purity.bytecode import Code, Loop, code_of
 from .purity.counted import COUNTER
@@ -79,6 +81,7 @@ class Turns(Forks):
         self.limit = len(numbers)
         self.last: tuple[int, dict[Any, int], Leave] | None = None
         self.frame_names: dict[str, Any] = {}
+        self.begun: list[dict[Any, Any]] = []
         self.lead = 0
 
     # --- at each head -----------------------------------------------------------------
@@ -95,8 +98,16 @@ class Turns(Forks):
             mark = mark_of(frame)
             if mark is not None:
                 mark.turns[self.rec.exits.watch.serial, loop.head] = self
+        names = local_names(frame)
+        self._note_begun(names)
         if any(i != loop.head for i in code.ways_out(loop)):
-            self._note_unbound(code, loop, local_names(frame))
+            self._note_unbound(code, loop, names)
+
+    def _note_begun(self, names: dict[str, Any]) -> None:
+        """Note the arrays that names hold at first."""
+        if len(self.begun) <= PEELED:
+            arrays = arrays_in(type(self.rec).tracer_class(), names)
+            self.begun.append({var: weakref.ref(x) for var, x in arrays.items()})
 
     def _note_unbound(self, code: Code, loop: Loop, names: dict[str, Any]) -> None:
         """Note names that the code behind the loop may look for in vain."""
@@ -368,6 +379,7 @@ class Turns(Forks):
         leaves = [b for b in tree.walk() if b.is_leaf]
         if self._is_plain_for() and all(leaf.exit is None for leaf in leaves):
             super()._put(rounds, tree, formulas, fixes, first)
+            self._mix(leaves, first)
             return
         rec = self.rec
         code, loop = self._place(self.frame)
@@ -407,6 +419,7 @@ class Turns(Forks):
         rec.exits.bounded(exit + len(left.guards), left.limit)
         for ref, expected in left.more:
             rec.values[ref] = np.bool_(expected)
+        self._mix(leaves, first)
         self._bind(names, left.bound)
         ways = frozenset([b.way for b in leaves])
         rec.forks.add((source, ways, len(left.more)))
@@ -437,6 +450,14 @@ class Turns(Forks):
             fresh[name] = rec.tracer(rec.ref(ref), old.weak)
         if fresh:
             bind(self.frame, fresh)
+
+    def _mix(self, leaves: list[Block], first: int) -> None:
+        """Note which arrays the loop may leave sharing memory, or not."""
+        rules = [{k: v for k, v in leaf.after.items() if v} for leaf in leaves]
+        held = arrays_in(type(self.rec).tracer_class(), self.frame_names)
+        before = self.heads[first].before
+        begun = self.begun[first] if first < len(self.begun) else {}
+        mix(held, begun, before, rules)
 
     def _check_views(self, rounds: list[Round], names: Any) -> None:
         """No array that is read behind the loop is part of one that no name holds."""

@@ -68,6 +68,7 @@ class Whiles(Turns):
                 before[name, place] = tracer.ref.index
         at = len(rec.instrs) - 1 + self.lead
         self.heads.append(Head(at, before, after, state, tuple(describe.alias)))
+        self._note_begun(names)
         self._note_unbound(self.code, self.loop, names)
 
     def _place(self, frame: FrameType) -> tuple[Code, Loop]:

@@ -8,18 +8,22 @@
    iteration are carried back: a fixed point, found by differentiating the body again
    until no further carry gets one.
 2. A cotangent that is `masked` in one iteration counts as masked in all.
+3. Where only the run tells how many iterations there are, no other has given rows to
+   the cotangents of the xs; these rows are zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ...avals import is_float
+from ...ops.logic import lt, select
 from ...ops.rows import zeros
+from ...ops.structural import broadcast_to, iota, reshape
 from ...tape import Builder, Instr, Ref
 from .activity import Operands, loop_activity, operands, results
-from .residuals import Carried, Scratch, Second, emit_second
+from .residuals import Carried, Scratch, Second, count_of, emit_second
 
 __all__ = ["Cotangent", "pull_loop"]
 
@@ -150,7 +154,23 @@ class _Body:
             [None if ct is None else Cotangent(next(outs), ct.masked) for ct in part]
             for part in (found.consts, found.xs)
         )
+        count = count_of(instr)
+        params = instr.params
+        # Others have no xs but stacks, of which no further row is read, and may grow.
+        if count is not None and params.get("most") == params["trip"]:
+            run = builder.ref(count)
+            xs = [ct and ct._replace(ref=_run_rows(ct.ref, run)) for ct in xs]
         return [*consts, *map(back.get, range(len(scratch.carries))), *xs]
+
+
+def _run_rows(stack: Ref, count: Ref) -> Ref:
+    """A stack with zeros in place of the rows that no iteration computed."""
+    shape = stack.shape
+    number: Ref = stack.builder.emit(
+        iota, (), {"shape": shape[:1], "axis": 0, "dtype": count.dtype}
+    )
+    run = reshape(lt(number, count), shape=(shape[0], *[1] * (len(shape) - 1)))
+    return cast(Ref, select(broadcast_to(run, shape=shape), stack, 0))
 
 
 def _ref(ct: Cotangent | None) -> Ref:

@@ -27,10 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...avals import Aval
-from ...ops.indexing import gather
 from ...ops.logic import eq, logical_not, lt
 from ...ops.loop import loop
-from ...ops.structural import reshape
 from ...tape import Builder, Instr, Ref, guard
 from ..loops import first_bound
 from .branches import Block, Differ, Fixes, Formulas, Round, Step, Var
@@ -125,8 +123,6 @@ def weave_left(
 
 
 class _Weaver(Weaver):
-    has_rows = False
-
     def leave(self, departure: Departure) -> Left:
         self.departure = departure
         for mode, known in enumerate(departure.bound):
@@ -136,7 +132,6 @@ class _Weaver(Weaver):
                 self.bound[mode].add(TEST)
         if departure.most:
             self.trip = departure.most - self.first
-        self.tables: dict[Key, tuple[Ref, Callable[[], int]]] = {}
         exits = [departure.default(self.rounds[0].mode)]
         exits += [self.leaf_exit(leaf) for leaf in self.leaves]
         self.exits = [way for way in dict.fromkeys(exits) if way is not None]
@@ -252,15 +247,6 @@ class _Weaver(Weaver):
             return lt(self.counter + 1, self.trip)
         return super().provide(key)
 
-    def from_table(self, key: Key, values: tuple[Any, ...], dtype: np.dtype) -> Ref:
-        """An element of a table: rows would need as many rounds as it has."""
-        if key not in self.tables:
-            ref = self.root.builder.new(Aval((len(values),), dtype))
-            self.tables[key] = ref, lambda: self.table(np.array(values, dtype)).index
-        array = self.tables[key][0]
-        found = gather(array, reshape(self.counter, shape=(1,)), axis=0)
-        return reshape(found, shape=())
-
     # -- the loop ---------------------------------------------------------------------
 
     def put(
@@ -274,15 +260,14 @@ class _Weaver(Weaver):
         found, builder = self.departure, self.builder
         several = len(self.exits) > 1
         which = [body.new(Aval((), _I64))] if several else []
-        tables = list(self.tables.values())
         body.inputs = [
             self.counter.index,
             *[ref.index for ref in self.fixed.values()],
-            *[ref.index for ref, _ in tables],
             self.test.index,
             self.number_ref.index,
             *[ref.index for ref in self.carried.values()],
             *[ref.index for ref in which],
+            *[ref.index for ref, _ in self.rows.values()],
         ]
         tape = body.finish(outs)
         del builder.instrs[found.start :]
@@ -305,11 +290,12 @@ class _Weaver(Weaver):
         refs += [builder.new(start.aval) for start in starts[len(refs) :]]
         limit = first_bound(found.seen)
         if found.most:
-            limit = min(limit, self.trip)
+            # Rows are there for all rounds.
+            limit = self.trip if self.rows else min(limit, self.trip)
         params = {
             "body": tape,
             "trip": limit,
-            "consts": len(self.fixed) + len(tables),
+            "consts": len(self.fixed),
             "carries": len(refs),
             "reverse": False,
             "test": True,
@@ -318,8 +304,8 @@ class _Weaver(Weaver):
         if found.most:
             params["most"] = self.trip
         args = [builder.ref(ref) for ref in self.fixed]
-        args += [builder.ref(make()) for _, make in tables]
-        builder.append(loop, [*args, *starts], params, refs)
+        xs = [builder.ref(make()) for _, make in self.rows.values()]
+        builder.append(loop, [*args, *starts, *xs], params, refs)
         more = [(refs[0], False)]
         if several:
             for number, way in enumerate(self.exits[:-1]):

@@ -31,10 +31,8 @@ class Moving:
     Attributes:
         fixed: values from before the loop, by ref; they are inputs of the body.
         rows: inputs of the body that are rows of stacks, and what makes the stacks.
-        has_rows: whether there may be such.
     """
 
-    has_rows = True
     builder: Builder
     tree: Block
     formulas: Formulas
@@ -93,11 +91,7 @@ class Moving:
                 builder.source = saved
                 return moved if dtype == _I64 else cast(moved, dtype=dtype)
         builder.source = saved
-        return self.from_table(key, values, dtype)
-
-    def from_table(self, key: Key, values: tuple[Any, ...], dtype: np.dtype) -> Ref:
-        """A number of the round that is not counted."""
-        row = self.root.builder.new(Aval((), dtype))
+        row = builder.new(Aval((), dtype))
         self.rows[key] = row, lambda: self.table(np.array(values, dtype)).index
         return row
 
@@ -110,8 +104,7 @@ class Moving:
             k for k in range(len(size)) if any(s[k] != starts[0][k] for s in starts)
         ]
         key = self.key(step.operands[0])
-        single = len(moving) == 1 and size[moving[0]] == 1 and self.has_rows
-        if single and key[0] == "fixed":
+        if len(moving) == 1 and size[moving[0]] == 1 and key[0] == "fixed":
             (axis,) = moving
             pace = starts[1][axis] - starts[0][axis]
             even = all(

@@ -76,6 +76,18 @@ def _laplace_cdf(x: Any) -> Any:
     return np.where(x > 0, 1 - tail, tail)
 
 
+def _cauchy_ppf(p: Any) -> Any:
+    near = np.abs(p - 0.5) < 0.25
+    tail = 1 / np.tan(math.pi * np.where(near, 0.25, np.minimum(p, 1 - p)))
+    body = np.tan(math.pi * (np.where(near, p, 0.5) - 0.5))
+    return np.where(near, body, np.where(p < 0.5, -tail, tail))
+
+
+def _laplace_ppf(p: Any) -> Any:
+    low = np.log(2 * np.where(p > 0.5, 1 - p, p))
+    return np.where(p > 0.5, -low, low)
+
+
 def _laplace_logcdf(x: Any) -> Any:
     low = np.minimum(x, 0.0) - math.log(2)
     return np.where(x > 0, log1p(-0.5 * np.exp(-np.abs(x))), low)
@@ -106,6 +118,8 @@ norm = Continuous(
     lambda x: special.ndtr(-x),
     logcdf=lambda x: special.log_ndtr(x),
     logsf=lambda x: special.log_ndtr(-x),
+    ppf=lambda p: special.ndtri(p),
+    isf=lambda q: -special.ndtri(q),
 )
 t = Continuous(
     "t",
@@ -114,6 +128,8 @@ t = Continuous(
     lambda x, df: special.stdtr(df, x),
     lambda x, df: special.stdtr(df, -x),
     _positive,
+    ppf=lambda p, df: special.stdtrit(df, p),
+    isf=lambda q, df: -special.stdtrit(df, q),
 )
 gamma = Continuous(
     "gamma",
@@ -124,6 +140,8 @@ gamma = Continuous(
     _positive,
     low=0.0,
     inner=1.0,
+    ppf=lambda p, a: special.gammaincinv(a, p),
+    isf=lambda q, a: special.gammainccinv(a, q),
 )
 beta = Continuous(
     "beta",
@@ -135,6 +153,8 @@ beta = Continuous(
     low=0.0,
     high=1.0,
     inner=0.5,
+    ppf=lambda p, a, b: special.betaincinv(a, b, p),
+    isf=lambda q, a, b: special.betainccinv(a, b, q),
 )
 chi2 = Continuous(
     "chi2",
@@ -145,6 +165,8 @@ chi2 = Continuous(
     _positive,
     low=0.0,
     inner=1.0,
+    ppf=lambda p, df: 2 * special.gammaincinv(0.5 * df, p),
+    isf=lambda q, df: 2 * special.gammainccinv(0.5 * df, q),
 )
 expon = Continuous(
     "expon",
@@ -155,6 +177,8 @@ expon = Continuous(
     low=0.0,
     inner=1.0,
     logsf=lambda x: -x,
+    ppf=lambda p: -log1p(-p),
+    isf=lambda q: -np.log(q),
 )
 cauchy = Continuous(
     "cauchy",
@@ -162,6 +186,8 @@ cauchy = Continuous(
     lambda x: -math.log(math.pi) - log1p(x * x),
     _cauchy_cdf,
     lambda x: _cauchy_cdf(-x),
+    ppf=_cauchy_ppf,
+    isf=lambda q: -_cauchy_ppf(q),
 )
 laplace = Continuous(
     "laplace",
@@ -171,6 +197,8 @@ laplace = Continuous(
     lambda x: _laplace_cdf(-x),
     logcdf=_laplace_logcdf,
     logsf=lambda x: _laplace_logcdf(-x),
+    ppf=_laplace_ppf,
+    isf=lambda q: -_laplace_ppf(q),
 )
 logistic = Continuous(
     "logistic",
@@ -180,6 +208,8 @@ logistic = Continuous(
     lambda x: special.expit(-x),
     logcdf=lambda x: special.log_expit(x),
     logsf=lambda x: special.log_expit(-x),
+    ppf=lambda p: special.logit(p),
+    isf=lambda q: -special.logit(q),
 )
 lognorm = Continuous(
     "lognorm",
@@ -193,6 +223,8 @@ lognorm = Continuous(
     closed=False,
     logcdf=lambda x, s: special.log_ndtr(np.log(x) / s),
     logsf=lambda x, s: special.log_ndtr(-np.log(x) / s),
+    ppf=lambda p, s: np.exp(s * special.ndtri(p)),
+    isf=lambda q, s: np.exp(-s * special.ndtri(q)),
 )
 weibull_min = Continuous(
     "weibull_min",
@@ -204,6 +236,8 @@ weibull_min = Continuous(
     low=0.0,
     inner=1.0,
     logsf=lambda x, c: -(x**c),
+    ppf=lambda p, c: (-log1p(-p)) ** (1 / c),
+    isf=lambda q, c: (-np.log(q)) ** (1 / c),
 )
 gumbel_r = Continuous(
     "gumbel_r",
@@ -212,6 +246,8 @@ gumbel_r = Continuous(
     lambda x: np.exp(-np.exp(-x)),
     lambda x: -np.expm1(-np.exp(-x)),
     logcdf=lambda x: -np.exp(-x),
+    ppf=lambda p: -np.log(-np.log(p)),
+    isf=lambda q: -np.log(-log1p(-q)),
 )
 pareto = Continuous(
     "pareto",
@@ -223,6 +259,8 @@ pareto = Continuous(
     low=1.0,
     inner=2.0,
     logsf=lambda x, b: -b * np.log(x),
+    ppf=lambda p, b: np.exp(-log1p(-p) / b),
+    isf=lambda q, b: np.exp(-np.log(q) / b),
 )
 uniform = Continuous(
     "uniform",
@@ -233,4 +271,6 @@ uniform = Continuous(
     low=0.0,
     high=1.0,
     inner=0.5,
+    ppf=lambda p: p,
+    isf=lambda q: 1 - q,
 )

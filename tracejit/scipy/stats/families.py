@@ -21,6 +21,27 @@ def _log(p: Any, rest: Any) -> Any:
     return np.where(large, np.log1p(-rest), np.log(np.where(large, 1.0, p)))
 
 
+def read(
+    family: str, parameters: tuple[str, ...], args: tuple, kwargs: dict[str, Any]
+) -> tuple[list[Any], Any, Any]:
+    """Shape parameters, loc and scale, given by position or by name."""
+    names = (*parameters, "loc", "scale")
+    if len(args) > len(names):
+        raise TypeError(f"{family} takes at most {len(names)} parameters")
+    found = dict(zip(names, args, strict=False))
+    for name, value in kwargs.items():
+        if name not in names:
+            raise TypeError(f"{family} has no parameter {name!r}")
+        if name in found:
+            raise TypeError(f"{family} got two values for {name!r}")
+        found[name] = value
+    missing = [name for name in parameters if name not in found]
+    if missing:
+        raise TypeError(f"{family} needs the parameter {missing[0]!r}")
+    shapes = [special._floats(found[name]) for name in parameters]
+    return shapes, found.get("loc", 0.0), found.get("scale", 1.0)
+
+
 class Continuous:
     """A family of continuous distributions.
 
@@ -53,8 +74,12 @@ class Continuous:
         closed: bool = True,
         logcdf: Function | None = None,
         logsf: Function | None = None,
+        *,
+        ppf: Function,
+        isf: Function,
     ) -> None:
         self.name = name
+        self._ppf, self._isf = ppf, isf
         self._shapes = shapes
         self._logpdf, self._cdf, self._sf = logpdf, cdf, sf
         self._logcdf, self._logsf = logcdf, logsf
@@ -65,23 +90,12 @@ class Continuous:
     def __repr__(self) -> str:
         return f"<distribution {self.name}>"
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Frozen:
+        """The distribution with these parameters, whose methods take x alone."""
+        return Frozen(self, args, kwargs)
+
     def _read(self, args: tuple, kwargs: dict[str, Any]) -> tuple[list[Any], Any, Any]:
-        """Shape parameters, loc and scale, given by position or by name."""
-        names = (*self._shapes, "loc", "scale")
-        if len(args) > len(names):
-            raise TypeError(f"{self.name} takes at most {len(names)} parameters")
-        found = dict(zip(names, args, strict=False))
-        for name, value in kwargs.items():
-            if name not in names:
-                raise TypeError(f"{self.name} has no parameter {name!r}")
-            if name in found:
-                raise TypeError(f"{self.name} got two values for {name!r}")
-            found[name] = value
-        missing = [name for name in self._shapes if name not in found]
-        if missing:
-            raise TypeError(f"{self.name} needs the parameter {missing[0]!r}")
-        shapes = [special._floats(found[name]) for name in self._shapes]
-        return shapes, found.get("loc", 0.0), found.get("scale", 1.0)
+        return read(self.name, self._shapes, args, kwargs)
 
     def _prepare(self, x: Any, args: tuple, kwargs: dict[str, Any]) -> _Standard:
         """The argument in units of the standard distribution, and what is allowed."""
@@ -136,6 +150,54 @@ class Continuous:
             value = _log(self._sf(at.safe, *at.shapes), self._cdf(at.safe, *at.shapes))
         return at.choose(value, 0.0, -np.inf)
 
+    def _quantile(
+        self, rule: Function, p: Any, ends: tuple[Any, Any], args: tuple, kwargs: dict
+    ) -> Any:
+        """Where the distribution function, or one minus it, is p."""
+        shapes, loc, scale = self._read(args, kwargs)
+        p, scale = special._floats(p), special._floats(scale)
+        allowed = scale > 0
+        if self._allowed is not None:
+            allowed = allowed & self._allowed(*shapes)
+        inside = (p > 0) & (p < 1)
+        value = rule(np.where(inside, p, p.dtype.type(0.5)), *shapes)
+        first, last = (end(*shapes) if callable(end) else end for end in ends)
+        value = np.where(p <= 0, first, np.where(p >= 1, last, value))
+        undefined = ~allowed | ~(inside | (p == 0) | (p == 1))
+        # Of what is not allowed there is no infinity to multiply.
+        factor = np.where(undefined, 1.0, scale)
+        return np.where(undefined, np.nan, loc + factor * value)[()]
+
+    def ppf(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Where `cdf` is p."""
+        return self._quantile(self._ppf, p, (self._low, self._high), args, kwargs)
+
+    def isf(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Where `sf` is p."""
+        return self._quantile(self._isf, p, (self._high, self._low), args, kwargs)
+
+
+class Frozen:
+    """A distribution with its parameters: `norm(0.0, 2.0).logpdf(x)`.
+
+    Example:
+        >>> from tracejit.scipy.stats import expon
+        >>> float(expon(scale=2.0).cdf(0.0))
+        0.0
+    """
+
+    def __init__(self, family: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+        self.dist, self.args, self.kwds = family, args, kwargs
+
+    def __repr__(self) -> str:
+        return f"{self.dist!r} with {self.args} {self.kwds}"
+
+    def __getattr__(self, name: str) -> Function:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        method = getattr(self.dist, name)
+        return lambda x: method(x, *self.args, **self.kwds)
+
 
 class _Standard:
     """An argument in units of the standard distribution."""
@@ -189,9 +251,12 @@ class Discrete:
 
     __repr__ = Continuous.__repr__
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Frozen:
+        """The distribution with these parameters, whose methods take k alone."""
+        return Frozen(self, args, kwargs)
+
     def _prepare(self, k: Any, args: tuple, kwargs: dict[str, Any]) -> tuple:
-        family = Continuous(self.name, self._shapes, self._logpmf, self._cdf, self._sf)
-        shapes, loc, scale = family._read(args, kwargs)
+        shapes, loc, scale = read(self.name, self._shapes, args, kwargs)
         if scale is not None and not (isinstance(scale, float) and scale == 1.0):
             raise TypeError(f"{self.name} has no parameter 'scale'")
         k = special._floats(k) - loc
