@@ -59,7 +59,7 @@ def recorded(function, *args):
         found = outcome(function, *tracers)
     if isinstance(found, Exception):
         return found
-    return [x.value if type(x) is Tracer else x for x in flatten(found)]
+    return [x.concrete if type(x) is Tracer else x for x in flatten(found)]
 
 
 def same(actual, expected):

@@ -32,7 +32,7 @@ def record(
     """
     rec = Recorder(getattr(function, "__name__", "f"))
     tracers = [rec.input_tracer(a) for a in args]
-    inputs = [t.value for t in tracers]
+    inputs = [t.concrete for t in tracers]
     with recording(rec):
         leaves = flatten(function(*tracers))
     return leaves, rec, inputs
@@ -59,7 +59,7 @@ def check(function: Callable[..., Any], *args: Any) -> Recorder:
     assert len(leaves) == len(expected)
     for leaf, want in zip(leaves, expected, strict=True):
         if type(leaf) is Tracer:
-            close(leaf.value, want)
+            close(leaf.concrete, want)
         else:
             assert not isinstance(leaf, (float, np.inexact))
             assert np.array_equal(leaf, want)
@@ -67,7 +67,7 @@ def check(function: Callable[..., Any], *args: Any) -> Recorder:
     tape = verify(rec.finish_trace([t.ref for t in outputs]))
     again = interpret(tape, [*inputs, *rec.captures])
     for value, out in zip(again, outputs, strict=True):
-        close(value, out.value)
+        close(value, out.concrete)
     return rec
 
 

@@ -61,11 +61,11 @@ def head(text: str) -> str:
             tree = tree.func
             found = ast.unparse(tree)
         elif isinstance(tree, ast.Subscript):
-            tree = tree.value
+            tree = tree.concrete
             found = f"{ast.unparse(tree)}.__getitem__"
         else:
             found = found or ast.unparse(tree)
-            tree = tree.value
+            tree = tree.concrete
         root = found.split(".")[0]
         if root == "np" and not any(isinstance(p, ast.Call) for p in ast.walk(tree)):
             return found.removesuffix(".__getitem__")
@@ -261,7 +261,7 @@ def compare(case: Case) -> tuple[list[Any], Any, list[Any]]:
     assert len(leaves) == len(expected), case.text
     for leaf, want in zip(leaves, expected, strict=True):
         if type(leaf) is Tracer:
-            near(leaf.value, want, case.text)
+            near(leaf.concrete, want, case.text)
         else:
             assert np.array_equal(leaf, want), case.text
     outputs = [leaf for leaf in leaves if type(leaf) is Tracer]
@@ -269,7 +269,7 @@ def compare(case: Case) -> tuple[list[Any], Any, list[Any]]:
     with np.errstate(all="ignore"):
         again = interpret(tape, [*inputs, *rec.captures])
     for value, out in zip(again, outputs, strict=True):
-        near(value, out.value, case.text)
+        near(value, out.concrete, case.text)
     return leaves, rec, inputs
 
 
@@ -333,7 +333,7 @@ def gradients(case: Case) -> tuple[list[Any], list[Any]] | None:
         if not outs or not floats:
             return None
         wrt = [rec.ref(rec.inputs[i]) for i in floats]
-        cts = [rec.capture(cotangent(t.value)) for t in outs]
+        cts = [rec.capture(cotangent(t.concrete)) for t in outs]
         pulled = vjp(rec, [t.ref for t in outs], cts, wrt)
         rng = np.random.default_rng(7)
         moves = [rng.normal(size=case.arrays[i].shape) for i in floats]
@@ -357,7 +357,7 @@ def gradients(case: Case) -> tuple[list[Any], list[Any]] | None:
     along = project(gradient, directions)
     with np.errstate(invalid="ignore"):  # the sum of inf and -inf
         ahead = sum(
-            np.where(np.isnan(t.value), 0, v * weights_of(v.shape)).sum()
+            np.where(np.isnan(t.concrete), 0, v * weights_of(v.shape)).sum()
             for v, t in zip(forward, outs, strict=True)
             if v is not None
         )

@@ -163,7 +163,7 @@ def test_a_numpy_function_makes_a_python_number_strong():
 def test_arithmetic_of_python_numbers_is_pythons(program, expected):
     (out,), _, _ = record(program, 3, 4)
     assert out.weak is expected
-    assert out.value == program(3, 4)
+    assert out.concrete == program(3, 4)
     assert isinstance(out, expected)
 
 
@@ -397,4 +397,4 @@ def test_into_an_ordinary_array_in_place():
 def test_results_are_tracers_of_one_value_each():
     (out,), _, _ = record(lambda x: np.positive(x), np.ones(2))
     assert type(out) is Tracer
-    close(out.value, np.ones(2))
+    close(out.concrete, np.ones(2))

@@ -199,3 +199,16 @@ def test_what_is_printed_says_that_it_is_traced(capsys):
 def test_an_error_says_the_value():
     with pytest.raises(ValueError, match=r"^too large: traced f64\[\] 10000000\.0$"):
         jit(asserts)(np.array([0.5, 1e7]))
+
+
+def test_names_that_other_libraries_use_are_free():
+    """Functions for arrays with units, or of another tool, ask for these."""
+
+    @jit
+    def unwrapped(x):
+        for name in ("value", "_value", "values", "data_", "magnitude", "primal"):
+            assert not hasattr(x, name)
+        return 2 * getattr(x, "value", x)
+
+    assert unwrapped(1.5) == 3.0
+    assert unwrapped(2.5) == 5.0

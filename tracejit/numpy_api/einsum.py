@@ -127,7 +127,7 @@ def _parse(subscripts: str, tracers: list[Tracer]) -> tuple[list[str], str]:
         or not set(output) <= set("".join(inputs))
         or (len(set(output)) < len(output))
     ):
-        np.einsum(subscripts, *[t.value for t in tracers])  # NumPy words the error
+        np.einsum(subscripts, *[t.concrete for t in tracers])  # NumPy words the error
         refuse(f"np.einsum({subscripts!r}, ...)")
     return inputs, output
 
@@ -139,7 +139,7 @@ def _sizes(terms: list[_Labelled]) -> dict[str, int]:
             sizes[c] = n if sizes.get(c, 1) == 1 else sizes[c]
             if n not in (1, sizes[c]):
                 text = ",".join([t.labels for t in terms])
-                np.einsum(text, *[t.x.value for t in terms])
+                np.einsum(text, *[t.x.concrete for t in terms])
     return sizes
 
 

@@ -41,7 +41,7 @@ def _complex(x: Tracer) -> Tracer:
 
 def _real(x: Tracer) -> Tracer:
     if x.dtype.kind == "c":
-        np.fft.rfft(x.value)  # raises, in NumPy's words
+        np.fft.rfft(x.concrete)  # raises, in NumPy's words
     return x
 
 

@@ -231,7 +231,7 @@ def wrapped(index: Tracer, n: int, axis: int) -> Tracer:
     try:
         return emit("wrap_index", index, n=n)
     except IndexError:
-        _check_range(np.asarray(index.value), n, axis)
+        _check_range(np.asarray(index.concrete), n, axis)
         raise
 
 
@@ -254,7 +254,7 @@ def _checked_mask(x: Tracer, k: Any, axis: int) -> Tracer:
 def flat_nonzero(mask: Tracer) -> Tracer:
     """`np.flatnonzero` of a bool tracer, guarded on how many there are."""
     counts = emit("sum", cast(mask, I64), axes=tuple(range(mask.ndim)))
-    count = int(counts.value)
+    count = int(counts.concrete)
     mask.rec.guard(counts.ref, count, "the number of elements that a mask selects")
     return emit("mask_indices", mask, count=count)
 

@@ -84,7 +84,7 @@ def solve(a: Any, b: Any) -> Any:
     if vector:
         y = emit_view("reshape", y, shape=(*y.shape, 1))
     if y.shape[-2] != x.shape[-1]:
-        np.linalg.solve(x.value, y.value[..., 0] if vector else y.value)
+        np.linalg.solve(x.concrete, y.concrete[..., 0] if vector else y.concrete)
     stack = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     x, y = [
         t

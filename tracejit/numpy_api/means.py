@@ -44,7 +44,7 @@ def _count(x: Tracer, axis: Any, where: Any, keepdims: Any) -> Any:
 
 def _none_left(n: Any, limit: Any = 0) -> bool:
     """Whether some result has too few elements: NumPy warns about that."""
-    return bool(n <= limit) if type(n) is int else bool((n.value <= limit).any())
+    return bool(n <= limit) if type(n) is int else bool((n.concrete <= limit).any())
 
 
 @implements(np.mean)

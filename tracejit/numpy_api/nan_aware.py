@@ -101,7 +101,7 @@ def nanmean(
     valid = _valid(x, where)
     valid = emit("broadcast_to", valid, shape=x.shape)
     n = sum_(valid, axis, keepdims=keepdims)
-    if (n.value == 0).any():
+    if (n.concrete == 0).any():
         x.rec.warn("Mean of empty slice")
     return _quiet_ratio(sum_(x, axis, dtype, None, keepdims, where=valid), n)
 
@@ -142,7 +142,7 @@ def nanvar(
     total = sum_(apart, axis, dtype, None, keepdims, where=valid)
     free = emit("reshape", n, shape=total.shape) - ddof
     bad = free <= 0
-    if bad.value.any():
+    if bad.concrete.any():
         x.rec.warn("Degrees of freedom <= 0 for slice.")
     return choose(bad, np.nan, _quiet_ratio(total, free))
 
@@ -202,7 +202,7 @@ def _extremum(
         if initial is not None:
             return call(pick, found, cast(as_tracer(x.rec, initial), x.dtype))
         found = choose(any_(valid, axis, None, keepdims), found, np.nan)
-        if np.isnan(found.value).any():
+        if np.isnan(found.concrete).any():
             x.rec.warn("All-NaN slice encountered")
         return found
 

@@ -108,7 +108,7 @@ def nanmedian(
 
 
 def _warn_of_none(n: Tracer) -> None:
-    if (n.value == 0).any():
+    if (n.concrete == 0).any():
         n.rec.warn("All-NaN slice encountered")
 
 
@@ -337,7 +337,7 @@ def _weighted(
     with np.errstate(invalid="ignore" if skip else None):
         share = total / total[..., -1:]
     bad = call(np.isnan, share[..., -1])
-    if none is not None and none.value.any():
+    if none is not None and none.concrete.any():
         x.rec.warn("All-NaN slice encountered")
     if any_(bad if none is None else bad & ~none):
         raise ValueError("Weights included NaN, inf or were all zero.")

@@ -49,7 +49,7 @@ def _pair(*operands: Any) -> list[Tracer]:
 
 def _raise_like(function: Callable[..., Any], *operands: Tracer) -> None:
     """Let NumPy word the error that these operands are."""
-    function(*[x.value for x in operands])
+    function(*[x.concrete for x in operands])
 
 
 @composed(np.matmul)

@@ -29,7 +29,7 @@ _LIMIT = 9.2e18
 
 def _number(x: Any) -> Any:
     """The concrete Python number."""
-    return x.value.item() if type(x) is Tracer else x
+    return x.concrete.item() if type(x) is Tracer else x
 
 
 def _kind(x: Any) -> type:

@@ -84,7 +84,7 @@ def _masked(x: Tracer, where: Any, neutral: Any) -> Tracer:
         return x
     mask = as_tracer(x.rec, where, BOOL)
     if mask.ndim > x.ndim:
-        np.add.reduce(x.value, where=mask.value)  # NumPy words the error
+        np.add.reduce(x.concrete, where=mask.concrete)  # NumPy words the error
     return emit("select", mask, x, as_tracer(x.rec, neutral, x.dtype))
 
 

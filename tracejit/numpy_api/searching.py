@@ -101,7 +101,7 @@ def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]
     sizes = [operator.index(n) for n in (shape if np.ndim(shape) else (shape,))]
     total = math.prod(sizes)
     if emit("any", _flat(index < 0) | _flat(index >= total), axes=(0,)):
-        bad = np.unravel_index(np.asarray(index.value), sizes)
+        bad = np.unravel_index(np.asarray(index.concrete), sizes)
         raise AssertionError(f"{bad} is out of bounds")
     found = []
     rest = cast(index, I64)

@@ -384,7 +384,7 @@ def static_array(rec: Recorder, x: Any) -> np.ndarray:
             return np.asarray(x)
         return np.asarray([operator.index(i) for i in x])
     given = as_tracer(rec, x)
-    value = np.array(given.value)
+    value = np.array(given.concrete)
     if given.ndim == 0:
         rec.guard(given.ref, value.item())
         return value

@@ -75,7 +75,7 @@ def call_masked(ufunc: np.ufunc, inputs: tuple, mask: Any) -> Any:
         inputs = (as_tracer(rec, inputs[0]), *inputs[1:])
     with np.errstate(all="ignore"):
         found = call(ufunc, *inputs)
-    values = [x.value if type(x) is Tracer else x for x in (*inputs, mask)]
+    values = [x.concrete if type(x) is Tracer else x for x in (*inputs, mask)]
     shape = np.broadcast_shapes(*[np.shape(v) for v in values])
     outs = [np.zeros(shape, d) for d in _loop_of(ufunc, inputs)[ufunc.nin :]]
     keywords = {"where": values.pop(), "out": tuple(outs)}

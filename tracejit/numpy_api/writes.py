@@ -152,9 +152,9 @@ def _fail_as_numpy(x: Tracer, key: Any, value: Any) -> None:
     def concrete(k: Any) -> Any:
         if isinstance(k, (tuple, list)):
             return type(k)([concrete(part) for part in k])
-        return k.value if type(k) is Tracer else k
+        return k.concrete if type(k) is Tracer else k
 
-    np.array(x.value)[concrete(key)] = as_tracer(x.rec, value).value
+    np.array(x.concrete)[concrete(key)] = as_tracer(x.rec, value).concrete
 
 
 def _set_basic(x: Tracer, entries: Sequence[Any], value: Any) -> None:

@@ -180,7 +180,7 @@ class Tracer:
     # --- what it looks like -----------------------------------------------------------
 
     @property
-    def value(self) -> Any:
+    def concrete(self) -> Any:
         """The concrete NumPy value; what depends on it is not recorded."""
         return self.rec.value(self.ref)[()]
 
@@ -229,22 +229,22 @@ class Tracer:
 
     def __repr__(self) -> str:
         if is_shown():
-            return f"traced {self.ref.aval!r} {self.value!r}"
+            return f"traced {self.ref.aval!r} {self.concrete!r}"
         return repr(self.spoken())
 
     def __str__(self) -> str:
         if is_shown():
-            return f"traced {self.ref.aval!r} {self.value}"
+            return f"traced {self.ref.aval!r} {self.concrete}"
         return str(self.spoken())
 
     def __format__(self, spec: str) -> str:
         if is_shown():
-            return format(self.value, spec) if spec else str(self)
+            return format(self.concrete, spec) if spec else str(self)
         return format(self.spoken(), spec)
 
     def spoken(self) -> Any:
         """The value as the function would see it untraced; guarded to be the same."""
-        value = self.value
+        value = self.concrete
         if not (self.rec.closed or is_shown()):
             known = Tracer(self.rec, self.rec.table(np.array(value)), None)
             bool(_same(self, known).all())
@@ -271,7 +271,7 @@ class Tracer:
     # --- leaving the trace ------------------------------------------------------------
 
     def __bool__(self) -> bool:
-        expected = bool(self.value)  # NumPy's own error for an array
+        expected = bool(self.concrete)  # NumPy's own error for an array
         ref = self.ref
         if ref.aval.dtype.kind != "b":
             zero = self.rec.constant(0, ref.aval.dtype)
@@ -280,25 +280,25 @@ class Tracer:
         return expected
 
     def __index__(self) -> int:
-        expected = operator.index(self.value)
+        expected = operator.index(self.concrete)
         self._guard(self.ref, expected)
         return expected
 
     def __int__(self) -> int:
-        return self._guarded_int("trunc", int(self.value))
+        return self._guarded_int("trunc", int(self.concrete))
 
     def __trunc__(self) -> int:
-        return self._guarded_int("trunc", int(self.value))
+        return self._guarded_int("trunc", int(self.concrete))
 
     def __floor__(self) -> int:
-        return self._guarded_int("floor", int(np.floor(self.value)))
+        return self._guarded_int("floor", int(np.floor(self.concrete)))
 
     def __ceil__(self) -> int:
-        return self._guarded_int("ceil", int(np.ceil(self.value)))
+        return self._guarded_int("ceil", int(np.ceil(self.concrete)))
 
     def __round__(self, ndigits: int | None = None) -> Any:
         if ndigits is None:
-            return self._guarded_int("rint", round(self.value))
+            return self._guarded_int("rint", round(self.concrete))
         if self.weak is None:
             return FUNCTIONS[np.round](self, ndigits)
         if self.weak is not float and operator.index(ndigits) >= 0:

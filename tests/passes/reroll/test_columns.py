@@ -17,7 +17,7 @@ from tracejit.passes.reroll import words as words_module
 from tracejit.passes.reroll.columns import Columns
 from tracejit.passes.reroll.find import IDLE, Run, Tokens, starts_of
 from tracejit.passes.reroll.reads import Reads
-from tracejit.tape import Tape
+from tracejit.tape import Instr, Source, Tape
 
 
 def check_words(tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +53,20 @@ def test_words_of_tapes_without_sources(
 ) -> None:
     check_words(random_tape(seed, 60)[0], monkeypatch)
     check_words(random_loop(seed, depth=2)[0], monkeypatch)
+
+
+def test_equal_sources_may_be_objects_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tape, _ = record(program(1), np.linspace(-0.5, 0.8, 9), 0.3)
+    instrs = [
+        Instr(i.prim, i.args, i.params, i.outs, i.source and Source(*i.source))
+        for i in tape.instrs
+    ]
+    own = Tape(tape.inputs, tuple(instrs), tape.outputs, tape.avals, tape.name)
+    words = Columns(instrs, 0, Tokens(own.avals)).words
+    assert len(set(words.tolist())) < len(instrs)
+    check_words(own, monkeypatch)
 
 
 def test_words_tell_params_and_results_apart(monkeypatch: pytest.MonkeyPatch) -> None:

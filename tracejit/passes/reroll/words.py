@@ -73,12 +73,13 @@ class Words:
         """
         parts = [np.concatenate(part) for part in zip(*self.parts, strict=True)]
         firsts, classes = _numbered(parts)
-        if len(firsts) == len(instrs):
-            return classes, set()  # no place occurs twice: there is nothing to find
         few = [instrs[k] for k in firsts.tolist()]
+        places = _places(few)
+        if len(np.unique(places)) == len(instrs):
+            return classes, set()  # no place occurs twice: there is nothing to find
         prims, _, results, params = (part[firsts] for part in parts)
         shapes = _shapes(results, few, self.tokens.avals)
-        _, joined = _numbered((prims, _places(few), shapes, params))
+        _, joined = _numbered((prims, places, shapes, params))
         idle = among(prims, [id(PRIMITIVES[name]) for name in IDLE])
         return joined[classes], set(joined[idle].tolist())
 
