@@ -450,7 +450,7 @@ HARD = [
 def test_explain_says_why() -> None:
     reasons = {
         counts_one_side: "the untraced value of n changes in the loop",
-        appends_one_side: "a list changes in the loop",
+        appends_one_side: "the length of a list depends on traced values",
         counter_decides: "a number that changes in the loop may run any code",
         untraced_behind: "step is read behind the loop and may be untraced",
     }

@@ -651,7 +651,10 @@ def test_writes_behind_a_loop_that_decides_who_shares_memory(fun: Callable) -> N
             python_counter,
             "branches: the untraced value of n changes in the loop",
         ),
-        (listed, "branches: `seen.append(s)`, line {}: a list changes in the loop"),
+        (
+            listed,
+            "number of rounds: `seen.append(s)`, line {}: a list changes in the loop",
+        ),
         (
             counter_after,
             "number of rounds: i is read behind the loop and is untraced",

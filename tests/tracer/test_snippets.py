@@ -75,7 +75,7 @@ def lies(leaf: Tracer) -> Any:
     """What is known about the memory of a tracer."""
     memory = leaf.memory
     if memory is None:
-        return None
+        return False, 0  # as of memory of which nothing is known
     if type(memory) is View:
         return repr(memory.steps), memory.base.ref.index in leaf.rec.inputs
     return memory.contiguous, len([w for w in memory.uncertain if w() is not None])

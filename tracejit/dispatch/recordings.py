@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import config
 from ..signature import Call, leaf_names, parameter_names
-from ..tracer import Memory, Owner, RecordAgain, recording
+from ..tracer import Memory, Owner, Promoted, RecordAgain, recording
 from .effects import effects_of
 from .fast import RECORDINGS
 from .outputs import Outputs
@@ -37,6 +37,8 @@ class Recordings:
         session.memory = self._memory(call.key)
         try:
             outputs, checks = self._run(call, session)
+        except Promoted:
+            return self.record(call, may_skip)
         except RecordAgain as again:
             if not again.ends:
                 if len(self._endless) >= config.MAX_SIGNATURES:
@@ -44,6 +46,10 @@ class Recordings:
                 self._endless.add(call.key)
             return self.record(call, may_skip=False)
         except Exception:
+            # It may be about an array that is an ordinary one on other paths.
+            if session.promoted:
+                session.memory.give_up_arrays()
+                return self.record(call, may_skip)
             # It may be about values that are those of another round.
             if session.skips:
                 return self.record(call, may_skip=False)
@@ -81,6 +87,7 @@ class Recordings:
                 session.effects = effects_of(session, tracers, call.raw, delivers)
                 if session.effects is not None:
                     outputs.add([tracers[i].ref for i in session.effects.delivered])
+                session.check_floats()
                 session.roll(0, outputs.refs)
         finally:
             RECORDINGS.remove(session)

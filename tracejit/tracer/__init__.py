@@ -2,6 +2,7 @@
 
 from .. import ops as ops  # registers the rows
 from .active import SERVED, active_recorder, paused, recording
+from .forks import Promoted, RecordAgain
 from .frames import is_calling, is_inside, user_frame, user_source, where
 from .loop_items import LOOPS, served
 from .memory import (
@@ -28,7 +29,6 @@ from .recorder import (
     check_dtype,
 )
 from .remembered import Memory
-from .rounds import RecordAgain
 from .snippets import stamped
 from .tracer import FUNCTIONS, HINTS, UFUNC_METHODS, Tracer, full_name, refuse
 from .warn import call_noisy, call_silent, has_error_state
@@ -43,6 +43,7 @@ __all__ = [
     "GuardInfo",
     "Memory",
     "Owner",
+    "Promoted",
     "RecordAgain",
     "Recorder",
     "Tracer",

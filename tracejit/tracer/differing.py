@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..passes.reroll import Formula, Formulas, Proof
+from ..tape import Source
 from .purity import Rest
+from .purity.bytecode import code_of
 from .purity.counted import evaluate
 
 __all__ = ["differing", "in_all_rounds"]
@@ -67,8 +69,9 @@ def differing(
 def in_all_rounds(rest: Rest, numbers: range) -> Formulas:
     """What params are in rounds that did not run the instr.
 
-    A param is one and the same, or follows a formula; which one, the rounds that ran it
-    have to tell.
+    The code says which formulas there are at the instr's place; if there is none, the
+    param is one and the same.  Where that leaves a choice, the rounds that ran it have
+    to tell.
     """
     items = np.array(numbers, np.int64)
     values = [evaluate(f, items) for f in rest.numbers]
@@ -78,35 +81,109 @@ def in_all_rounds(rest: Rest, numbers: range) -> Formulas:
     known = known and all(_is_even(v) for kind, v in pairs if kind == "bound")
 
     def found(step: Any, seen: dict[int, Any]) -> list[Any] | None:
-        params = step.instr.params
         if not known:
             return None
         part = np.array([*seen])
+        here = _at_place(rest, step.instr.source)
         if step.param == "value":
-            dtype = params["dtype"]
-            fit = [v.astype(dtype) for v in values if v is not None and _fits(v, dtype)]
-            column = _only(fit, np.array([*seen.values()], dtype), part, len(items))
+            dtype = step.instr.params["dtype"]
+            own = list(values)
+            if here is not None:
+                own = [evaluate(f[0], items) for kind, *f in here if kind == "number"]
+            fit = [v.astype(dtype) for v in own if v is not None and _fits(v, dtype)]
+            observed = np.array([*seen.values()], dtype)
+            if here is not None and own:
+                column = _one(fit, observed, part)
+            else:
+                column = _only(fit, observed, part, len(items))
             return None if column is None else column.tolist()
-        starts = np.array([*seen.values()], np.int64).reshape(len(seen), -1)
-        columns = []
-        for axis, n in enumerate(step.given[0].shape):
+        return _all_starts(step, seen, part, pairs, here, items)
+
+    return found
+
+
+def _at_place(rest: Rest, source: Any) -> frozenset[Any] | None:
+    """The formulas at an instruction; None if that is not known."""
+    if not isinstance(source, Source):
+        return None
+    code = code_of(source.code)
+    offset = code.ops[code.index(source.lasti)].offset
+    found = rest.places.get((source.code, offset), set())
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def _all_starts(
+    step: Any,
+    seen: dict[int, Any],
+    part: np.ndarray,
+    pairs: list[tuple[str, Any]],
+    here: frozenset[Any] | None,
+    items: np.ndarray,
+) -> list[Any] | None:
+    """Where a slice or an update starts in all rounds."""
+    params, shape = step.instr.params, step.given[0].shape
+    starts = np.array([*seen.values()], np.int64).reshape(len(seen), -1)
+    sizes = params["size"] if "size" in params else step.given[1].shape
+    own = None
+    if here is not None:
+        own = [(kind, evaluate(f[0], items)) for kind, *f in here if kind != "number"]
+    columns = []
+    for axis, n in enumerate(shape):
+        observed, pace = starts[:, axis], params["step"][axis]
+        column = None
+        if own is not None:
+            column = _column(own, observed, part, pace, len(shape), len(items))
+        if column is None:
             fit = []
             for kind, v in pairs:
                 if v is None or v.dtype.kind != "i":
                     continue
-                at = np.where(v < 0, v + n, v)
-                crosses = kind == "bound" and (v[0] < 0) != (v[-1] < 0)
-                size, pace = (params[key][axis] for key in ("size", "step"))
-                ends = at, at + (size - 1) * pace
-                if not crosses and all(e.min() >= 0 and e.max() < n for e in ends):
-                    fit.append(at)
-            column = _only(fit, starts[:, axis], part, len(items))
-            if column is None:
-                return None
-            columns.append(column)
-        return list(zip(*[c.tolist() for c in columns], strict=True))
+                if kind != "bound" or (v[0] < 0) == (v[-1] < 0):
+                    fit.append(np.where(v < 0, v + n, v))
+            fit = [at for at in fit if _is_inside(at, sizes[axis], pace, n)]
+            column = _only(fit, observed, part, len(items))
+        if column is None or not _is_inside(column, sizes[axis], pace, n):
+            return None
+        columns.append(column)
+    return list(zip(*[c.tolist() for c in columns], strict=True))
 
-    return found
+
+def _is_inside(starts: np.ndarray, size: int, pace: int, n: int) -> bool:
+    ends = starts, starts + (size - 1) * pace
+    return all(e.min() >= 0 and e.max() < n for e in ends)
+
+
+def _column(
+    own: list[tuple[str, Any]],
+    observed: np.ndarray,
+    part: np.ndarray,
+    pace: int,
+    ndim: int,
+    count: int,
+) -> np.ndarray | None:
+    """Starts along one axis, from the formulas in the index; None if it is open.
+
+    The array may be seen through views, so a start is a multiple of a formula and an
+    offset; the step of the write tells the multiple of an index.
+    """
+    if not own:
+        constant = np.full(count, observed[0], np.int64)
+        return constant if (observed == observed[0]).all() else None
+    for _, v in own:
+        if v is None or v.dtype.kind != "i" or (v.min() < 0) != (v.max() < 0):
+            return None  # it counts from the end in some rounds
+    if ndim == 1 and len(own) == 1 and own[0][0] == "index":
+        v = own[0][1]
+        column = observed[0] + pace * (v - v[part[0]])
+    elif len(part) > 1 and all(_is_even(v) for _, v in own):
+        # What is counted evenly is known by two of its values.
+        rise, rest = divmod(int(observed[-1] - observed[0]), int(part[-1] - part[0]))
+        column = observed[0] + rise * (np.arange(count) - part[0])
+        if rest:
+            return None
+    else:
+        return None
+    return column if (column[part] == observed).all() else None
 
 
 def _only(

@@ -38,8 +38,10 @@ __all__ = [
     "is_uncertain",
     "joins_axes",
     "link",
+    "make_stale",
     "note_mixed",
     "note_uncertain",
+    "note_written",
     "own_ref",
     "owner_of",
     "put",
@@ -412,13 +414,26 @@ def replaced(base: Any, ref: Ref) -> None:
     base.ref = ref
     owner = base.memory
     if owner is not None:
-        if owner.argument is not None:
-            base.rec.written.add(owner.argument)
+        note_written(base)
         for known in owner.views:
             view = known()
             if view is not None:
                 del view.ref
         owner.views.clear()
+
+
+def make_stale(view: Any) -> None:
+    """Have a view that has a ref derive it from its owner's when it is asked again."""
+    owner = owner_of(view.memory.base)
+    owner.views = [known for known in owner.views if known() is not view]
+    del view.ref
+
+
+def note_written(base: Any) -> None:
+    """Note that the caller's array, if it is one, may be another one afterwards."""
+    owner = base.memory
+    if owner is not None and owner.argument is not None:
+        base.rec.written.add(owner.argument)
 
 
 def note_uncertain(one: Any, other: Any) -> None:

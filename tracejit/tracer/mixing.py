@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..passes.reroll import Outer
-from .memory import View, note_mixed
+from .memory import View, note_mixed, own_ref
 from .watch import Describe
 
 __all__ = ["arrays_in", "mix"]
@@ -33,7 +33,8 @@ def arrays_in(traced: type, names: Mapping[str, Any]) -> dict[Var, Any]:
         seen.clear()
         describe(value)
         for place, x in enumerate(seen):
-            if x.ref.shape:
+            own = own_ref(x)  # a view without one stays so
+            if own is None or own.shape:
                 found[name, place] = x
     return found
 

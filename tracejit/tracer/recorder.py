@@ -24,6 +24,7 @@ from ..ops.writes import write_into
 from ..primitive import PRIMITIVES, Primitive
 from ..tape import Instr, Ref, Source, Tape, const, guard
 from .exits import GuardExits
+from .forks import RecordAgain
 from .frames import user_frame, user_source, where
 from .leaving import note_guard
 from .rolling import Rolling
@@ -91,6 +92,11 @@ class Recorder(Rolling):
         may_fork: whether `forks` may put branches into loops, and `memory`: what it
             knows of them from former recordings, if anything.  `forks` are those
             that there are.
+        watching: the loops that run (`forks.Forks`), by weak references.
+        mixed_floats: whether a traced value stands for a float of Python or of NumPy,
+            depending on the path.
+        promoted: whether an array is a traced one before it has traced values, as it
+            gets some in a loop.
 
     Example:
         >>> rec = Recorder("double")
@@ -113,6 +119,8 @@ class Recorder(Rolling):
         self.may_skip = self.may_fork = False
         self.may_end = True
         self.skips = 0
+        self.promoted = self.mixed_floats = False
+        self.watching: list[weakref.ref] = []
         self._captured: dict[int, _Capture] = {}
         self._tables: dict[Any, Ref] = {}
         self._avals_of: dict[Any, Aval] = {}
@@ -385,6 +393,15 @@ class Recorder(Rolling):
         """The class of traced values."""
         found: type = _tracer_class[0]
         return found
+
+    def check_floats(self) -> None:
+        """Record without branches in loops if it matters whose float a value is.
+
+        It does where a dtype follows from it.
+        """
+        wide = {np.dtype(t) for t in (np.float64, np.int64, np.bool_, np.complex128)}
+        if self.mixed_floats and not {a.dtype for a in self.avals} <= wide:
+            raise RecordAgain(ends=False)
 
     def finish_trace(self, outputs: Iterable[Ref]) -> Tape:
         """The tape: argument inputs first, then the hidden inputs of `captures`."""

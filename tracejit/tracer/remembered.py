@@ -33,11 +33,31 @@ class _Entry(NamedTuple):
 
 
 class Memory:
-    """What is remembered for one signature, by loop."""
+    """What is remembered for one signature, by loop.
+
+    Attributes:
+        arrays: arrays that get traced values in a loop: its code, its place, and the
+            name.  They are traced ones from the beginning of the loop on.
+    """
 
     def __init__(self) -> None:
         self._entries: dict[Hashable, list[_Entry]] = {}
         self._rows: dict[Hashable, list[list[Any]]] = {}
+        self.arrays: set[Hashable] = set()
+        self._may_begin_traced = True
+
+    def begin_traced(self, arrays: set[Hashable]) -> bool:
+        """Add to `arrays`; whether something is new."""
+        new = arrays - self.arrays
+        if not new or not self._may_begin_traced:
+            return False
+        self.arrays |= new
+        return True
+
+    def give_up_arrays(self) -> None:
+        """Leave all arrays as they are until they get traced values."""
+        self.arrays.clear()
+        self._may_begin_traced = False
 
     def rows(self, call: Hashable) -> list[list[Any]]:
         """Examples of the paths that a batch took: a list to be added to."""

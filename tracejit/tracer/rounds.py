@@ -38,7 +38,7 @@ import numpy as np
 
 from ..passes.reroll import Formula, Proof, prove_rounds, stretch
 from .differing import differing
-from .forks import FEW
+from .forks import FEW, RecordAgain
 from .grown import Grown, grown_list
 from .memory import own_ref
 from .purity import Info, Rest, read_rest
@@ -58,18 +58,6 @@ _HOLDERS = 3
 MANY = 500_000
 #: Leaving out fewer instrs than this is not worth the reading.
 MIN_SAVED = 1000
-
-
-class RecordAgain(BaseException):
-    """What was done about loops does not fit what followed; record without.
-
-    Args:
-        ends: whether loops may still have run-time exits and branches.
-    """
-
-    def __init__(self, ends: bool = True) -> None:
-        super().__init__()
-        self.ends = ends
 
 
 class _Visit(NamedTuple):

@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from ..passes.reroll import (
+    APPENDED,
     Block,
     Departure,
     Differ,
@@ -114,8 +115,10 @@ class Turns(Forks):
         state = dict(self.heads[-1].state)
         for name in set(loop.rebound) - names.keys() - self._dead(code, loop):
             if code.reads_behind(loop, name):
-                state[name] = self._kind(name, _UNBOUND, None)
+                state[name] = self.seen.kind(name, _UNBOUND, None)
         self.heads[-1] = self.heads[-1]._replace(state=state)
+        if self.reason:
+            self.active = False
 
     def _place(self, frame: FrameType) -> tuple[Code, Loop]:
         assert self.head is not None
@@ -177,14 +180,8 @@ class Turns(Forks):
         """Note the round that leaves the loop."""
         where = landing(code, at)
         self._check_landing(code, loop, where)
-        seen: list[Any] = []
-
-        def look(value: Any) -> Any:
-            seen.append(value)
-            return value.ref.aval, value.weak
-
-        describe = Describe(type(self.rec).tracer_class(), look)
-        after: dict[Any, int] = dict(self.inside)
+        describe = Describe(type(self.rec).tracer_class(), self.seen.look)
+        after: dict[Any, int] = self.seen.inside()
         state: State = []
         names = self.frame_names
         for name in sorted({*names, *loop.rebound}):
@@ -192,10 +189,11 @@ class Turns(Forks):
             traced = type(value) is describe.traced
             if name not in loop.rebound and not traced:
                 continue
-            seen.clear()
-            what = describe(value) if name in names else _UNBOUND
-            for place, tracer in enumerate(seen):
-                after[name, place] = tracer.ref.index
+            what: Any = _UNBOUND
+            if name in names:
+                what, seen = self.seen.described(describe, value)
+                for place, one in enumerate(seen):
+                    after[name, place] = one.ref
             if name not in loop.rebound or not reads_from(code, where.at, name):
                 continue
             if not traced and not self._is_settled(name, what):
@@ -207,7 +205,7 @@ class Turns(Forks):
     def _is_settled(self, name: str, what: Any) -> bool:
         """Whether an untraced value behind the loop is that of each such round."""
         kind = self.heads[-1].state.get(name)
-        return kind is not None and self.kinds[name][kind][0] == what
+        return kind is not None and self.seen.kinds[name][kind][0] == what
 
     def _check_landing(self, code: Code, loop: Loop, where: Landing) -> None:
         if code.depths.get(where.at, 1 << 30) > code.depths[loop.head]:
@@ -244,7 +242,7 @@ class Turns(Forks):
             if not reads_from(code, where.at, name):
                 continue
             if name in dead:
-                what, traced = self.mixed.get(name, (None, False))
+                what, traced = self.seen.mixed.get(name, (None, False))
                 if not traced:
                     return None
                 found.append((name, what))
@@ -313,8 +311,9 @@ class Turns(Forks):
     def _rounds(self, peeled: int) -> list[Round]:
         heads = self.heads[peeled:]
         numbers, _ = self._modes(peeled)
+        lists = self.seen.grown(peeled)
         rounds = [
-            Round(a.at, b.at - self.lead, a.before, b.after, m, n)
+            self._round(a, b, m, n, lists)._replace(stop=b.at - self.lead)
             for a, b, m, n in zip(heads, heads[1:], numbers, numbers[1:], strict=False)
         ]
         if self.last is not None:
@@ -351,10 +350,7 @@ class Turns(Forks):
 
     def _states(self, first: int) -> list[State]:
         _, states = self._modes(first)
-        return [
-            [*self.fixed, *[(n, self.kinds[n][k][0]) for n, k in sorted(state.items())]]
-            for state in states
-        ]
+        return [self._state(first, state) for state in states]
 
     def _most_peeled(self) -> int:
         if self._is_plain_for():
@@ -382,6 +378,8 @@ class Turns(Forks):
             self._mix(leaves, first)
             return
         rec = self.rec
+        if any(leaf.written for leaf in leaves):
+            raise Differ("an array is written in place")
         code, loop = self._place(self.frame)
         default = self._default(code, loop, self.states)
         names: Mapping[Any, int]
@@ -453,7 +451,16 @@ class Turns(Forks):
 
     def _mix(self, leaves: list[Block], first: int) -> None:
         """Note which arrays the loop may leave sharing memory, or not."""
-        rules = [{k: v for k, v in leaf.after.items() if v} for leaf in leaves]
+        # An array that is written into stays the same one.
+        kept = frozenset().union(*[leaf.written for leaf in leaves])
+        rules = [
+            {
+                var: what
+                for var, what in leaf.after.items()
+                if what and var not in kept and not var[0].endswith(APPENDED)
+            }
+            for leaf in leaves
+        ]
         held = arrays_in(type(self.rec).tracer_class(), self.frame_names)
         before = self.heads[first].before
         begun = self.begun[first] if first < len(self.begun) else {}
@@ -488,7 +495,8 @@ class Turns(Forks):
     def _rest(self, frame: FrameType, code: Code, loop: Loop) -> Rest:
         assert self.head is not None
         info = self._info(frame, code, loop)
-        rest = read_rest(info, self.head.lasti, self.kind)
+        growing = self._growing() if self._is_plain_for() else ()
+        rest = read_rest(info, self.head.lasti, self.kind, growing)
         if not isinstance(rest, Rest):
             raise Differ(rest)
         if self.takes_rows:
@@ -502,14 +510,28 @@ class Turns(Forks):
         names = {
             n: v
             for n, v in local_names(frame).items()
-            if n not in dead and n not in self.kinds
+            if n not in dead and n not in self.seen.kinds
         }
         info = Info.of(frame, type(self.rec).tracer_class(), names)
-        for name, kinds in self.kinds.items():
+        for name, kinds in self.seen.kinds.items():
             values = [value for what, value in kinds if what is not _UNBOUND]
             if values:
                 info.names[name] = functools.reduce(join, values)
         return info
+
+    def _check_in_place(self, frame: FrameType, first: int) -> None:
+        if self._is_plain_for():
+            return
+        if any(head.together for head in self.heads[first:]):
+            raise Differ("an array that has several names is written in place")
+        traced = type(self.rec).tracer_class()
+        for value in local_names(frame).values():
+            if type(value) is not traced:
+                continue
+            if value.memory is not None and own_ref(value) is None:
+                raise Differ("an array is written in place")
+            if value.ref.shape and (value.memory is not None or value.shared):
+                raise Differ("an array is written in place")
 
     def _check_exit(self, code: Code, loop: Loop) -> None:
         if self._is_plain_for():

@@ -12,8 +12,8 @@ from ..avals import Aval
 from ..ops.loop import loop
 from ..primitive import Primitive
 from ..tape import Builder, Instr, Ref
+from .forks import RecordAgain
 from .noting import Noting
-from .rounds import RecordAgain
 
 __all__ = ["LARGE", "Computed", "Valued"]
 

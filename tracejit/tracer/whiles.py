@@ -7,13 +7,13 @@ from typing import Any
 
 from ..passes.reroll import TEST, Differ
 from ..tape import Source
-from .forks import Head
+from .heads import Heads
 from .purity import Rest, check
 from .purity.bytecode import Code, Loop
 from .purity.values import TOP
 from .purity.ways import Landing, goes_to, landing, overwritten_from, twins
 from .turns import Turns
-from .watch import Describe, local_names
+from .watch import local_names
 
 __all__ = ["Whiles"]
 
@@ -31,6 +31,8 @@ class Whiles(Turns):
         self, rec: Any, code: Code, loop: Loop, place: int, outcome: bool | None
     ) -> None:
         super().__init__(rec, TOP, range(0), False)
+        self.seen = Heads(rec, follows_writes=False)
+        self.heads = self.seen.all
         self.code, self.loop, self.place = code, loop, place
         self.outcome = outcome
         self.lead = 0 if outcome is None else 1
@@ -39,35 +41,13 @@ class Whiles(Turns):
         self.dead = frozenset(n for n in dead if not code.reads_behind(loop, n))
 
     def look(self, frame: FrameType) -> None:
-        rec = self.rec
-        seen: list[Any] = []
-
-        def look(value: Any) -> Any:
-            seen.append(value)
-            return value.ref.aval, value.weak
-
-        describe = Describe(type(rec).tracer_class(), look)
-        names = local_names(frame)
-        if not self.heads:
-            self._note_fixed(self.code, self.loop, names, describe, seen)
+        rec, names = self.rec, local_names(frame)
         test = {TEST: rec.instrs[-1].args[0]}
-        before: dict[Any, int] = {**self.inside, **test}
-        after: dict[Any, int] = {**self.inside, **test}
-        state: dict[str, int] = {}
-        for name, value in names.items():
-            if name not in self.loop.rebound and type(value) is not describe.traced:
-                continue
-            seen.clear()
-            what = describe(value)
-            for place, tracer in enumerate(seen):
-                after[name, place] = tracer.ref.index
-            if name in self.dead:
-                continue
-            state[name] = self._kind(name, what, value)
-            for place, tracer in enumerate(seen):
-                before[name, place] = tracer.ref.index
         at = len(rec.instrs) - 1 + self.lead
-        self.heads.append(Head(at, before, after, state, tuple(describe.alias)))
+        self.seen.add(self.code, self.loop, names, self.dead)
+        head = self.heads[-1]
+        before, after = {**head.before, **test}, {**head.after, **test}
+        self.heads[-1] = head._replace(at=at, before=before, after=after)
         self._note_begun(names)
         self._note_unbound(self.code, self.loop, names)
 

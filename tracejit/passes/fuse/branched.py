@@ -1,7 +1,8 @@
 """Branches: a `branch` instr becomes the programs of its sides inside an If.
 
 Each side is arranged and written like any tape, by an emitter of its own.  A scalar
-result is an accumulator that both sides set; an array is memory that both write.
+result is an accumulator that both sides set; an array is memory that both write, or,
+where `in_place` says so, that of an operand in which they write.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from ...program import Accumulate, Buffer, If, Statement
 from ...tape import Tape
 from .arrange import arrange
+from .in_place import InPlace
 from .rolled import RolledLoops
 from .roots import Root
 
@@ -33,9 +35,11 @@ class Branches(RolledLoops):
                 cells.append(out.accumulator(aval.dtype, 0))
             else:
                 cells.append(self.memory[ref].buffer)
+        first = instr.outs[0] if instr.outs else -1
+        writing = self.analysis.sides.get(first, (None, None))
         yes, no = (
-            self._side(instr.params[name], given, operands, cells)
-            for name in ("yes", "no")
+            self._side(instr.params[name], given, operands, cells, known)
+            for name, known in zip(("yes", "no"), writing, strict=True)
         )
         out.body.append(If(value, yes, no))
         for ref, cell in zip(instr.outs, cells, strict=True):
@@ -48,10 +52,12 @@ class Branches(RolledLoops):
         given: list[int],
         operands: dict[int, int | Buffer],
         cells: list[int | Buffer],
+        known: InPlace | None,
     ) -> list[Statement]:
         out = self.out
         before = out.enter_side()
-        analysis, roots, level = arrange(side, out.new_unit())
+        side = side if known is None else known.body
+        analysis, roots, level = arrange(side, out.new_unit(), known)
         inner = type(self)(analysis, roots, out)
         for ref, outer in zip(side.inputs, given, strict=True):
             inner.take(ref, operands[outer])
@@ -65,6 +71,8 @@ class Branches(RolledLoops):
             if isinstance(cell, int):
                 value = inner.real(inner.element(ref, ()), side.avals[ref].dtype)
                 out.body.append(Accumulate(cell, "set", value))
-            elif places.get(ref) is not cell:
-                out.copy(cell, places.get(ref) or inner.args[ref])
+            else:
+                found = places.get(ref) or inner.args[ref]
+                if found is not cell:
+                    out.copy(cell, found)
         return out.leave_side(before)

@@ -19,6 +19,8 @@ costs what it writes.
    So is what is written, unless it is a few elements.
 4. A chain that writes most of the array anyway is left alone: it fuses with its
    neighbours.
+5. A branch belongs to a chain if each of its sides is such a chain, or hands the array
+   on as it is.
 
 In the loop of a derivative, cotangents of elements that were read are added:
 `add(ct, scatter_add(...))` becomes a write that adds, in place too.
@@ -33,7 +35,7 @@ from typing import NamedTuple
 from ...primitive import PRIMITIVES
 from ...tape import Instr, Tape
 
-__all__ = ["InPlace", "in_place"]
+__all__ = ["InPlace", "Sides", "in_place"]
 
 _WRITES = ("update", "scatter")
 
@@ -45,38 +47,61 @@ class InPlace(NamedTuple):
         body: the same, in an order that allows it.
         memory: result of a write -> the carry's input whose memory it has.
         stored: results that must be computed where they stand.
+        sides: by the first result of a branch that writes, its sides.
     """
 
     body: Tape
     memory: dict[int, int]
     stored: frozenset[int]
+    sides: dict[int, Sides]
+
+
+#: What holds of the two sides of a branch.
+Sides = tuple[InPlace, InPlace]
 
 
 def in_place(body: Tape, consts: int, carries: int) -> InPlace:
     """Find what the body of a loop may write in place."""
-    body = _adding(body)
-    maker = {out: i for i in body.instrs for out in i.outs}
+    found = InPlace(_adding(body), {}, frozenset(), {})
     state = body.inputs[1 + consts : 1 + consts + carries]
-    memory: dict[int, int] = {}
-    stored: set[int] = set()
     for before, after in zip(state, body.outputs, strict=False):
-        chain = _chain(body, maker, before, after)
-        if not chain:
+        if before != after:
+            found = _with(found, before, after) or found
+    return found
+
+
+def _with(known: InPlace, before: int, after: int) -> InPlace | None:
+    """The same with the writes that lead from an input to an output; None: not so.
+
+    In a side of a branch there may be none of them.
+    """
+    body = known.body
+    if body.outputs.count(after) > 1:
+        return None
+    if before == after:
+        return known
+    maker = {out: i for i in body.instrs for out in i.outs}
+    chain = _chain(known, maker, before, after)
+    if chain is None:
+        return None
+    readers = _readers(body, chain)
+    order = _ordered(body.instrs, [link.instr for link in chain], readers)
+    if order is None:
+        return None
+    memory, stored, sides = dict(known.memory), set(known.stored), dict(known.sides)
+    for link in chain:
+        memory[link.new] = before
+        if link.sides is not None:
+            sides[link.instr.outs[0]] = link.sides
             continue
-        readers = _readers(body, chain, before)
-        order = _ordered(body.instrs, chain, readers)
-        if order is None:
-            continue
-        body = Tape(body.inputs, tuple(order), body.outputs, body.avals, body.name)
-        for write in chain:
-            memory[write.outs[0]] = before
-            part = write.args[1]
-            if body.avals[part].size > 1 and not _is_constant(maker.get(part), maker):
-                stored.add(part)
-        for found in readers:
-            for reader in found:
-                stored.update(reader.outs)
-    return InPlace(body, memory, frozenset(stored))
+        part = link.instr.args[1]
+        if body.avals[part].size > 1 and not _is_constant(maker.get(part), maker):
+            stored.add(part)
+    for found in readers:
+        for reader in found:
+            stored.update(reader.outs)
+    body = Tape(body.inputs, tuple(order), body.outputs, body.avals, body.name)
+    return InPlace(body, memory, frozenset(stored), sides)
 
 
 def _is_constant(instr: Instr | None, maker: dict[int, Instr]) -> bool:
@@ -85,42 +110,102 @@ def _is_constant(instr: Instr | None, maker: dict[int, Instr]) -> bool:
     return instr is not None and instr.prim.name == "const"
 
 
-def _chain(body: Tape, maker: dict[int, Instr], before: int, after: int) -> list[Instr]:
-    """The writes from what goes in to what comes out, in order; or none."""
-    if before == after or body.outputs.count(after) > 1:
-        return []
-    chain: list[Instr] = []
+class _Link(NamedTuple):
+    """A write, or a branch with writes in its sides: from `old` it makes `new`."""
+
+    instr: Instr
+    old: int
+    new: int
+    sides: Sides | None = None
+
+
+def _chain(
+    known: InPlace, maker: dict[int, Instr], before: int, after: int
+) -> list[_Link] | None:
+    """The writes from what goes in to what comes out, in order; None: not only."""
+    body = known.body
+    chain: list[_Link] = []
     ref, written = after, 0
     while ref != before:
         instr = maker.get(ref)
-        if instr is None or instr.prim.name not in _WRITES:
-            return []
-        chain.append(instr)
-        written += body.avals[instr.args[1]].size
-        ref = instr.args[0]
+        if instr is not None and instr.prim.name == "branch":
+            link = _through(known, instr, ref)
+        elif instr is not None and instr.prim.name in _WRITES:
+            link = _Link(instr, instr.args[0], ref)
+            written += body.avals[instr.args[1]].size
+        else:
+            link = None
+        if link is None:
+            return None
+        chain.append(link)
+        ref = link.old
         if ref in body.outputs:
-            return []
-    return chain[::-1] if 2 * written <= body.avals[before].size else []
+            return None
+    return chain[::-1] if 2 * written <= body.avals[before].size else None
 
 
-def _readers(body: Tape, chain: list[Instr], before: int) -> list[list[Instr]]:
+def _through(known: InPlace, instr: Instr, ref: int) -> _Link | None:
+    """A branch of which both sides do no more than write to one operand."""
+    k = instr.outs.index(ref)
+    yes, no = known.sides.get(instr.outs[0]) or _sides(instr)
+    place = _origin(yes.body, yes.body.outputs[k])
+    if place is None or place != _origin(no.body, no.body.outputs[k]):
+        return None
+    old = instr.args[1 + place]
+    if instr.args.count(old) > 1:
+        return None
+    found = [
+        _with(side, side.body.inputs[place], side.body.outputs[k]) for side in (yes, no)
+    ]
+    if found[0] is None or found[1] is None:
+        return None
+    return _Link(instr, old, ref, (found[0], found[1]))
+
+
+def _sides(instr: Instr) -> Sides:
+    yes, no = (
+        InPlace(_adding(instr.params[name]), {}, frozenset(), {})
+        for name in ("yes", "no")
+    )
+    return yes, no
+
+
+def _origin(side: Tape, ref: int) -> int | None:
+    """The number of the input that a result is made of by writes alone."""
+    maker = {out: i for i in side.instrs for out in i.outs}
+    while ref not in side.inputs:
+        instr = maker[ref]
+        if instr.prim.name in _WRITES:
+            ref = instr.args[0]
+        elif instr.prim.name == "branch":
+            inner = instr.params["yes"]
+            place = _origin(inner, inner.outputs[instr.outs.index(ref)])
+            if place is None:
+                return None
+            ref = instr.args[1 + place]
+        else:
+            return None
+    return side.inputs.index(ref)
+
+
+def _readers(body: Tape, chain: list[_Link]) -> list[list[Instr]]:
     """For each write, those who read what it writes over."""
     found = []
-    old = before
-    for write in chain:
+    for link in chain:
         users: list[Instr] = []
         # A reshape is the same memory: who reads it reads this.
-        views = {old}
+        views = {link.old}
         for instr in body.instrs:
-            if instr is write:
-                if not views.isdisjoint(instr.args[1:]):
-                    users.append(write)  # reads itself: no order will do
+            if instr is link.instr:
+                given = list(instr.args)
+                given.remove(link.old)
+                if not views.isdisjoint(given):
+                    users.append(instr)  # reads itself: no order will do
             elif not views.isdisjoint(instr.args):
                 users.append(instr)
                 if instr.prim.name == "reshape":
                     views.update(instr.outs)
         found.append(users)
-        old = write.outs[0]
     return found
 
 

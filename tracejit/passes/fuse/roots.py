@@ -26,7 +26,7 @@ from .access import (
     pieces,
     through_view,
 )
-from .in_place import InPlace
+from .in_place import InPlace, Sides
 from .sizes import labelled
 
 __all__ = ["CALLS", "INNER", "Analysis", "Root", "is_call", "is_flat"]
@@ -126,6 +126,8 @@ class Analysis:
         self.written: set[int] = set()
         #: Results of writes that have the memory of an input, see `in_place`.
         self.memory: Mapping[int, int] = {} if known is None else known.memory
+        #: Sides of branches that write in place.
+        self.sides: Mapping[int, Sides] = {} if known is None else known.sides
         self.placed: set[int] = set()
         #: Operands of loops and branches, which have memory of their own shape.
         self.rows = {a for i in tape.instrs if i.prim.name in INNER for a in i.args}
@@ -177,6 +179,8 @@ class Analysis:
     def is_write(self, instr: Instr) -> bool:
         """Whether elements are put into memory one by one, over what is there."""
         params = instr.params
+        if instr.prim.name in INNER:
+            return False
         if instr.outs[:1] and instr.outs[0] in self.memory:
             return True
         if instr.prim.name == "update":

@@ -34,12 +34,14 @@ import numpy as np
 from ...avals import aval_of
 from ...tape import Builder, Instr, Ref, Tape, const
 from .branches import (
+    APPENDED,
     Block,
     Differ,
     Formulas,
     Outer,
     Round,
     Step,
+    Var,
     forks,
     guards_in,
     read_rounds,
@@ -66,10 +68,10 @@ from .unstack import join_rows, unstack
 from .weave import weave
 
 __all__ = [
-    "TEST", "Block", "Departure", "Differ", "Exits", "Formula", "Formulas", "Judgement",
-    "Left", "Outer", "Proof", "Round", "Step", "forks", "guards_in", "join_rows",
-    "moved", "prove_rounds", "read_rounds", "reroll", "reroll_tape", "rewrite",
-    "stretch", "united", "unstack", "weave", "weave_left",
+    "APPENDED", "TEST", "Block", "Departure", "Differ", "Exits", "Formula", "Formulas",
+    "Judgement", "Left", "Outer", "Proof", "Round", "Step", "Var", "forks", "guards_in",
+    "join_rows", "moved", "prove_rounds", "read_rounds", "reroll", "reroll_tape",
+    "rewrite", "stretch", "united", "unstack", "weave", "weave_left",
 ]  # fmt: skip
 
 MAX_ROUNDS = 8

@@ -45,12 +45,14 @@ from ...text import body_text
 from .find import Tokens
 
 __all__ = [
-    "Block", "Differ", "Fixes", "Formulas", "Outer", "Round", "Spot", "Step", "Var",
-    "forks", "guards_in", "read_rounds",
+    "APPENDED", "Block", "Differ", "Fixes", "Formulas", "Outer", "Round", "Spot",
+    "Step", "Var", "forks", "guards_in", "read_rounds",
 ]  # fmt: skip
 
 #: A name, and which of the traced values in it.
 Var = tuple[str, int]
+#: Behind the name of a list: what a round appends to it, in `Round.after`.
+APPENDED = ".append"
 #: The outcomes on the way to a block; in front of them the mode if there are several.
 Way = tuple[bool | int, ...]
 #: (a step, the value of its param by round) -> its values in all rounds, None if they
@@ -95,6 +97,10 @@ class Round(NamedTuple):
     `before` are the names that may be read; `after` all of them.  `mode` numbers the
     untraced state at the head, which decides what the round does; `next` that behind.
     `exit` says where a round that leaves the loop goes on (see `left`).
+
+    An array is an object, which several names may refer to: `written` are those that
+    the round writes into, `rebound` those that are other ones behind it, `together`
+    those behind it that are one.
     """
 
     start: int
@@ -104,6 +110,9 @@ class Round(NamedTuple):
     mode: int = 0
     next: int = 0
     exit: Hashable = None
+    written: frozenset[Var] = frozenset()
+    rebound: frozenset[Var] = frozenset()
+    together: frozenset[frozenset[Var]] = frozenset()
 
 
 class Spot(NamedTuple):
@@ -158,7 +167,7 @@ class Step:
         return _DIFFERENT.get(self.instr.prim.name, "")
 
 
-_DIFFERENT = {"const": "value", "slice": "start"}
+_DIFFERENT = {"const": "value", "slice": "start", "update": "start"}
 
 
 @dataclass(eq=False)
@@ -172,6 +181,7 @@ class Block:
         place: the word of the fork's guard, its instr: as for steps.
         after: at the end of the round, what each name holds; None if that differs.
         next: at the end of the round, the mode of the next one.
+        written, rebound, together: at the end of the round, as of a `Round`.
         exit: at the end of a round that leaves the loop, where it goes on.
     """
 
@@ -185,6 +195,9 @@ class Block:
     after: dict[Var, Operand | None] = field(default_factory=dict)
     next: Any = 0
     exit: Hashable = None
+    written: frozenset[Var] = frozenset()
+    rebound: frozenset[Var] = frozenset()
+    together: frozenset[frozenset[Var]] = frozenset()
 
     def walk(self) -> Iterator[Block]:
         """This block and all behind it."""
@@ -230,7 +243,7 @@ class _Reader:
     ) -> None:
         self.builder, self.rounds = builder, rounds
         self.fixes, self.first = fixes, first
-        self.tokens = Tokens(builder.avals, moving=False)
+        self.tokens = Tokens(builder.avals)
         first = rounds[0].start
         made = builder.instrs[first : rounds[-1].stop]
         self.made = {out for instr in made for out in instr.outs}
@@ -267,6 +280,10 @@ class _Reader:
                 if len(following) > 1:
                     raise Differ("untraced state differs behind equal rounds")
                 ((found.next, found.exit),) = following
+                ends = [self.rounds[k] for k in at]
+                found.written = frozenset().union(*[r.written for r in ends])
+                found.rebound = frozenset().union(*[r.rebound for r in ends])
+                found.together = frozenset().union(*[r.together for r in ends])
                 return found
             here = {k: instrs[start + offset] for k, start in at.items()}
             offset += 1

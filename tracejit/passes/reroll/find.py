@@ -46,9 +46,8 @@ class Tokens:
     starts, the number of a guard's exit, the bound of an inner loop.
     """
 
-    def __init__(self, avals: Sequence[Any], moving: bool = True) -> None:
+    def __init__(self, avals: Sequence[Any]) -> None:
         self.avals = avals
-        self.moving = moving
         self.numbers: dict[Hashable, int] = {}
         self.quick: dict[Hashable, int] = {}
         self.idle: set[int] = set()
@@ -84,7 +83,7 @@ class Tokens:
             return params["dtype"]
         if name == "slice":
             return params["size"], params["step"]
-        if name == "update" and self.moving:
+        if name == "update":
             return params["step"], params["axes"], params["add"]
         if name == "guard":
             return params["expected"]

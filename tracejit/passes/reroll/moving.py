@@ -131,6 +131,30 @@ class Moving:
             array = gather(array, along * stride[k] + at, axis=k)
         return array
 
+    def moving_update(
+        self, step: Step, starts: Sequence[tuple[int, ...]], scope: Scope
+    ) -> Ref:
+        """A write whose place moves: its start is computed in each round."""
+        params = step.instr.params
+        start, axes = list(params["start"]), list(params["axes"])
+        old, part, *at = [scope.get(self.key(o)) for o in step.operands]
+        for k in range(len(start)):
+            column = tuple(s[k] for s in starts)
+            start[k] = column[0]
+            if all(at == column[0] for at in column):
+                continue
+            start[k] = 0
+            moved = scope.get(("number", ((id(step), k), column, _I64)))
+            if k in axes:
+                number = axes.index(k)
+                at[number] = at[number] + moved
+            else:
+                axes.append(k)
+                at.append(moved)
+        params = {**params, "start": tuple(start), "axes": tuple(axes)}
+        out: Ref = scope.builder.emit(step.instr.prim, [old, part, *at], params)
+        return out
+
     def row(
         self,
         ref: int,

@@ -40,6 +40,9 @@ def united(here: Block, other: Block) -> Block:
             found.sides[outcome] = united(mine_, theirs_)
         elif mine_ is not None or theirs_ is not None:
             found.sides[outcome] = mine_ or theirs_  # type: ignore[assignment]
+    found.written = here.written | other.written
+    found.rebound = here.rebound | other.rebound
+    found.together = here.together | other.together
     for var in here.after.keys() | other.after.keys():
         a, b = here.after.get(var), other.after.get(var)
         found.after[var] = _maybe_both(a, b)
@@ -71,6 +74,8 @@ def moved(block: Block, drop: int, put: Way, number: Callable[[Any], Any]) -> Bl
         if old.is_leaf:
             new.after = {var: operand(o) for var, o in old.after.items()}
             new.next, new.exit = number(old.next), old.exit
+            new.written, new.rebound = old.written, old.rebound
+            new.together = old.together
             return None if new.next is None else new
         new.test = operand(old.test)
         for outcome, side in old.sides.items():

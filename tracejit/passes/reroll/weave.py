@@ -20,6 +20,7 @@ from ...ops.structural import broadcast_to
 from ...tape import Builder, Instr, Ref, guard, has_guard
 from ..branches.paths import numbered
 from .branches import (
+    APPENDED,
     Block,
     Differ,
     Fixes,
@@ -47,10 +48,14 @@ class Woven(NamedTuple):
         guards: the guards left in its body, in order of their new numbers.
         mode: the ref of the mode behind the loop, on which a guard stands, the next by
             number; None if there is but one mode.
+        memory: for each array that is written in place, what it is behind the loop.
+        stacks: of what each round appends to lists.
     """
 
     guards: list[Instr]
-    mode: int | None = None
+    mode: int | None
+    memory: dict[Var, int]
+    stacks: dict[Var, int]
 
 
 def weave(
@@ -111,6 +116,8 @@ class Weaver(Moving):
         self.leaves = [b for b in tree.walk() if b.is_leaf]
         self.bound = self.bound_names()
         self.classes = Classes(rounds, self.leaves, self.made, fixes)
+        self.written: set[Var] = set().union(*[b.written for b in self.leaves])
+        self.appended = self.growth()
         self.guards: list[Instr] = []
 
     # -- what there is ----------------------------------------------------------------
@@ -137,15 +144,30 @@ class Weaver(Moving):
         found.setdefault(last.next, set(last.after))
         return found
 
+    def growth(self) -> list[Var]:
+        """What each round appends to lists."""
+        found = [{v for v in b.after if v[0].endswith(APPENDED)} for b in self.leaves]
+        if any(names != found[0] for names in found):
+            raise Differ("the length of a list depends on traced values")
+        return sorted(found[0])
+
     def rule(self, leaf: Block, names: Sequence[Var], is_read: bool = True) -> Key:
         """What some equal names hold behind a round."""
-        if is_read and self.bound[leaf.next].isdisjoint(names):
+        goes_on = is_read or leaf.next != self.rounds[-1].next
+        if goes_on and self.bound[leaf.next].isdisjoint(names):
             return self.classes.of(names[0])  # nobody reads it until it is bound
         for name in names:
             operand = leaf.after.get(name)
             if operand is not None:
                 return self.key(operand)
         raise Differ("a name is bound on one side only")
+
+    def item(self, leaf: Block, var: Var) -> Operand:
+        """What a round appends to a list."""
+        found = leaf.after[var]
+        if found is None:
+            raise Differ("what is appended to a list differs")
+        return found
 
     # -- the whole --------------------------------------------------------------------
 
@@ -170,15 +192,19 @@ class Weaver(Moving):
         """Refs that are read after the loop, and the names that hold them."""
         last = self.rounds[-1].after
         found: dict[int, Key] = {}
-        for var, ref in last.items():
+        items = {one.after[var] for one in self.rounds for var in self.appended}
+        held = {v: r for v, r in last.items() if v not in self.appended}
+        for var, ref in held.items():
+            if var in self.written:
+                continue
             fixed = self.classes.of(var) == ("fixed", ref)
             if ref not in self.made and not fixed and self.behind(var):
                 raise Differ("a name may keep its value from before the loop")
         for ref in sorted(self.live & self.made):
-            names = [var for var, held in last.items() if held == ref]
-            if not names:
+            names = [var for var, known in held.items() if known == ref]
+            if not names and ref not in items:
                 raise Differ("a value is kept that no name holds")
-            names = [var for var in names if self.behind(var)]
+            names = [v for v in names if self.behind(v) or v in self.written]
             if not names:
                 continue
             keys = {self.classes.of(n) for n in names}
@@ -197,6 +223,8 @@ class Weaver(Moving):
         for block in self.tree.walk():
             operands = [o for step in block.steps for o in step.operands]
             operands += [block.test] if block.test is not None else []
+            if block.is_leaf:
+                operands += [self.item(block, var) for var in self.appended]
             for operand in operands:
                 key = self.key(operand)
                 if key[0] == "class":
@@ -204,6 +232,7 @@ class Weaver(Moving):
         found: dict[Key, tuple[list[Var], bool]] = {}
         waiting = [(key, True) for key in read]
         waiting += [(key, key in read) for key in wanted.values()]
+        waiting += [(k, k in read) for k in map(self.classes.of, sorted(self.written))]
         while waiting:
             key, is_read = waiting.pop()
             if key in found:
@@ -276,7 +305,8 @@ class Weaver(Moving):
         if self.tree.modes:
             scope.builder.source = None
             found.append(scope.builder.const(block.next, _I64))
-        return found
+        items = [self.item(block, var) for var in self.appended]
+        return found + [scope.get(self.key(o)) for o in items]
 
     def by_mode(
         self, modes: list[tuple[int, Block]], scope: Scope, carries: Mapping[Key, Any]
@@ -334,6 +364,8 @@ class Weaver(Moving):
             if differ and step.param == "value":
                 dtype = params["dtype"]
                 return [scope.get(("number", (id(step), tuple(values), dtype)))]
+            if differ and instr.prim.name == "update":
+                return [self.moving_update(step, values, scope)]
             if differ:
                 return [self.moving_slice(step, values, scope)]
             params = {**params, step.param: values[0]}
@@ -383,7 +415,13 @@ class Weaver(Moving):
             "reverse": False,
         }
         args = [builder.ref(r) for r in (*self.fixed, *starts, *xs)]
-        builder.append(loop, args, params, [builder.ref(r) for r in refs])
+        stacks = {}
+        for var in self.appended:
+            aval = self.aval([var])
+            stacked = Aval((self.trip, *aval.shape), aval.dtype)
+            stacks[var] = builder.new(stacked).index
+        outs = [builder.ref(r) for r in (*refs, *stacks.values())]
+        builder.append(loop, args, params, outs)
         if self.tree.modes:
             # What follows was recorded with the untraced state of this mode.
             number = self.exit + len(self.guards)
@@ -391,7 +429,10 @@ class Weaver(Moving):
             builder.append(guard, [builder.ref(refs[-1])], expected, [])
         builder.source = saved
         builder.replace(begin, builder.instrs[begin:])
-        return Woven(self.guards, refs[-1] if self.tree.modes else None)
+        place = dict(zip(carries, refs, strict=False))
+        memory = {var: place[self.classes.of(var)] for var in self.written}
+        mode = refs[-1] if self.tree.modes else None
+        return Woven(self.guards, mode, memory, stacks)
 
     def begin(self, names: Sequence[Var]) -> int:
         """What names hold in front of the loop; zeros if nobody reads it."""

@@ -31,8 +31,8 @@ number of instructions read is limited.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from types import CodeType, FrameType
+from collections.abc import Iterable, Mapping
+from types import CodeType, FrameType, MappingProxyType
 from typing import Any, NamedTuple
 
 from .bytecode import Code, Loop, code_of
@@ -179,12 +179,14 @@ class Rest(NamedTuple):
             decides and that meet traced values as operands and as indices.
         in_place: whether traced values may be written in place.
         heap: whether attributes or contents of objects are read.
+        places: what is where in the code (see `library`).
     """
 
     numbers: frozenset[tuple]
     positions: frozenset[tuple]
     in_place: bool = False
     heap: bool = False
+    places: Mapping[Any, set[Any]] = MappingProxyType({})
 
 
 def read_rest(
@@ -220,7 +222,7 @@ def read_rest(
     if any(code.catches(i) is not None for i in loop.body):
         return "an exception is handled around the loop"
     numbers, positions = frozenset(calls.numbers), frozenset(calls.positions)
-    return Rest(numbers, positions, calls.in_place, calls.heap)
+    return Rest(numbers, positions, calls.in_place, calls.heap, calls.places)
 
 
 def _settled(code: Code, at: int, base: int, calls: bool) -> None:

@@ -35,11 +35,12 @@ from .values import (
 )  # fmt: skip # isort: skip
 
 __all__ = [
-    "METHODS", "Impure", "Instructions", "Shared", "never_none", "truth_of", "widen",
+    "IN_PLACE", "METHODS", "Impure", "Instructions", "Shared", "never_none",
+    "truth_of", "widen",
 ]  # fmt: skip
 
 #: Operands of BINARY_OP: the first operator in place, the remainders, the last one.
-_IN_PLACE, _REMAINDER, _LAST_OPERATOR = 13, (6, 19), 25
+IN_PLACE, _REMAINDER, _LAST_OPERATOR = 13, (6, 19), 25
 _NUMERIC = (TRACED, SCALAR, ARRAY)
 #: Operators by the argument of BINARY_OP that numbers may be counted with, also in
 #: place.
@@ -47,7 +48,7 @@ OPERATORS = {
     i + j: name
     for i, name in ((0, "add"), (2, "floordiv"), (5, "mul"), (6, "mod"), (10, "sub"),
                     (11, "truediv"))
-    for j in (0, _IN_PLACE)
+    for j in (0, IN_PLACE)
 }  # fmt: skip
 
 _BEFORE_313 = sys.version_info < (3, 13)
@@ -208,6 +209,10 @@ class Instructions:
 
     def binary(self, op: Any) -> None:
         found = counted(OPERATORS.get(op.arg, ""), *self.stack[-2:])
+        formulas = [
+            ("number", x.formula) for x in self.stack[-2:] if type(x) is Counted
+        ]
+        self.calls.place(self.code.code, op.offset, frozenset(formulas))
         if found is not None or Counted in map(type, self.stack[-2:]):
             self._count(op, found)
             return
@@ -216,7 +221,7 @@ class Instructions:
             raise Impure("the operator is not known to be free of side effects")
         if op.arg in _REMAINDER and not _is_number(a) and a not in _NUMERIC:
             raise Impure("text may be made of values in the loop")
-        if op.arg >= _IN_PLACE:
+        if op.arg >= IN_PLACE:
             self.calls.write(a)
         self.push(widen([a, b]))
 
@@ -236,7 +241,7 @@ class Instructions:
         if other != TRACED or not (divides or name in ("add", "sub", "mul")):
             raise Impure("a number that changes in the loop decides something")
         self.calls.numbers.add(number.formula)  # type: ignore[union-attr]
-        if op.arg >= _IN_PLACE:
+        if op.arg >= IN_PLACE:
             self.calls.write(a)
         self.push(TRACED)
 
@@ -269,6 +274,7 @@ class Instructions:
         count = 3 if op.name == "BINARY_SLICE" else 2
         owner, *keys = self.stack[-count:]
         found = positions(keys, op.name == "BINARY_SLICE")
+        self.calls.place(self.code.code, op.offset, frozenset(found))
         if found:
             if owner != TRACED:
                 raise Impure("a number that changes in the loop is an index")
@@ -284,6 +290,7 @@ class Instructions:
         count = 3 if op.name == "STORE_SLICE" else 2
         owner, *keys = self.stack[-count:]
         found = positions(keys, op.name == "STORE_SLICE")
+        self.calls.place(self.code.code, op.offset, frozenset(found))
         if found:
             if owner != TRACED:
                 raise Impure("a number that changes in the loop is an index")

@@ -59,6 +59,8 @@ class Library:
         heap: whether what is known depends on contents that may be changed.
         numbers, positions: formulas of the numbers that depend on the round and met
             traced values, as operands and as indices.
+        places: by code and offset of an operator or index, the formulas there: of an
+            operand, or all in an index; empty if there is none.
     """
 
     def __init__(self, traced: type) -> None:
@@ -67,6 +69,11 @@ class Library:
         self.heap = False
         self.numbers: set[tuple] = set()
         self.positions: set[tuple] = set()
+        self.places: dict[tuple, set[Any]] = {}
+
+    def place(self, code: Any, offset: int, found: Any) -> None:
+        """Note what an instruction does with numbers that depend on the round."""
+        self.places.setdefault((code, offset), set()).add(found)
 
     def call(
         self, function: Value, args: list[Value], named: dict[str, Value]
