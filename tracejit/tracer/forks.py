@@ -18,6 +18,7 @@ under these conditions, which are all checked; else each sequence stays a path.
 3. Python numbers that the variable decides are known by formula.
 4. A name that is read behind the loop holds a traced value, or the loop's last item.
 5. Nothing is written in place into arrays that have other owners.
+6. The code behind the loop does not ask which of its names are one object.
 """
 
 from __future__ import annotations
@@ -234,6 +235,8 @@ class Forks:
         ]
 
     def _weave(self, frame: FrameType, code: Code, loop: Loop) -> None:
+        if code.tells_apart_behind(loop):
+            raise Differ("`is` behind the loop may tell what its rounds did")
         rest = self._rest(frame, code, loop)
         self._check_exit(code, loop)
         self.behind = lambda var: code.reads_behind(loop, var[0])
