@@ -273,7 +273,7 @@ def powers(x, n):
 
 @program((5.5,), (-5.5,), (2.5,))
 def rounding(x):
-    return round(x), int(x), x // 1, x % 1, round(x, 1)
+    return round(x), int(x), x // 1, x % 1, np.round(x, 1)
 
 
 @program((X, 1.0), (X, -1.0), (X, 2.0))

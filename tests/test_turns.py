@@ -684,3 +684,56 @@ def test_rows_that_no_round_took_have_no_gradient() -> None:
         got = slope(x)
         want = np.where(np.arange(8) <= large, 2 * x * np.arange(1, 9), 0.0)
         np.testing.assert_array_equal(got, want)
+
+
+# --- `is` behind a loop
+
+
+def one_after_no_round(x):
+    a = x[0]
+    b, i = a, 0.0 * a
+    while i < 3 * x[1]:
+        b, i = a * 1.1, i + 1
+    return i + (a if a is b else 3 * b)
+
+
+def one_after_some_sides(x):
+    a, s = x[0], 0.0
+    b = a
+    for u in x:
+        s = s + u
+        if u > 0.8:
+            b = u
+    return s + (a if a is b else 3 * b)
+
+
+def one_until_it_ends(x):
+    best = x[0]
+    for u in x:
+        if u > best:
+            best = u
+        if u > 1.4:
+            break
+    return 5 * best if best is u else best
+
+
+def one_of_some(x):
+    a = b = x[0]
+    held = [a]
+    for u in x:
+        if u > 0.8:
+            b = u
+    return a if any(b is one for one in held) else 3 * b
+
+
+ONE = one_after_no_round, one_after_some_sides, one_until_it_ends, one_of_some
+
+
+@pytest.mark.parametrize("fun", ONE, ids=by_name)
+def test_which_names_are_one_is_that_of_the_rounds(fun: Callable) -> None:
+    compiled, slope = jit(fun), value_and_grad(fun)
+    for x in inputs(12):
+        assert compiled(x) == pytest.approx(fun(x))
+        value, gradient = slope(x)
+        assert value == pytest.approx(fun(x))
+        assert np.array_equal(gradient, grad(fun)(x))

@@ -55,7 +55,7 @@ def check_complex(program, x):
     (found,), _, _ = record(program, x)
     assert found.dtype == expected.dtype
     rtol = 1e-5 if expected.dtype in ("f4", "c8") else 1e-12
-    np.testing.assert_allclose(found.value, expected, rtol)
+    np.testing.assert_allclose(found.concrete, expected, rtol)
 
 
 def test_sort_complex():

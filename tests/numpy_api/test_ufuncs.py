@@ -244,11 +244,11 @@ def test_where_without_out():
     with pytest.warns(UserWarning, match="'where' used without 'out'") as seen:
         (root,), _, _ = record(program, x)
     assert len(seen) == 1
-    np.testing.assert_array_equal(root.value, [2.0, 0.0, 3.0])
+    np.testing.assert_array_equal(root.concrete, [2.0, 0.0, 3.0])
     with pytest.warns(UserWarning, match="'where' used without 'out'"):
         (two, rest), _, _ = record(lambda x: np.divmod(x, 3.0, where=x > 0), x)
-    np.testing.assert_array_equal(two.value, [1.0, 0.0, 3.0])
-    np.testing.assert_array_equal(rest.value, [1.0, 0.0, 0.0])
+    np.testing.assert_array_equal(two.concrete, [1.0, 0.0, 3.0])
+    np.testing.assert_array_equal(rest.concrete, [1.0, 0.0, 0.0])
 
 
 def test_what_where_leaves_out_warns_of_nothing():

@@ -19,6 +19,7 @@ under these conditions, which are all checked; else each sequence stays a path.
 4. A name that is read behind the loop holds a traced value, or the loop's last item.
 5. An array that is written in place has the same names all the time, and a list that
    grows has one; each round appends equally much to it.
+6. The code behind the loop does not ask which of its names are one object.
 """
 
 from __future__ import annotations
@@ -236,6 +237,8 @@ class Forks:
         )
 
     def _weave(self, frame: FrameType, code: Code, loop: Loop) -> None:
+        if code.tells_apart_behind(loop):
+            raise Differ("`is` behind the loop may tell what its rounds did")
         rest = self._rest(frame, code, loop)
         self._check_exit(code, loop)
         self.behind = lambda var: code.reads_behind(loop, var[0])

@@ -349,6 +349,9 @@ class Watch:
         if not self.is_one(run.code, run.code.whole(run.loop), bool(run.counters)):
             text = "the loop begins again, and may be left in a way that is not traced"
             return Verdict(False, text, line)
+        if run.code.tells_apart_behind(run.code.whole(run.loop)):
+            text = "`is` behind the loop may tell what its rounds did"
+            return Verdict(False, text, line)
         if found is None:
             return Verdict(False, "the loop was left before a second round", line)
         if found.in_place and run.aliased_since > start:

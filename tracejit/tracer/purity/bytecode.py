@@ -332,6 +332,32 @@ class Code:
                 waiting += self.edges(i)
         return False
 
+    @cached_property
+    def identities(self) -> frozenset[int]:
+        """Where it may be asked whether two things are one (`a is b`, no constant)."""
+        before = _READS | {"BINARY_SUBSCR", "LOAD_ATTR"}
+        found = set()
+        for i, op in enumerate(self.ops):
+            if isinstance(op.argval, CodeType):  # a function that is made here
+                if code_of(op.argval).identities:
+                    found.add(i)
+            elif op.name == "IS_OP" and self.ops[i - 1].name in before:
+                found.add(i)
+        return frozenset(found)
+
+    def tells_apart_behind(self, loop: Loop) -> bool:
+        """Whether the code behind a loop may ask whether two things are one."""
+        if not self.identities:
+            return False
+        seen: set[int] = set()
+        waiting = [k for i in loop.body for k in self.edges(i) if k not in loop.body]
+        while waiting:
+            i = waiting.pop()
+            if i not in seen:
+                seen.add(i)
+                waiting += self.edges(i)
+        return not seen.isdisjoint(self.identities)
+
     def loop_at(self, i: int) -> Loop | None:
         """The innermost loop around instruction i."""
         return next((loop for loop in self.loops if i in loop.body), None)
