@@ -400,6 +400,23 @@ def test_what_is_refused(call, text):
     assert str(caught.value).partition(": ")[2] == text
 
 
+@pytest.mark.parametrize("decides", [False, True])
+def test_what_is_shared_is_not_written_to(decides):
+    def f(x, total):
+        total[0] += x if not decides or x > 0 else 0.0
+        return np.sum(total)
+
+    g = vmap(f, in_axes=(0, None))
+    xs, total = np.array([1.0, -2.0, 3.0]), np.ones(2)
+    for call in (g, jit(g), lambda x, t: vmap(g, (0, None))(x[None], t)):
+        with pytest.raises(UnsupportedError, match="writes to an array from outside"):
+            call(xs, total)
+        np.testing.assert_array_equal(total, [1.0, 1.0])
+    np.testing.assert_array_equal(
+        vmap(f)(xs, np.ones((3, 2))), [f(x, np.ones(2)) for x in xs]
+    )
+
+
 def test_text_cannot_be_stacked():
     with pytest.raises(UnsupportedError, match="returned a str, which cannot be"):
         vmap(lambda x: "a" if x > 0 else "b")(np.array([1.0, -1.0]))

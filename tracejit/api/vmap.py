@@ -271,8 +271,9 @@ class Vmap(Transform):
         marks = Marks(rec)
         start = len(rec.instrs)
         leaves, spec = flatten(fun(*args, **kwargs))
+        own = [one for one, flag in zip(ones, mapped.mapped, strict=True) if flag]
         marks.require_no_writes(
-            "a function under vmap", "Return the value instead", ones
+            "a function under vmap", "Return the value instead", own
         )
         rec.roll(start)
         env: dict[int, Ref] = {}

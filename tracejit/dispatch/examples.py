@@ -24,13 +24,14 @@ from .. import config
 from ..avals import Aval
 from ..batches import Chain, Operand, Path
 from ..captures import describe
-from ..errors import ArgumentError, message
+from ..errors import ArgumentError, UnsupportedError, message
 from ..kernel import fresh
 from ..signature import Call, caller, read_call
 from ..tracer import Tracer
 from .dispatcher import Dispatcher
 from .entries import Entry, Failure
 from .frames import hide_frames
+from .program import Session
 from .stats import guard_text
 from .trace import Trace
 
@@ -302,6 +303,7 @@ class Examples:
             result = self._result
             result.dtypes = known.dtypes
             session, outputs, checks = dispatcher.recordings.record(call)
+            _require_own(session, call, mapped)
             found_values = dispatcher.recordings.values(call, session, outputs)
             values = [np.asarray(value) for value in found_values]
             dtypes = [value.dtype for value in values]
@@ -325,6 +327,19 @@ class Examples:
             else:  # on the border of a comparison, which a kernel rounds another way
                 stats.interpreted += 1
             session.release()
+
+
+def _require_own(session: Session, call: Call, mapped: Mapped) -> None:
+    """Refuse writes into what all examples share: each would see those before it."""
+    written = session.effects.leaves if session.effects is not None else ()
+    if not all(mapped.mapped[call.traced[i]] for i in written):
+        raise UnsupportedError(
+            message(
+                "a function under vmap writes to an array from outside",
+                where=caller(),
+                way_out="Return the value instead",
+            )
+        )
 
 
 def _cause(session: Any, failure: Failure | None, entry: Entry) -> str:
