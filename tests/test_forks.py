@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tracejit import config, grad, jit, value_and_grad
+from tracejit import config, grad, jit, value_and_grad, vmap
 
 RNG = np.random.default_rng(1)
 
@@ -569,6 +569,31 @@ def test_another_range_and_another_count():
         (1.0, RARE, 9), (-1.0, RARE, 10), (1.0, RARE[::-1].copy(), 11),
     ):  # fmt: skip
         np.testing.assert_allclose(f(x, us, n), counted(x, us, n), rtol=1e-12)
+
+
+def test_sides_that_only_a_longer_loop_has_taken():
+    def f(x, us):
+        total = 0.0
+        for k in range(len(us)):
+            total = total + 1.5 * x if us[k] > 0 else total - (k + 2.5) * x
+        return total
+
+    g = jit(f)
+    late = np.ones(9)
+    late[7] = -1.0
+    for us in (late, np.ones(4), -np.ones(4), np.array([1.0, -1.0, 1.0, 1.0])):
+        assert g(2.0, us) == pytest.approx(f(2.0, us))
+
+    def counted(x):
+        total = 0.0
+        for _ in range(int(x * 3) + 4):
+            total = total + 1.5 * x if x > 0 else total - 2.5 * x
+        return total
+
+    xs = np.array([0.9, 1.6, -0.2, 0.1, -0.9, 0.6])
+    expected = [counted(x) for x in xs]
+    np.testing.assert_allclose([jit(counted)(x) for x in xs], expected)
+    np.testing.assert_allclose(jit(vmap(counted))(xs), expected)
 
 
 def test_a_helper_that_is_made_in_each_call():

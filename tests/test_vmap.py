@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracejit import config, grad, hessian, jacobian, jit, value_and_grad, vmap
+from tracejit.dispatch import Examples
 from tracejit.errors import ArgumentError, UnsupportedError
 
 RNG = np.random.default_rng(7)
@@ -171,6 +172,44 @@ def test_constants_of_other_dtypes_on_other_paths():
     np.testing.assert_array_equal(got, [0.0, 2.5])
     single = f(np.array([2.5, -1.0], np.float32))
     assert single.dtype == np.result_type(np.float32, np.int64)
+
+
+def test_structures_that_depend_on_what_is_shared():
+    def f(x, p):
+        if p > 0:
+            return x if x > 0 else 0
+        return (x, 2 if x > 1 else p)
+
+    g = vmap(f, in_axes=(0, None))
+    xs = np.array([-1.0, 0.5, 2.0])
+    for p in (1.0, -1.0, 2.0, -3.0):
+        expected = [f(x, p) for x in xs]
+        expected = np.array(expected) if p > 0 else np.array(expected).T
+        np.testing.assert_array_equal(g(xs, p), expected)
+    negative = g(-xs[:1], 1.0)
+    assert negative.dtype == np.float64
+    with pytest.raises(ArgumentError, match="another"):
+        vmap(lambda x: x if x > 0 else (x, x))(xs)
+
+
+def test_dtypes_that_another_thread_has_widened_meanwhile(monkeypatch):
+    def f(x):
+        if x > 1:
+            return 2
+        return 1 if x > 0 else 0.5
+
+    g = vmap(f)
+    np.testing.assert_array_equal(g(np.array([0.5, 0.7])), [1, 1])
+    one = Examples._one
+
+    def and_another(self, *given):
+        monkeypatch.setattr(Examples, "_one", one)
+        g(np.array([0.5, -1.0]))
+        return one(self, *given)
+
+    monkeypatch.setattr(Examples, "_one", and_another)
+    for _ in range(2):
+        np.testing.assert_array_equal(g(np.array([0.5, 2.0, 3.0])), [1, 2, 2])
 
 
 def test_nested_with_paths():
@@ -359,6 +398,23 @@ def test_what_is_refused(call, text):
     with pytest.raises(ArgumentError) as caught:
         call()
     assert str(caught.value).partition(": ")[2] == text
+
+
+@pytest.mark.parametrize("decides", [False, True])
+def test_what_is_shared_is_not_written_to(decides):
+    def f(x, total):
+        total[0] += x if not decides or x > 0 else 0.0
+        return np.sum(total)
+
+    g = vmap(f, in_axes=(0, None))
+    xs, total = np.array([1.0, -2.0, 3.0]), np.ones(2)
+    for call in (g, jit(g), lambda x, t: vmap(g, (0, None))(x[None], t)):
+        with pytest.raises(UnsupportedError, match="writes to an array from outside"):
+            call(xs, total)
+        np.testing.assert_array_equal(total, [1.0, 1.0])
+    np.testing.assert_array_equal(
+        vmap(f)(xs, np.ones((3, 2))), [f(x, np.ones(2)) for x in xs]
+    )
 
 
 def test_text_cannot_be_stacked():

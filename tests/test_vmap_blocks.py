@@ -78,6 +78,38 @@ def test_decisions_on_what_is_shared_are_guards():
     assert f.stats().traces == 3
 
 
+def test_what_is_shared_may_bring_decisions_another_structure_or_other_results():
+    x = np.linspace(-1.0, 1.0, 3000)
+
+    def decides(x, p):
+        if p > 0:
+            return np.sin(x)
+        return x if x > 0 else -2.0 * x
+
+    f = vmap(decides, in_axes=(0, None))
+    for p in (1.0, 1.0, -1.0, 1.0, -1.0):
+        expected = np.sin(x) if p > 0 else np.where(x > 0, x, -2.0 * x)
+        np.testing.assert_allclose(f(x, p), expected)
+
+    g = vmap(
+        lambda x, p: np.sin(x) if p > 0 else (np.cos(x), p * x),
+        in_axes=(0, None),
+    )
+    for p in (1.0, 1.0, -1.0, 1.0, -2.0):
+        expected = np.sin(x) if p > 0 else (np.cos(x), p * x)
+        np.testing.assert_allclose(g(x, p), expected)
+
+    h = vmap(
+        lambda x, p: (np.sin(x), p if p > 0 else p * x),
+        in_axes=(0, None),
+        out_axes=(0, None),
+    )
+    assert [h(x, 2.0)[1] for _ in range(2)] == [2.0, 2.0]
+    with pytest.raises(errors.ArgumentError, match="out_axes is None"):
+        h(x, -1.0)
+    assert h(x, 3.0)[1] == 3.0
+
+
 def test_captured_arrays_are_seen_as_they_are():
     scale = np.array([1.0, 2.0])
     f = vmap(lambda x: np.sum(scale * x))

@@ -119,9 +119,13 @@ class Vmap(Transform):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         dispatcher = self._found or self._dispatcher
         if dispatcher.blocks and active_recorder() is None:
-            size = dispatcher.blocks.get(self._key_of(args, kwargs), 0)
-            if size:
-                return self._in_blocks(args, kwargs, size)
+            key = self._key_of(args, kwargs)
+            if size := dispatcher.blocks.get(key, 0):
+                try:
+                    return self._in_blocks(args, kwargs, size)
+                except _DecidesError:  # what the examples share has changed
+                    dispatcher.blocks.pop(key, None)
+                    dispatcher.by_path.add(key)
         if not kwargs:
             answer = dispatcher.fast(*args)
             if answer is not MISS:
@@ -267,8 +271,9 @@ class Vmap(Transform):
         marks = Marks(rec)
         start = len(rec.instrs)
         leaves, spec = flatten(fun(*args, **kwargs))
+        own = [one for one, flag in zip(ones, mapped.mapped, strict=True) if flag]
         marks.require_no_writes(
-            "a function under vmap", "Return the value instead", ones
+            "a function under vmap", "Return the value instead", own
         )
         rec.roll(start)
         env: dict[int, Ref] = {}
@@ -337,9 +342,10 @@ class Vmap(Transform):
             def inline(fun: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
                 leaves, result.spec = flatten(fun(*args, **kwargs))
                 found = [_strong(recorder(), leaf, innermost) for leaf in leaves]
-                if result.dtypes is None or len(result.dtypes) != len(found):
+                dtypes = result.dtypes.get(result.spec)
+                if dtypes is None:
                     return tuple(found)
-                pairs = zip(found, result.dtypes, strict=True)
+                pairs = zip(found, dtypes, strict=True)
                 return tuple(in_dtype(x, np.result_type(x.dtype, d)) for x, d in pairs)
 
             program = innermost._program
@@ -356,7 +362,6 @@ class Vmap(Transform):
         whole = self._axes.map(args, kwargs)
         blocks = self._blocks(whole.mapped)
         arrays, spec = in_blocks(blocks, whole, size)
-        # The first call has refused a None in `out_axes` where results differ.
         ones, shared = [a[0] for a in arrays], [True] * len(arrays)
         stacks, spec = moved(self.out_axes, arrays, spec, 0, ones, shared)
         return unflatten(spec, stacks)
@@ -377,6 +382,7 @@ class Vmap(Transform):
             found = self._first(recorder(), fun, block)
             if found is None:
                 raise _DecidesError
+            self._placed(found)  # refuses a None in `out_axes` where results differ
             result.spec = found.spec
             return tuple(recorder().tracer(x.ref) for x in found.stacks)
 

@@ -14,21 +14,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import config
+from ..avals import Aval
 from ..batches import Chain, Operand, Path
 from ..captures import describe
-from ..errors import ArgumentError, message
+from ..errors import ArgumentError, UnsupportedError, message
 from ..kernel import fresh
 from ..signature import Call, caller, read_call
 from ..tracer import Tracer
 from .dispatcher import Dispatcher
 from .entries import Entry, Failure
 from .frames import hide_frames
+from .program import Session
 from .stats import guard_text
 from .trace import Trace
 
@@ -80,11 +83,11 @@ class Result(threading.local):
 
     Attributes:
         spec: the structure of the result.
-        dtypes: what its leaves are to be converted to; None if that is not known yet.
+        dtypes: what its leaves are to be converted to, by structure.
     """
 
     spec: Any = None
-    dtypes: list[np.dtype] | None = None
+    dtypes: Mapping[Any, list[np.dtype]] = MappingProxyType({})
 
 
 class _Answers:
@@ -99,11 +102,11 @@ class _Answers:
 
     def accept(self, spec: Any, avals: Sequence[Any]) -> None:
         """Make room for a path's outputs; other paths must give the same shapes."""
-        shapes = [a.shape[1:] for a in self.arrays]
         if self.spec is None:
             self.spec = spec
             self.arrays = [self.room((self.count, *a.shape), a.dtype) for a in avals]
-        elif spec != self.spec or shapes != [a.shape for a in avals]:
+        elif not self.fits(spec, avals):
+            shapes = [a.shape[1:] for a in self.arrays]
             one = _text(self.spec, shapes)
             other = _text(spec, [a.shape for a in avals])
             raise ArgumentError(
@@ -114,6 +117,16 @@ class _Answers:
                     way_out="Return the same structure and shapes on every path",
                 )
             )
+
+        elif [a.dtype for a in self.arrays] != [a.dtype for a in avals]:
+            raise _Wider  # another thread has met a path with other dtypes
+
+    def fits(self, spec: Any, avals: Sequence[Any]) -> bool:
+        """Whether a path gives what those before gave."""
+        if self.spec is None:
+            return True
+        shapes = [a.shape[1:] for a in self.arrays]
+        return spec == self.spec and shapes == [a.shape for a in avals]
 
     def put(self, k: int, outputs: Sequence[Any]) -> None:
         """Write the outputs of one example."""
@@ -132,14 +145,19 @@ class _Known:
 
     Attributes:
         specs: the structure of the result, by trace.
-        dtypes: of the leaves of the result, wide enough for all paths.
+        dtypes: of the leaves of the result by its structure, wide enough for all paths.
         chains: by their traces and which of their arrays are the same.
     """
 
     def __init__(self) -> None:
         self.specs: dict[Trace, Any] = {}
-        self.dtypes: list[np.dtype] | None = None
+        self.dtypes: dict[Any, list[np.dtype]] = {}
         self.chains: dict[tuple, Chain] = {}
+
+    def shape_of(self, trace: Trace) -> tuple[Any, list[Aval]]:
+        """The structure of a trace's result, and its leaves."""
+        tape = trace.tape
+        return self.specs[trace], [tape.avals[ref] for ref in tape.outputs]
 
 
 class Examples:
@@ -182,12 +200,14 @@ class Examples:
         tried: set[tuple] = set()
         pending: np.ndarray | None = None
         while True:
-            for tree in _trees(entry):
+            for tree in _trees(entry, known):
                 # A loop that made room for more rounds has another tape.
                 members = tuple((trace, trace.tape) for trace in tree)
                 if members in tried:
                     continue
                 tried.add(members)
+                if not answers.fits(*known.shape_of(next(iter(tree)))):
+                    continue  # who takes it all the same is told so below
                 many = len(entry.by_path) > config.MAX_EAGER_PATHS
                 few = pending is not None and len(pending) < _WORTH_COMPILING
                 if many and few:
@@ -223,13 +243,14 @@ class Examples:
         number = {id(array): k for k, array in enumerate(distinct)}
         rows = [tuple(number[id(a)] for a in arrays) for arrays in tree.values()]
         chain = self._chain(tuple(tree), rows, len(operands), len(distinct), known)
+        first = answers.spec is None
         for trace in tree:
-            tape = trace.tape
-            avals = [tape.avals[ref] for ref in tape.outputs]
-            answers.accept(known.specs[trace], avals)
+            answers.accept(*known.shape_of(trace))
         given = [*operands, *[Operand(np.asarray(a), False) for a in distinct]]
         count = mapped.size if pending is None else len(pending)
         left = chain.run(given, answers.arrays, pending, count)
+        if first and len(left) == count:
+            answers.spec = None
         self.dispatcher.stats.hits += count - len(left)
         self.dispatcher.stats.guard_failures += len(left) > 0
         return np.ascontiguousarray(left[:, 0])
@@ -275,24 +296,22 @@ class Examples:
             found = dispatcher.search(call, None)
             if found.trace is not None and found.outputs is not None:
                 stats.interpreted += 1
-                tape = found.trace.tape
-                avals = [tape.avals[ref] for ref in tape.outputs]
-                answers.accept(known.specs[found.trace], avals)
+                answers.accept(*known.shape_of(found.trace))
                 answers.put(k, found.outputs)
                 return
             started = time.perf_counter()
             result = self._result
             result.dtypes = known.dtypes
             session, outputs, checks = dispatcher.recordings.record(call)
+            _require_own(session, call, mapped)
             found_values = dispatcher.recordings.values(call, session, outputs)
             values = [np.asarray(value) for value in found_values]
             dtypes = [value.dtype for value in values]
-            before = known.dtypes
-            if before not in (None, dtypes) and len(before) == len(dtypes):
-                known.dtypes = dtypes
+            before = known.dtypes.get(result.spec)
+            known.dtypes[result.spec] = dtypes
+            if before not in (None, dtypes):
                 entry.clear()
                 raise _Wider
-            known.dtypes = dtypes
             answers.accept(result.spec, values)
             answers.put(k, values)
             trace = Trace(stats.traces + 1, session, outputs, checks)
@@ -310,6 +329,19 @@ class Examples:
             session.release()
 
 
+def _require_own(session: Session, call: Call, mapped: Mapped) -> None:
+    """Refuse writes into what all examples share: each would see those before it."""
+    written = session.effects.leaves if session.effects is not None else ()
+    if not all(mapped.mapped[call.traced[i]] for i in written):
+        raise UnsupportedError(
+            message(
+                "a function under vmap writes to an array from outside",
+                where=caller(),
+                way_out="Return the value instead",
+            )
+        )
+
+
 def _cause(session: Any, failure: Failure | None, entry: Entry) -> str:
     """Why the example had to be recorded."""
     if failure is not None and failure.guard < len(session.guards):
@@ -321,10 +353,10 @@ def _cause(session: Any, failure: Failure | None, entry: Entry) -> str:
     return ""
 
 
-def _trees(entry: Entry) -> list[dict[Trace, list[Any]]]:
+def _trees(entry: Entry, known: _Known) -> list[dict[Trace, list[Any]]]:
     """The traces that share a driver, with what they captured.
 
-    Each is a part of a path tree, its root first.
+    Each is a part of a path tree, its root first; their results have one shape.
     """
     traces = {trace for same in entry.by_path.values() for trace in same}
     trees: list[dict[Trace, list[Any]]] = []
@@ -334,7 +366,11 @@ def _trees(entry: Entry) -> list[dict[Trace, list[Any]]]:
         if captured is None:
             continue
         tree = home.get(trace.parent) if trace.parent is not None else None
-        if tree is None or len(tree) >= config.MAX_EAGER_PATHS:
+        if (
+            tree is None
+            or len(tree) >= config.MAX_EAGER_PATHS
+            or known.shape_of(next(iter(tree))) != known.shape_of(trace)
+        ):
             tree = {}
             trees.append(tree)
         tree[trace] = captured

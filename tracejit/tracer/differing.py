@@ -190,6 +190,8 @@ def _only(
     candidates: list[np.ndarray], observed: np.ndarray, part: np.ndarray, count: int
 ) -> np.ndarray | None:
     """The one sequence that is what was observed: a candidate, or a constant."""
+    if part.max() >= count:
+        return None  # a round of a longer loop, which another call had
     if observed.tobytes() == np.full_like(observed, observed[0]).tobytes():
         constant = np.full(count, observed[0], observed.dtype)
         candidates = [*candidates, constant]
