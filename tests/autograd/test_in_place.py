@@ -298,3 +298,12 @@ def test_changes_of_what_was_written():
         change(2)
         (y * y).sum().backward()
         assert x.grad.tolist() == [0.0, 0.0, 6.0, 8.0]
+
+
+def test_a_lazy_copy_has_memory_of_its_own():
+    x = autograd.array(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    for _ in range(3):  # from the second time on the copy waits for its value
+        y = x.copy()
+        y[0][1] = x[1, 2]
+        assert np.array_equal(y.detach(), [[0.0, 5.0, 2.0], [3.0, 4.0, 5.0]])
+        assert np.array_equal(x.detach(), np.arange(6.0).reshape(2, 3))
