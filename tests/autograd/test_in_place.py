@@ -334,3 +334,14 @@ def test_a_reshape_is_a_view_or_a_copy_as_the_memory_lies(order):
         if not transposed:
             wanted[0, 1], wanted[2, 2] = 0.0, 3.0
         assert np.array_equal(x.grad, wanted)
+
+
+@pytest.mark.parametrize("call", [(False,), {"copy": False}])
+def test_nan_to_num_in_place(call):
+    x = autograd.array(X, requires_grad=True)
+    args, kwargs = (call, {}) if type(call) is tuple else ((), call)
+    refused(
+        "np.nan_to_num(x, copy=False) would change a variable unrecorded. Write "
+        "x[...] = np.nan_to_num(x).",
+        lambda: np.nan_to_num(x * 2, *args, **kwargs),
+    )

@@ -153,6 +153,11 @@ def function_call(
             f"{name} with out= on variables would lose its history",
             "Assign the result to a name",
         )
+    if original is np.nan_to_num and not (*args[1:2], kwargs.get("copy", True))[0]:
+        raise fail(
+            "np.nan_to_num(x, copy=False) would change a variable unrecorded",
+            "Write x[...] = np.nan_to_num(x)",
+        )
     out = call_noisy(name, original, plain_args, plain_kwargs)
     step = None
     if key is not None and not arrays:
