@@ -298,3 +298,50 @@ def test_changes_of_what_was_written():
         change(2)
         (y * y).sum().backward()
         assert x.grad.tolist() == [0.0, 0.0, 6.0, 8.0]
+
+
+def test_a_lazy_copy_has_memory_of_its_own():
+    x = autograd.array(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    for _ in range(3):  # from the second time on the copy waits for its value
+        y = x.copy()
+        y[0][1] = x[1, 2]
+        assert np.array_equal(y.detach(), [[0.0, 5.0, 2.0], [3.0, 4.0, 5.0]])
+        assert np.array_equal(x.detach(), np.arange(6.0).reshape(2, 3))
+
+
+def test_a_call_that_gave_a_view_gives_a_copy_next_time():
+    x = autograd.array(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    view = (x * 2).astype(np.float64, copy=False)
+    y = view.astype(np.float64)
+    y[0] = 7.0
+    assert view.detach().tolist() == [[0.0, 2.0, 4.0], [6.0, 8.0, 10.0]]
+
+
+@pytest.mark.parametrize("order", [(False, True), (True, False)])
+def test_a_reshape_is_a_view_or_a_copy_as_the_memory_lies(order):
+    for transposed in order * 2:
+        x = autograd.array(np.arange(9.0).reshape(3, 3), requires_grad=True)
+        y = x * 2
+        z = y.detach().numpy().copy()
+        assert y.detach().shape == (3, 3)
+        line = (y.T if transposed else y).reshape(9)
+        part = (z.T if transposed else z).reshape(9)
+        line[1], part[1] = x[2, 2], 8.0
+        assert np.array_equal(y.detach(), z)
+        assert np.array_equal(line.detach(), part)
+        y.sum().backward()
+        wanted = np.full((3, 3), 2.0)
+        if not transposed:
+            wanted[0, 1], wanted[2, 2] = 0.0, 3.0
+        assert np.array_equal(x.grad, wanted)
+
+
+@pytest.mark.parametrize("call", [(False,), {"copy": False}])
+def test_nan_to_num_in_place(call):
+    x = autograd.array(X, requires_grad=True)
+    args, kwargs = (call, {}) if type(call) is tuple else ((), call)
+    refused(
+        "np.nan_to_num(x, copy=False) would change a variable unrecorded. Write "
+        "x[...] = np.nan_to_num(x).",
+        lambda: np.nan_to_num(x * 2, *args, **kwargs),
+    )

@@ -242,3 +242,15 @@ def test_attributes_that_cannot_be_read(name, text):
     assert str(caught.value).endswith(
         f"the attribute {name!r} of a traced array cannot be recorded. {text}"
     )
+
+
+def test_nan_to_num_in_place():
+    def f(x):
+        a = x * 1.0
+        b = np.nan_to_num(a, copy=False)
+        b[0] = 5.0 * x[2]
+        return a, b
+
+    x = np.array([1.0, np.nan, 3.0])
+    for got, wanted in zip(jit(f)(x), f(x), strict=True):
+        np.testing.assert_array_equal(got, wanted)

@@ -153,6 +153,11 @@ def function_call(
             f"{name} with out= on variables would lose its history",
             "Assign the result to a name",
         )
+    if original is np.nan_to_num and not (*args[1:2], kwargs.get("copy", True))[0]:
+        raise fail(
+            "np.nan_to_num(x, copy=False) would change a variable unrecorded",
+            "Write x[...] = np.nan_to_num(x)",
+        )
     out = call_noisy(name, original, plain_args, plain_kwargs)
     step = None
     if key is not None and not arrays:
@@ -161,17 +166,17 @@ def function_call(
         return wrap_result(out, operands, step)
     found = recording(taken, values, flags, serve, name, identity)
     made = found.made
-    if key is not None and found.fixed and type(found.result) is Template:
+    if type(found.result) is Template and isinstance(out, np.ndarray):
+        first = operands[0]
+        if type(first) is Variable and in_memory(out, first.value):
+            found = found._replace(result=found.result.as_view())
+    if key is not None and found.fixed and _is_always_so(found.result):
         if len(_quick) >= _MOST:
             _quick.clear()
         _quick[key] = found.result
     kept = [operand(x) if type(x) is Variable else held(x) for x in operands]
     versions = [version(x) if type(x) is Variable else 0 for x in kept]
     levels = {x.level for x, flag in zip(operands, flags, strict=True) if flag}
-    if type(found.result) is Template and isinstance(out, np.ndarray):
-        found.result.view |= any(
-            in_memory(out, x.value) for x in operands[:1] if type(x) is Variable
-        )
     call = _Call(
         (*kept, *[Constant(a, kind_of(a)) for a in made]),
         (*versions, *[0] * len(made)),
@@ -181,6 +186,16 @@ def function_call(
         step,
     )
     return call.result(out, found.result)
+
+
+def _is_always_so(template: Any) -> bool:
+    """Whether the next call of the kind gives a copy, or a view, as this one did.
+
+    What lies in another order makes a copy of a reshape.
+    """
+    if type(template) is not Template:
+        return False
+    return template.view or template.name not in ("ravel", "reshape")
 
 
 def _quick_call(
@@ -202,6 +217,9 @@ def _quick_call(
         wait = x.known is None  # else a view costs nothing
     if not wait or (arrays and not template.check([None, *arrays])):
         value = call_noisy(name, original, (x.value, *args[1:]), kwargs)
+    is_view = template.view and (value is None or in_memory(value, x.value))
+    if template.view and not is_view:
+        template = template.copying
     if not tracks:
         step = None if arrays else Step(serve, args[1:], kwargs, key)
         return wrap_result(value, (x,), step)
@@ -216,9 +234,9 @@ def _quick_call(
         if seens:
             seens += (0,) * len(arrays)
     out = recorded(value, template, entries, seens, x.level, camel(name))
-    if template.view or value is not None:
+    if is_view or value is not None:
         step = None if arrays else Step(serve, args[1:], kwargs, key)
-        if template.view:
+        if is_view:
             lies_in(out, x, step)
         else:
             share(out, (x,), step)

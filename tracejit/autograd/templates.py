@@ -74,12 +74,15 @@ class Template:
         kind: the aval of the output, as a number.
         lazy: whether the value may wait until somebody looks.
         view: whether NumPy's result lies in the memory of the first operand.
+        copying: the same call where it gives a copy, if this one gives a view.
     """
 
     __slots__ = (
+        "_as_view",
         "_bounds",
         "_checks",
         "_steps",
+        "copying",
         "kind",
         "lazy",
         "name",
@@ -102,6 +105,18 @@ class Template:
         self.lazy = checks is not None
         self._checks = checks or ()
         self._bounds = _bounds(tape) if checks else ()
+        self._as_view: Template | None = None
+        self.copying = self
+
+    def as_view(self) -> Template:
+        """The same call where it gives a view: `x.astype(d, copy=False)`, say."""
+        if self.view:
+            return self
+        if self._as_view is None:
+            twin = Template(self.tape, next(_numbers))
+            twin.view, twin.copying = True, self
+            self._as_view = twin
+        return self._as_view
 
     def evaluate(self, values: Sequence[Any]) -> Any:
         """The output for these operands, by NumPy; memory of its own."""

@@ -112,8 +112,7 @@ class View:
             )
             if len(_templates) >= _MOST:
                 _templates.clear()
-            found = _templates[key] = made.result
-            found.view = True
+            found = _templates[key] = made.result.as_view()
         return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer import Tracer, refuse
+from ..tracer import Tracer, refuse, rewrite
 from .indexing import flat_nonzero
 from .reductions import all as all_
 from .table import (
@@ -23,6 +23,7 @@ from .table import (
     recorder_of,
 )
 from .ufuncs import BOOL, F64, call
+from .writable import writable
 
 __all__ = ["clip", "where"]
 
@@ -172,6 +173,10 @@ def nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
     t = of(x, nan, posinf, neginf)
+    if not copy and t.shape and isinstance(x, Tracer):
+        target = writable(np.nan_to_num, x)
+        rewrite(target, nan_to_num(target, True, nan, posinf, neginf).ref)
+        return target
     if t.dtype.kind == "c":
         parts = [emit(part, t) for part in ("real", "imag")]
         return emit(
