@@ -179,12 +179,15 @@ class Rest(NamedTuple):
             decides and that meet traced values as operands and as indices.
         in_place: whether traced values may be written in place.
         heap: whether attributes or contents of objects are read.
+        counted: names that may hold, behind a round, what the number of the round
+            decides.
     """
 
     numbers: frozenset[tuple]
     positions: frozenset[tuple]
     in_place: bool = False
     heap: bool = False
+    counted: frozenset[str] = frozenset()
 
 
 def read_rest(
@@ -213,14 +216,21 @@ def read_rest(
     steps = Steps(code, info.space, calls, cells, frozenset(info.code.co_cellvars))
     stack = (*[TOP] * (code.depths[head] - 1), Seq(item), item)
     try:
-        if steps.run({head + 1: State(stack, names)}, loop.body, head) is None:
+        back = steps.run({head + 1: State(stack, names)}, loop.body, head)
+        if back is None:
             return "it has one round"
     except Refused as refused:
         return str(refused)
     if any(code.catches(i) is not None for i in loop.body):
         return "an exception is handled around the loop"
     numbers, positions = frozenset(calls.numbers), frozenset(calls.positions)
-    return Rest(numbers, positions, calls.in_place, calls.heap)
+    held = {**back.names, **cells}
+    counted = frozenset(
+        name
+        for name in loop.rebound
+        if name in held and not (is_data(held[name]) or type(held[name]) is Known)
+    )
+    return Rest(numbers, positions, calls.in_place, calls.heap, counted)
 
 
 def _settled(code: Code, at: int, base: int, calls: bool) -> None:
