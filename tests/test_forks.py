@@ -639,3 +639,29 @@ def test_inner_loops_get_the_sides_of_all():
         x = np.float64(RNG.uniform())
         np.testing.assert_allclose(f(x, us), grid(x, us), rtol=1e-12)
     assert f.stats().traces <= 6, f.explain()
+
+
+def position_of_the_largest(x):
+    best = 0
+    for i in range(6):
+        if x[i] > x[best]:
+            best = i
+    return x[best] * best
+
+
+def last_above(x):
+    last = 5
+    for i in range(6):
+        if x[i] > 0.9:
+            last = i
+    return x[last] * last
+
+
+@pytest.mark.compiles
+@pytest.mark.parametrize("fun", [position_of_the_largest, last_above])
+def test_a_name_that_keeps_the_number_of_some_round(fun) -> None:
+    compiled = jit(fun)
+    rng = np.random.default_rng(3)
+    for _ in range(30):
+        x = rng.normal(size=6)
+        assert compiled(x) == fun(x)

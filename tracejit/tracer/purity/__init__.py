@@ -180,6 +180,8 @@ class Rest(NamedTuple):
         in_place: whether traced values may be written in place.
         heap: whether attributes or contents of objects are read.
         places: what is where in the code (see `library`).
+        counted: names that may hold, behind a round, what the number of the round
+            decides.
     """
 
     numbers: frozenset[tuple]
@@ -187,6 +189,7 @@ class Rest(NamedTuple):
     in_place: bool = False
     heap: bool = False
     places: Mapping[Any, set[Any]] = MappingProxyType({})
+    counted: frozenset[str] = frozenset()
 
 
 def read_rest(
@@ -215,14 +218,21 @@ def read_rest(
     steps = Steps(code, info.space, calls, cells, frozenset(info.code.co_cellvars))
     stack = (*[TOP] * (code.depths[head] - 1), Seq(item), item)
     try:
-        if steps.run({head + 1: State(stack, names)}, loop.body, head) is None:
+        back = steps.run({head + 1: State(stack, names)}, loop.body, head)
+        if back is None:
             return "it has one round"
     except Refused as refused:
         return str(refused)
     if any(code.catches(i) is not None for i in loop.body):
         return "an exception is handled around the loop"
     numbers, positions = frozenset(calls.numbers), frozenset(calls.positions)
-    return Rest(numbers, positions, calls.in_place, calls.heap, calls.places)
+    held = {**back.names, **cells}
+    counted = frozenset(
+        name
+        for name in loop.rebound
+        if name in held and not (is_data(held[name]) or type(held[name]) is Known)
+    )
+    return Rest(numbers, positions, calls.in_place, calls.heap, calls.places, counted)
 
 
 def _settled(code: Code, at: int, base: int, calls: bool) -> None:
