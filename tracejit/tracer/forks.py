@@ -240,7 +240,7 @@ class Forks:
         if code.tells_apart_behind(loop):
             raise Differ("`is` behind the loop may tell what its rounds did")
         rest = self._rest(frame, code, loop)
-        for name in sorted(rest.counted & self.kinds.keys()):
+        for name in sorted(rest.counted & self.seen.kinds.keys()):
             raise Differ(f"{name} may hold a number that the round decides")
         self._check_exit(code, loop)
         self.behind = lambda var: code.reads_behind(loop, var[0])
