@@ -336,6 +336,20 @@ def test_a_reshape_is_a_view_or_a_copy_as_the_memory_lies(order):
         assert np.array_equal(x.grad, wanted)
 
 
+@pytest.mark.parametrize("call", ["reshape", "ravel"])
+def test_a_reshape_does_not_wait_for_a_write(call):
+    for step in range(5):
+        x = autograd.array(np.arange(9.0).reshape(3, 3), requires_grad=True)
+        y, z = x * 2, np.arange(9.0).reshape(3, 3) * 2
+        args = (9,) if call == "reshape" else ()
+        # The same call is a view of contiguous memory, and a copy of transposed.
+        line = getattr(y.T if step >= 2 else y, call)(*args)
+        part = getattr(z.T if step >= 2 else z, call)(*args)
+        y[0], z[0] = 100.0, 100.0
+        assert np.array_equal(line.detach(), part)
+        assert np.array_equal(y.detach(), z)
+
+
 @pytest.mark.parametrize("call", [(False,), {"copy": False}])
 def test_nan_to_num_in_place(call):
     x = autograd.array(X, requires_grad=True)

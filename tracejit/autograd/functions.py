@@ -214,7 +214,9 @@ def _quick_call(
     value = None
     wait = tracks and template.lazy and not has_error_state()
     if wait and template.view:
-        wait = x.known is None  # else a view costs nothing
+        # A view of what is known costs nothing; and whether a reshape is one depends
+        # on the memory of its operand.
+        wait = x.known is None and template.name not in ("ravel", "reshape")
     if not wait or (arrays and not template.check([None, *arrays])):
         value = call_noisy(name, original, (x.value, *args[1:]), kwargs)
     is_view = template.view and (value is None or in_memory(value, x.value))

@@ -111,6 +111,7 @@ class Code:
         self._starts: list[int] = []
         self._whole: dict[int, Loop] = {}
         self._overwritten: dict[int, frozenset[str]] = {}
+        self._ways_out: dict[tuple[int, int], set[int]] = {}
         for i, op in enumerate(self.ops):
             self._starts += [max(i - 1, 0)] * (op.offset // 2 - len(self._starts))
             self._starts.append(i)
@@ -402,11 +403,16 @@ class Code:
 
     def ways_out(self, loop: Loop) -> set[int]:
         """The instructions of a loop from which it is left, exceptions included."""
-        ways = {i for i in loop.body if any(k not in loop.body for k in self.after(i))}
-        for i in loop.body:
-            handler = self.catches(i)
-            if handler is not None and handler not in loop.body:
-                ways.add(i)
+        key = loop.head, len(loop.body)
+        ways = self._ways_out.get(key)
+        if ways is None:
+            body = loop.body
+            ways = {i for i in body if any(k not in body for k in self.after(i))}
+            for i in body:
+                handler = self.catches(i)
+                if handler is not None and handler not in body:
+                    ways.add(i)
+            self._ways_out[key] = ways
         return ways
 
     def always(self, loop: Loop, at: int) -> bool:
