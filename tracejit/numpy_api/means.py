@@ -68,10 +68,10 @@ def mean(
 
 def _ratio(total: Tracer, n: Any) -> Tracer:
     """`total / n` in the dtype of `total`, whatever the count is."""
-    if type(n) is int:
-        count = Tracer(total.rec, total.rec.constant(n, total.dtype), None, False)
-    else:
+    if type(n) is Tracer:
         count = cast(n, total.dtype)
+    else:  # a float, if the `ddof` of a variance is one
+        count = Tracer(total.rec, total.rec.constant(n, total.dtype), None, False)
     return emit("div", total, count)
 
 
