@@ -53,7 +53,7 @@ from .purity import Info, Rest, read_rest
 from .purity.bytecode import Code, Loop, code_of
 from .purity.counted import COUNTER
 from .purity.values import Value, join
-from .purity.ways import Landing, landing, reads_from
+from .purity.ways import Landing, landing
 from .remembered import State
 from .watch import Describe, local_names, mark_of
 
@@ -194,7 +194,7 @@ class Turns(Forks):
                 what, seen = self.seen.described(describe, value)
                 for place, one in enumerate(seen):
                     after[name, place] = one.ref
-            if name not in loop.rebound or not reads_from(code, where.at, name):
+            if name not in loop.rebound or not code.reads_from([where.at], name):
                 continue
             if not traced and not self._is_settled(name, what):
                 raise Differ(f"{name} is read behind the loop and is untraced")
@@ -239,7 +239,7 @@ class Turns(Forks):
     ) -> State | None:
         found: State = []
         for name in sorted(loop.rebound):
-            if not reads_from(code, where.at, name):
+            if not code.reads_from([where.at], name):
                 continue
             if name in dead:
                 what, traced = self.seen.mixed.get(name, (None, False))
@@ -404,7 +404,7 @@ class Turns(Forks):
             default,
             actual,
             names,
-            lambda var: reads_from(code, where.at, var[0]),
+            lambda var: code.reads_from([where.at], var[0]),
             self._may_be_bound,
             [{n for n, what in state if what != _UNBOUND} for state in self.states],
             source,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dis
 import inspect
 import linecache
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from types import CodeType
 from typing import Any, NamedTuple
@@ -318,10 +318,15 @@ class Code:
 
     def reads_behind(self, loop: Loop, name: str) -> bool:
         """Whether what a name holds when the loop is over may be read."""
+        outside = (k for i in loop.body for k in self.edges(i) if k not in loop.body)
+        return self.reads_from(outside, name)
+
+    def reads_from(self, starts: Iterable[int], name: str) -> bool:
+        """Whether what a name holds at some instructions may be read from there on."""
         if name in self.code.co_cellvars or name in self.code.co_freevars:
             return True
         seen: set[int] = set()
-        waiting = [k for i in loop.body for k in self.edges(i) if k not in loop.body]
+        waiting = [*starts]
         while waiting:
             i = waiting.pop()
             if i in seen:

@@ -18,7 +18,6 @@ __all__ = [
     "goes_to",
     "landing",
     "overwritten_from",
-    "reads_from",
     "twins",
 ]
 
@@ -67,24 +66,6 @@ def goes_to(code: Code, place: int, outcome: bool) -> int | None:
     """Where the code goes on behind a branch; of an entry test, behind its copy."""
     after = code.decided(code.place(place), outcome)
     return None if after is None else landing(code, after).at
-
-
-def reads_from(code: Code, i: int, name: str) -> bool:
-    """Whether what a name holds at instruction i may be read from there on."""
-    if name in code.code.co_cellvars or name in code.code.co_freevars:
-        return True
-    seen: set[int] = set()
-    waiting = [i]
-    while waiting:
-        i = waiting.pop()
-        if i in seen:
-            continue
-        seen.add(i)
-        if name in code.ops[i].read:
-            return True
-        if name not in code.ops[i].stored:
-            waiting += code.edges(i)
-    return False
 
 
 def twins(code: Code, loop: Loop) -> dict[int, int]:
